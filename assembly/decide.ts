@@ -1,0 +1,110 @@
+/** The decision: parse, match, hash, look up. One call a batch; each packet ends with a verdict, a mark and a reason. */
+import { djb2 } from './djb2';
+import { firstMatch } from './flow';
+import {
+  Control, Descriptor, EMPTY, FlowRecord, ImageHeader, IpProtocol, NONE, Parsed, Region, StreamRecord, Verdict, WorkerState,
+} from './layout';
+import { parse, ports } from './packet';
+import { Reason } from './reason';
+
+/**
+ * Decide the packets of descriptors [first, first + count) of a worker's area.
+ * A generation must have been published before.
+ */
+export function decide(worker: usize, first: u32, count: u32): void {
+  const state = changetype<WorkerState>(worker + Region.WorkerState);
+  const parsed = changetype<Parsed>(worker + Region.WorkerKey);
+  const generationAt = <usize>Region.Control + offsetof<Control>('generation');
+
+  // Say first which generation is in use, then load it again: whoever publishes in between sees the older epoch and waits.
+  atomic.store<u32>(worker + offsetof<WorkerState>('epoch'), atomic.load<u32>(generationAt));
+  const generation = atomic.load<u32>(generationAt);
+  const header = changetype<ImageHeader>(<usize>Region.Headers + <usize>((generation & 1) * Region.HeaderSize));
+
+  let at = worker + Region.WorkerDescriptors + <usize>(first * Region.DescriptorSize);
+  for (let n: u32 = 0; n < count; n++, at += Region.DescriptorSize) {
+    const descriptor = changetype<Descriptor>(at);
+    const reason = decideOne(header, descriptor, parsed, worker + Region.WorkerFlowCounters);
+    descriptor.reason = <u32>reason;
+    descriptor.fragment = parsed.fragment;
+    increment(worker + Region.WorkerReasons, <u32>reason);
+    state.bytes += <u64>descriptor.wireLength;
+  }
+  state.batches++;
+  state.packets += <u64>count;
+  atomic.store<u32>(worker + offsetof<WorkerState>('epoch'), 0);
+}
+
+/** Only the worker itself writes its counters: no lock, no atomic addition. */
+@inline
+function increment(counters: usize, index: u32): void {
+  const at = counters + <usize>index * 8;
+  store<u64>(at, load<u64>(at) + 1);
+}
+
+function decideOne(header: ImageHeader, descriptor: Descriptor, parsed: Parsed, flowCounters: usize): Reason {
+  descriptor.verdict = Verdict.Drop;
+  descriptor.mark = 0;
+  descriptor.flow = NONE;
+  descriptor.stream = NONE;
+  descriptor.target = NONE;
+  descriptor.hash = 0;
+  let reason = parse(descriptor, parsed);
+  if (reason != Reason.Ok) return reason;
+
+  let index = firstMatch(header, parsed, true);
+  let flow = flowAt(header, index);
+  if (index != NONE && flow.encapPort != 0) {
+    increment(flowCounters, flow.counter);
+    reason = enterEncapsulated(parsed);
+    if (reason != Reason.Ok) return reason;
+    index = firstMatch(header, parsed, false);
+    flow = flowAt(header, index);
+  }
+  if (index == NONE) {
+    if (header.markNoFlow != 0) accept(descriptor, header.noFlowMark);
+    return Reason.NoFlow;
+  }
+  increment(flowCounters, flow.counter);
+  descriptor.flow = index;
+  descriptor.stream = flow.stream;
+
+  const hash = keyHash(header, parsed);
+  descriptor.hash = hash;
+  const stream = changetype<StreamRecord>(<usize>header.streams + <usize>flow.stream * offsetof<StreamRecord>());
+  const target = load<u16>(<usize>stream.table + <usize>((hash % stream.size) * 2));
+  if (target == EMPTY) {
+    if (header.markNoTarget != 0) accept(descriptor, header.noTargetMark);
+    return Reason.NoTarget;
+  }
+  descriptor.target = <u32>target;
+  accept(descriptor, load<u32>(<usize>stream.marks + <usize>target * 4));
+  return Reason.Ok;
+}
+
+@inline
+function flowAt(header: ImageHeader, index: u32): FlowRecord {
+  return changetype<FlowRecord>(<usize>header.flows + <usize>index * offsetof<FlowRecord>());
+}
+
+@inline
+function accept(descriptor: Descriptor, mark: u32): void {
+  descriptor.verdict = Verdict.Accept;
+  descriptor.mark = mark;
+}
+
+/** From the key of a UDP packet to that of the SCTP packet in it (RFC 6951). */
+@inline
+function enterEncapsulated(parsed: Parsed): Reason {
+  parsed.transport += 8;
+  parsed.protocol = <u16>IpProtocol.Sctp;
+  return ports(<usize>parsed.transport, parsed);
+}
+
+@inline
+function keyHash(header: ImageHeader, parsed: Parsed): u32 {
+  const key = changetype<usize>(parsed);
+  return header.sctpPortsHash != 0 && parsed.protocol == IpProtocol.Sctp
+    ? djb2(key + offsetof<Parsed>('sourcePort'), 4)
+    : djb2(key, offsetof<Parsed>('transport'));
+}

@@ -1,0 +1,80 @@
+/**
+ * Which flow a packet belongs to. `firstMatch` is the whole interface: a structure that is faster than this
+ * linear walk takes its place behind the same signature.
+ */
+import { ByteMatchRecord, CidrRecord, FlowRecord, ImageHeader, IpProtocol, NONE, Parsed, Protocols, RangeRecord } from './layout';
+
+/**
+ * The first flow of the image, by priority and order, whose conditions all hold.
+ * @param hidden whether the hidden flows that find UDP-encapsulated SCTP take part
+ * @returns its index, or NONE
+ */
+export function firstMatch(header: ImageHeader, parsed: Parsed, hidden: bool): u32 {
+  const byAddress = header.promiscuousPing != 0 && parsed.plainIcmp != 0;
+  let at = <usize>header.flows;
+  for (let index: u32 = 0; index < header.flowCount; index++, at += offsetof<FlowRecord>()) {
+    const flow = changetype<FlowRecord>(at);
+    if (flow.encapPort != 0 && (!hidden || byAddress)) continue;
+    if (!byAddress && !matchesTransport(flow, parsed)) continue;
+    if (!inCidrs(flow.destinations, flow.destinationCount, parsed.destination0, parsed.destination1)) continue;
+    if (!inCidrs(flow.sources, flow.sourceCount, parsed.source0, parsed.source1)) continue;
+    return index;
+  }
+  return NONE;
+}
+
+@inline
+function matchesTransport(flow: FlowRecord, parsed: Parsed): bool {
+  if (flow.protocols != 0 && (flow.protocols & protocolBit(parsed.protocol)) == 0) return false;
+  if (!inRanges(flow.destinationPorts, flow.destinationPortCount, parsed.destinationPort)) return false;
+  if (!inRanges(flow.sourcePorts, flow.sourcePortCount, parsed.sourcePort)) return false;
+  return flow.byteMatchCount == 0 || matchesBytes(flow, parsed);
+}
+
+@inline
+function protocolBit(protocol: u32): u32 {
+  if (protocol == IpProtocol.Tcp) return Protocols.Tcp;
+  if (protocol == IpProtocol.Udp) return Protocols.Udp;
+  if (protocol == IpProtocol.Sctp) return Protocols.Sctp;
+  return 0;
+}
+
+@inline
+function inCidrs(records: u32, count: u32, address0: u64, address1: u64): bool {
+  if (count == 0) return true;
+  let at = <usize>records;
+  const end = at + <usize>count * offsetof<CidrRecord>();
+  for (; at < end; at += offsetof<CidrRecord>()) {
+    const cidr = changetype<CidrRecord>(at);
+    if ((address0 & cidr.mask0) == cidr.address0 && (address1 & cidr.mask1) == cidr.address1) return true;
+  }
+  return false;
+}
+
+/** @param port network order; 0 where the protocol has none, which is in no range */
+@inline
+function inRanges(records: u32, count: u32, port: u16): bool {
+  if (count == 0) return true;
+  const value = bswap<u16>(port);
+  let at = <usize>records;
+  const end = at + <usize>count * offsetof<RangeRecord>();
+  for (; at < end; at += offsetof<RangeRecord>()) {
+    const range = changetype<RangeRecord>(at);
+    if (value >= range.first && value <= range.last) return true;
+  }
+  return false;
+}
+
+/** All statements about the packet's own protocol must hold; bytes that are not there hold nothing. */
+function matchesBytes(flow: FlowRecord, parsed: Parsed): bool {
+  for (let index: u32 = 0; index < flow.byteMatchCount; index++) {
+    const match = changetype<ByteMatchRecord>(<usize>flow.byteMatches + <usize>index * offsetof<ByteMatchRecord>());
+    if (match.protocol != parsed.protocol) continue;
+    const at = parsed.transport + match.offset;
+    if (at + match.width > parsed.end) return false;
+    let value: u32 = 0;
+    for (let byte: u32 = 0; byte < match.width; byte++) value = (value << 8) | <u32>load<u8>(<usize>(at + byte));
+    if ((value & match.mask) != match.value) return false;
+  }
+  return true;
+}

@@ -1,0 +1,129 @@
+/**
+ * The only file that instantiates the Wasm core. Everybody else takes a `Core` from here: pure functions over a memory
+ * that the caller made, and the numbers of its layout, read from the module's own exports.
+ */
+import { readFileSync } from 'node:fs';
+import { instantiateSync } from '@assemblyscript/loader';
+
+/** Names the core exports as enums; their values are the module's, never typed again here. */
+type Numbers<Name extends string> = Readonly<Record<Name, number>>;
+
+export interface Core {
+  /** Decide the packets of descriptors [first, first + count) of the worker area at `worker`. */
+  decide(worker: number, first: number, count: number): void;
+  /** Fill u16[size] at `slots`; see assembly/maglev.ts. Returns a Reason. */
+  populate(slots: number, size: number, active: number, targetCount: number, scratch: number): number;
+  populateScratchBytes(targetCount: number): number;
+  /** The largest prime that is not above `n`, at least 3. */
+  primeAtMost(n: number): number;
+  readonly Layout: Numbers<
+    | 'DescriptorPacketId'
+    | 'DescriptorOffset'
+    | 'DescriptorLength'
+    | 'DescriptorWireLength'
+    | 'DescriptorVerdict'
+    | 'DescriptorMark'
+    | 'DescriptorReason'
+    | 'DescriptorFlow'
+    | 'DescriptorStream'
+    | 'DescriptorHash'
+    | 'DescriptorTarget'
+    | 'DescriptorFragment'
+    | 'DescriptorBytes'
+    | 'ParsedFragmentId'
+    | 'ParsedKeyBytes'
+    | 'ParsedBytes'
+    | 'WorkerEpoch'
+    | 'WorkerStop'
+    | 'WorkerBatches'
+    | 'WorkerPackets'
+    | 'WorkerBytes'
+    | 'HeaderGeneration'
+    | 'HeaderFlows'
+    | 'HeaderFlowCount'
+    | 'HeaderStreams'
+    | 'HeaderStreamCount'
+    | 'HeaderSctpPortsHash'
+    | 'HeaderPromiscuousPing'
+    | 'HeaderMarkNoFlow'
+    | 'HeaderNoFlowMark'
+    | 'HeaderMarkNoTarget'
+    | 'HeaderNoTargetMark'
+    | 'HeaderBytes'
+    | 'ControlGeneration'
+    | 'FlowProtocols'
+    | 'FlowStream'
+    | 'FlowCounter'
+    | 'FlowEncapPort'
+    | 'FlowDestinations'
+    | 'FlowSources'
+    | 'FlowDestinationPorts'
+    | 'FlowSourcePorts'
+    | 'FlowByteMatches'
+    | 'FlowBytes'
+    | 'CidrBytes'
+    | 'RangeBytes'
+    | 'ByteMatchBytes'
+    | 'StreamTable'
+    | 'StreamSize'
+    | 'StreamMarks'
+    | 'StreamTargetCount'
+    | 'StreamActiveCount'
+    | 'StreamBytes'
+  >;
+  readonly Limit: Numbers<'ReadBytes' | 'ExtensionHeaders' | 'Batch' | 'Flows' | 'Targets'>;
+  readonly Protocols: Numbers<'Tcp' | 'Udp' | 'Sctp'>;
+  readonly IpProtocol: Numbers<'Tcp' | 'Udp' | 'Sctp' | 'Icmp' | 'Icmpv6'>;
+  readonly Region: Numbers<
+    | 'Control'
+    | 'Headers'
+    | 'HeaderSize'
+    | 'Workers'
+    | 'WorkerState'
+    | 'WorkerKey'
+    | 'WorkerReasons'
+    | 'WorkerDescriptors'
+    | 'DescriptorSize'
+    | 'WorkerPackets'
+    | 'PacketSize'
+    | 'WorkerFlowCounters'
+    | 'WorkerSize'
+  >;
+  readonly Reason: Numbers<
+    | 'Ok'
+    | 'NoFlow'
+    | 'NoTarget'
+    | 'NotIp'
+    | 'Truncated'
+    | 'BadHeader'
+    | 'HeadersTooDeep'
+    | 'FragmentWithoutFirst'
+    | 'NotPrime'
+    | 'Count'
+  >;
+}
+
+const WASM = new URL('../../wasm/core.wasm', import.meta.url);
+const PAGE_BYTES = 65536;
+
+/** Compile the built core once; the module may be posted to workers. */
+export function compileCore(): WebAssembly.Module {
+  return new WebAssembly.Module(readFileSync(WASM));
+}
+
+/** A shared memory of `bytes`, rounded up to whole Wasm pages. Pages that nobody touches cost no memory. */
+export function createMemory(bytes: number): WebAssembly.Memory {
+  const pages = Math.ceil(bytes / PAGE_BYTES);
+  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+}
+
+/** One instance over `memory`. Instances over the same memory do not disturb each other. */
+export function instantiateCore(module: WebAssembly.Module, memory: WebAssembly.Memory): Core {
+  const { exports } = instantiateSync(module, { env: { memory } });
+  return exports as unknown as Core;
+}
+
+/** Address of the area of worker `index`, from 0. */
+export function workerArea(core: Core, index: number): number {
+  return core.Region.Workers + index * core.Region.WorkerSize;
+}

@@ -1,0 +1,51 @@
+/** What the kernel shall hold for a configuration, in plain values: the input of this room. */
+import type { Config, Host, Prefix } from '../types/config.js';
+
+/** One target's rule and routes: `fwmark == table`. */
+export interface WantedTarget {
+  readonly fwmark: number;
+  readonly nextHops: readonly Host[];
+  /** For messages: `stream-a-i/44`. */
+  readonly label: string;
+}
+
+/** The whole wanted state of nftables and policy routing. */
+export interface WantedKernel {
+  readonly vips: readonly Prefix[];
+  readonly queues: { readonly first: number; readonly last: number };
+  readonly interfaces: { readonly external: string | null; readonly internal: readonly string[] };
+  readonly gateways: readonly Host[];
+  /** In the order of the file. */
+  readonly targets: readonly WantedTarget[];
+  /** Marks that belong to the streams, whether a target has them or not: such packets never reach the main table. */
+  readonly markRanges: readonly { readonly first: number; readonly last: number }[];
+}
+
+/** A target's route that could not be set now. */
+export interface PendingTarget {
+  readonly fwmark: number;
+  readonly label: string;
+  /** What was attempted and what the kernel answered. */
+  readonly reason: string;
+}
+
+/** The wanted kernel state that follows from a configuration. Pure. */
+export function wantedKernel(config: Config): WantedKernel {
+  return {
+    vips: config.vips,
+    queues: config.queues,
+    interfaces: config.interfaces,
+    gateways: config.gateways.flatMap(gateway => gateway.ips),
+    targets: config.streams.flatMap(stream =>
+      stream.targets.map(target => ({
+        fwmark: target.fwmark,
+        nextHops: target.ips,
+        label: `${stream.name}/${target.identifier}`,
+      })),
+    ),
+    markRanges: config.streams.map(stream => ({
+      first: stream.fwmarkOffset + 1,
+      last: stream.fwmarkOffset + stream.maxTargets,
+    })),
+  };
+}

@@ -1,0 +1,112 @@
+/**
+ * The configuration after validation: one plain value, the whole desired state in Meridio's terms. It imports nothing.
+ * The text form, with its defaults, is defined in `../config/schema.ts`.
+ */
+
+/** IP version: 4 or 6. */
+export type Family = 4 | 6;
+
+/** A network prefix with its host bits cleared, for example 20.0.0.0/24; `address` in canonical text (RFC 5952 for IPv6). */
+export interface Prefix {
+  readonly family: Family;
+  readonly address: string;
+  /** Prefix length in bits, 0..32 or 0..128. */
+  readonly length: number;
+}
+
+/** Transport ports, both ends included, host order, 1..65535. */
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+export type Protocol = 'tcp' | 'udp' | 'sctp';
+
+/** One statement about the bytes of a transport header: `(bytes[offset, offset + width) & mask) == value`, big-endian. */
+export interface ByteMatch {
+  /** The statement as it was written, for listings. */
+  readonly text: string;
+  readonly protocol: Protocol;
+  /** Bytes from the start of the transport header. */
+  readonly offset: number;
+  readonly width: 1 | 2 | 4;
+  /** u32; 0xffffffff where the statement has no mask or a mask of 0. */
+  readonly mask: number;
+  /** u32 */
+  readonly value: number;
+}
+
+/** One member of a stream's pool. */
+export interface Target {
+  /** 1..maxTargets; the index in the Maglev table is `identifier - 1`. */
+  readonly identifier: number;
+  /** Firewall mark of its packets and number of its routing table: the stream's `fwmarkOffset + identifier`. */
+  readonly fwmark: number;
+  /** Next hops, at most one a family. */
+  readonly ips: readonly Host[];
+}
+
+/** One address of a host. */
+export interface Host {
+  readonly family: Family;
+  readonly address: string;
+}
+
+/** A pool of targets with one Maglev table. */
+export interface Stream {
+  readonly name: string;
+  readonly maxTargets: number;
+  /** Asked size of the Maglev table; the largest prime not above it is taken. */
+  readonly tableSize: number;
+  readonly fwmarkOffset: number;
+  /** In the order of the file. */
+  readonly targets: readonly Target[];
+}
+
+/** A match rule that hands packets to a stream. An absent condition (empty array) matches all. */
+export interface Flow {
+  readonly name: string;
+  readonly stream: string;
+  /** Larger wins; equal ones by their order in the file. */
+  readonly priority: number;
+  readonly protocols: readonly Protocol[];
+  readonly vips: readonly Prefix[];
+  readonly sourceSubnets: readonly Prefix[];
+  readonly destinationPortRanges: readonly PortRange[];
+  readonly sourcePortRanges: readonly PortRange[];
+  readonly byteMatches: readonly ByteMatch[];
+  /** UDP destination port that carries SCTP for this flow, or null. */
+  readonly udpEncapPort: number | null;
+}
+
+export interface Gateway {
+  readonly name: string;
+  readonly protocol: 'static';
+  readonly ips: readonly Host[];
+}
+
+/** Hash of SCTP packets: over the ports alone (all paths of an association meet), or over the five-tuple. */
+export type HashMode = 'sctp-ports' | 'five-tuple';
+
+export interface Config {
+  /** Netfilter queue numbers, both ends included; one worker thread each. */
+  readonly queues: { readonly first: number; readonly last: number };
+  /** Packets that the kernel keeps in one queue before it drops. */
+  readonly queueLength: number;
+  readonly interfaces: {
+    /** Towards the gateways, or null. */
+    readonly external: string | null;
+    /** Towards the targets: names or prefixes that end in `*`. */
+    readonly internal: readonly string[];
+  };
+  readonly vips: readonly Prefix[];
+  readonly gateways: readonly Gateway[];
+  readonly streams: readonly Stream[];
+  readonly flows: readonly Flow[];
+  readonly hashMode: HashMode;
+  readonly promiscuousPing: boolean;
+  /** Mark of packets that no flow matches; null: they are dropped. */
+  readonly noFlowFwmark: number | null;
+  /** Mark of packets whose stream has no active target; null: they are dropped. */
+  readonly noTargetsFwmark: number | null;
+}

@@ -1,0 +1,49 @@
+/**
+ * The one family of errors of the host. Each class has a stable code; the message says what was attempted, with which
+ * value, and what the other side answered. It imports nothing.
+ *
+ * | code                | class             | exit code | when                                                           |
+ * |---------------------|-------------------|-----------|----------------------------------------------------------------|
+ * | `CONFIG_INVALID`    | ConfigError       | 1         | the configuration has faults; `faults` lists them, one a line  |
+ * | `KERNEL_REFUSED`    | KernelError       | 1         | a command or socket call was refused by the kernel             |
+ * | `CLASH`             | ClashError        | 1         | something that is not ours stands where we would write         |
+ * | `ENVIRONMENT`       | EnvironmentError  | 2         | the machine lacks what is needed (rights, programs, kernel)    |
+ * | `CONTROL_FAILED`    | ControlError      | 1         | the daemon cannot be reached, or refused the request           |
+ * | `IMAGE_TOO_LARGE`   | ImageError        | 1         | the configuration does not fit the core's memory               |
+ */
+export abstract class MagmarkError extends Error {
+  abstract readonly code: string;
+  readonly exitCode: number = 1;
+  override get name(): string {
+    return this.constructor.name;
+  }
+}
+
+export class ConfigError extends MagmarkError {
+  readonly code = 'CONFIG_INVALID';
+  /** @param faults one line each, `path: what is wrong` */
+  constructor(readonly faults: readonly string[]) {
+    super(faults.join('\n'));
+  }
+}
+
+export class KernelError extends MagmarkError {
+  readonly code = 'KERNEL_REFUSED';
+}
+
+export class ClashError extends MagmarkError {
+  readonly code = 'CLASH';
+}
+
+export class EnvironmentError extends MagmarkError {
+  readonly code = 'ENVIRONMENT';
+  override readonly exitCode = 2;
+}
+
+export class ControlError extends MagmarkError {
+  readonly code = 'CONTROL_FAILED';
+}
+
+export class ImageError extends MagmarkError {
+  readonly code = 'IMAGE_TOO_LARGE';
+}
