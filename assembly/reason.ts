@@ -1,6 +1,6 @@
 /**
  * Why a packet was decided as it was: a closed list. The numbers are stable, new reasons go to the end.
- * The host's names for them are in `host/core/reason.ts`, generated from these exports, so that no number is typed twice.
+ * The host derives its names for them from these (`HeadersTooDeep` reads `headers-too-deep`), so nothing is typed twice.
  */
 export const enum Reason {
   /** A flow matched and its stream has an active target: accepted with the target's mark. */

@@ -1,0 +1,76 @@
+/** From text to a whole `Config`, or an error that lists every fault with its path. Nothing is half-read. */
+import { parseDocument } from 'yaml';
+import type { z } from 'zod';
+import type { Config } from '../types/config.js';
+import { ConfigError } from '../types/errors.js';
+import { resolve } from './resolve.js';
+import { schema } from './schema.js';
+
+/** A file of this size is not a configuration. */
+const MAX_TEXT_BYTES = 64 * 1024 * 1024;
+
+/**
+ * @param text YAML 1.2 (JSON is YAML too)
+ * @param name of the file, for faults of its syntax
+ * @throws ConfigError with one line per fault
+ */
+export function loadConfig(text: string, name: string): Config {
+  const document = readYaml(text, name);
+  const checked = schema.safeParse(document);
+  if (!checked.success) throw new ConfigError(checked.error.issues.flatMap(issue => issueLines(issue, document)));
+  return resolve(checked.data);
+}
+
+function readYaml(text: string, name: string): unknown {
+  if (text.length > MAX_TEXT_BYTES) throw new ConfigError([`${name}: larger than ${MAX_TEXT_BYTES} bytes`]);
+  const document = parseDocument(text, { uniqueKeys: true, prettyErrors: true, strict: true });
+  const problems = [...document.errors, ...document.warnings];
+  if (problems.length > 0) {
+    throw new ConfigError(
+      problems.map(problem => {
+        const at = problem.linePos?.[0];
+        const where = at === undefined ? name : `${name}:${at.line}:${at.col}`;
+        return `${where}: ${problem.message.split('\n')[0]!.replace(/ at line \d+, column \d+:$/, '')}`;
+      }),
+    );
+  }
+  try {
+    return document.toJS({ maxAliasCount: 100 });
+  } catch (error) {
+    // Aliases that expand without bound are found only here.
+    throw new ConfigError([`${name}: ${(error as Error).message}`]);
+  }
+}
+
+function issueLines(issue: z.core.$ZodIssue, document: unknown): string[] {
+  const path = pathText(issue.path);
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map(key => `${pathText([...issue.path, key])}: unknown key`);
+  }
+  if (issue.code === 'invalid_union') {
+    const inner = issue.errors.flat().filter(each => each.code === 'custom' || each.code === 'too_big' || each.code === 'too_small');
+    if (inner.length > 0) return inner.slice(0, 1).flatMap(each => issueLines({ ...each, path: issue.path }, document));
+  }
+  const value = valueAt(document, issue.path);
+  if (value === undefined && issue.path.length > 0 && issue.code === 'invalid_type') return [`${path}: required, but missing`];
+  const shown = typeof value === 'object' || issue.code === 'custom' || value === undefined ? '' : ` (it is ${JSON.stringify(value)})`;
+  return [`${path}: ${issue.message.replace(/^Invalid input: /, '')}${shown}`];
+}
+
+/** `streams[0].targets[1].identifier`; the whole document is `configuration`. */
+function pathText(path: readonly PropertyKey[]): string {
+  const text = path.reduce<string>(
+    (before, part) => (typeof part === 'number' ? `${before}[${part}]` : before === '' ? String(part) : `${before}.${String(part)}`),
+    '',
+  );
+  return text === '' ? 'configuration' : text;
+}
+
+function valueAt(document: unknown, path: readonly PropertyKey[]): unknown {
+  let value = document;
+  for (const part of path) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    value = (value as Record<PropertyKey, unknown>)[part];
+  }
+  return value;
+}

@@ -1,0 +1,203 @@
+/** From what was written to what is meant: defaults that depend on others, and every check that crosses parts. */
+import type { ByteMatch, Config, Flow, Host, PortRange, Prefix, Stream } from '../types/config.js';
+import { ConfigError } from '../types/errors.js';
+import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES, RESERVED_MARK } from '../types/marks.js';
+import { covers, parseHost, parsePrefix, prefixText } from './address.js';
+import { parseByteMatch } from './byte-match.js';
+import { parsePortRange, parseQueues } from './range.js';
+import type { Written } from './schema.js';
+
+const FIRST_OFFSET = 5000;
+/** Table sizes default to this multiple of the capacity, as Meridio asks. */
+const SLOTS_PER_TARGET = 100;
+const FAMILIES = [4, 6] as const;
+
+/** The result of a parser that has already accepted the text. */
+function accepted<Value>(parsed: Value | string): Value {
+  if (typeof parsed === 'string') throw new ConfigError([parsed]);
+  return parsed;
+}
+
+/** @throws ConfigError with one line per fault */
+export function resolve(written: Written): Config {
+  const faults: string[] = [];
+  checkNames(written, faults);
+  const vips = written.vips.map(text => accepted(parsePrefix(text)));
+  const flows = written.flows.map(flow => resolveFlow(flow));
+  const offsets = assignOffsets(written.streams, faults);
+  const streams = written.streams.map((stream, index) => resolveStream(stream, offsets[index]!));
+  streams.forEach((stream, index) => {
+    checkTargets(stream, flows, `streams[${index}]`, faults);
+  });
+  checkFlows(written, faults);
+  for (const key of ['noFlowFwmark', 'noTargetsFwmark'] as const) {
+    if (written[key] === RESERVED_MARK) faults.push(`${key}: ${written[key]} is reserved for steering into the queue`);
+  }
+  if (faults.length > 0) throw new ConfigError(faults);
+  return {
+    queues: typeof written.queues === 'number' ? { first: written.queues, last: written.queues } : accepted(parseQueues(written.queues)),
+    queueLength: written.queueLength,
+    interfaces: { external: written.interfaces.external ?? null, internal: written.interfaces.internal },
+    vips,
+    gateways: written.gateways.map(gateway => ({ ...gateway, ips: gateway.ips.map(text => accepted(parseHost(text))) })),
+    streams,
+    flows,
+    hashMode: written.hashMode,
+    promiscuousPing: written.promiscuousPing,
+    noFlowFwmark: written.noFlowFwmark ?? null,
+    noTargetsFwmark: written.noTargetsFwmark ?? null,
+  };
+}
+
+function resolveFlow(flow: Written['flows'][number]): Flow {
+  const range = (text: string | number): PortRange => accepted(parsePortRange(String(text)));
+  return {
+    ...flow,
+    vips: flow.vips.map((text): Prefix => accepted(parsePrefix(text))),
+    sourceSubnets: flow.sourceSubnets.map((text): Prefix => accepted(parsePrefix(text))),
+    destinationPortRanges: flow.destinationPortRanges.map(range),
+    sourcePortRanges: flow.sourcePortRanges.map(range),
+    byteMatches: flow.byteMatches.map((text): ByteMatch => accepted(parseByteMatch(text))),
+    udpEncapPort: flow.udpEncapPort ?? null,
+  };
+}
+
+function resolveStream(stream: Written['streams'][number], fwmarkOffset: number): Stream {
+  return {
+    name: stream.name,
+    maxTargets: stream.maxTargets,
+    tableSize: stream.tableSize ?? stream.maxTargets * SLOTS_PER_TARGET,
+    fwmarkOffset,
+    targets: stream.targets.map(target => ({
+      identifier: target.identifier,
+      fwmark: fwmarkOffset + target.identifier,
+      ips: target.ips.map((text): Host => accepted(parseHost(text))),
+    })),
+  };
+}
+
+interface MarkRange {
+  readonly first: number;
+  readonly last: number;
+  readonly owner: string;
+}
+
+const SPOKEN_FOR: readonly MarkRange[] = [
+  { ...KERNEL_TABLES, owner: "the kernel's own routing tables" },
+  { first: EGRESS_TABLE, last: BLACKHOLE_TABLE, owner: 'the egress tables' },
+  { first: RESERVED_MARK, last: RESERVED_MARK, owner: 'the mark that steers into the queue' },
+];
+
+/** One offset a stream: as written, else the lowest from 5000 on whose whole range is free. Depends on the file alone. */
+function assignOffsets(streams: Written['streams'], faults: string[]): number[] {
+  const taken: MarkRange[] = [...SPOKEN_FOR];
+  const range = (offset: number, stream: Written['streams'][number]): MarkRange => ({
+    first: offset + 1,
+    last: offset + stream.maxTargets,
+    owner: `stream ${stream.name}`,
+  });
+  const clash = (wanted: MarkRange) => taken.find(other => wanted.first <= other.last && other.first <= wanted.last);
+
+  streams.forEach((stream, index) => {
+    if (stream.fwmarkOffset === undefined) return;
+    const wanted = range(stream.fwmarkOffset, stream);
+    const other = clash(wanted);
+    const path = `streams[${index}].fwmarkOffset`;
+    if (wanted.last > 0xffffffff) faults.push(`${path}: marks up to ${wanted.last} do not fit 32 bits`);
+    if (other !== undefined) {
+      faults.push(`${path}: marks ${wanted.first}-${wanted.last} meet ${other.first}-${other.last} of ${other.owner}`);
+    }
+    taken.push(wanted);
+  });
+  return streams.map(stream => {
+    if (stream.fwmarkOffset !== undefined) return stream.fwmarkOffset;
+    let offset = FIRST_OFFSET;
+    for (let other = clash(range(offset, stream)); other !== undefined; other = clash(range(offset, stream))) offset = other.last;
+    taken.push(range(offset, stream));
+    return offset;
+  });
+}
+
+function checkNames(written: Written, faults: string[]): void {
+  for (const key of ['streams', 'flows', 'gateways'] as const) {
+    const seen = new Map<string, number>();
+    written[key].forEach(({ name }, index) => {
+      const before = seen.get(name);
+      if (before !== undefined) faults.push(`${key}[${index}].name: ${name} is the name of ${key}[${before}] already`);
+      else seen.set(name, index);
+    });
+  }
+}
+
+function checkTargets(stream: Stream, flows: readonly Flow[], path: string, faults: string[]): void {
+  const families = FAMILIES.filter(family =>
+    flows.some(flow => flow.stream === stream.name && flow.vips.some(vip => vip.family === family)),
+  );
+  const identifiers = new Map<number, number>();
+  const addresses = new Map<string, string>();
+  stream.targets.forEach((target, index) => {
+    const at = `${path}.targets[${index}]`;
+    if (target.identifier > stream.maxTargets) {
+      faults.push(`${at}.identifier: ${target.identifier} is above maxTargets ${stream.maxTargets}`);
+    }
+    const before = identifiers.get(target.identifier);
+    if (before !== undefined) faults.push(`${at}.identifier: ${target.identifier} is that of targets[${before}] already`);
+    else identifiers.set(target.identifier, index);
+    for (const family of FAMILIES) {
+      const count = target.ips.filter(ip => ip.family === family).length;
+      if (count > 1) faults.push(`${at}.ips: ${count} IPv${family} addresses, one is possible`);
+      if (count === 0 && families.includes(family)) faults.push(`${at}.ips: no IPv${family} address, but the stream has IPv${family} VIPs`);
+    }
+    target.ips.forEach((ip, position) => {
+      const owner = addresses.get(ip.address);
+      if (owner !== undefined) faults.push(`${at}.ips[${position}]: ${ip.address} is that of ${owner} already`);
+      else addresses.set(ip.address, `targets[${index}]`);
+    });
+  });
+}
+
+function checkFlows(written: Written, faults: string[]): void {
+  const streams = new Set(written.streams.map(stream => stream.name));
+  written.flows.forEach((flow, index) => {
+    const at = `flows[${index}]`;
+    if (!streams.has(flow.stream)) faults.push(`${at}.stream: there is no stream ${flow.stream}`);
+    for (const key of ['destinationPortRanges', 'sourcePortRanges'] as const) {
+      if (flow[key].length > 0 && flow.protocols.length === 0) faults.push(`${at}.${key}: ports need protocols`);
+    }
+    if (flow.udpEncapPort !== undefined && (flow.protocols.length !== 1 || flow.protocols[0] !== 'sctp')) {
+      faults.push(`${at}.udpEncapPort: only with protocols [sctp]`);
+    }
+  });
+}
+
+/** What is legal and probably not meant; one line each. */
+export function configWarnings(config: Config): string[] {
+  const warnings: string[] = [];
+  config.flows.forEach((flow, index) => {
+    for (const vip of flow.vips) {
+      const within = config.vips.some(own => own.length <= vip.length && covers(own, vip));
+      if (!within) warnings.push(`flows[${index}].vips: ${prefixText(vip)} is not within vips: not all of it is steered here`);
+    }
+  });
+  config.streams.forEach((stream, index) => {
+    if (stream.tableSize < stream.maxTargets) {
+      warnings.push(`streams[${index}].tableSize: ${stream.tableSize} is below maxTargets ${stream.maxTargets}: some targets get nothing`);
+    }
+  });
+  const hosts = [
+    ...config.gateways.flatMap(gateway => gateway.ips.map(ip => ({ ip, owner: `gateway ${gateway.name}` }))),
+    ...config.streams.flatMap(stream =>
+      stream.targets.flatMap(target => target.ips.map(ip => ({ ip, owner: `target ${stream.name}/${target.identifier}` }))),
+    ),
+  ];
+  return [...warnings, ...coveredHosts(config, hosts)];
+}
+
+/** Addresses that a VIP covers, so that traffic to them would be load-balanced; one line each. */
+export function coveredHosts(config: Config, hosts: readonly { ip: Host; owner: string }[]): string[] {
+  return config.vips.flatMap((vip, index) =>
+    hosts
+      .filter(({ ip }) => covers(vip, ip))
+      .map(({ ip, owner }) => `vips[${index}]: ${prefixText(vip)} covers ${ip.address} of ${owner}`),
+  );
+}

@@ -1,0 +1,108 @@
+/**
+ * The configuration file as its author writes it: keys, shapes, defaults. The validator and the JSON Schema
+ * (`magmark schema`) both come from this one value.
+ */
+import { z } from 'zod';
+import { parseHost, parsePrefix } from './address.js';
+import { parseByteMatch } from './byte-match.js';
+import { parsePortRange, parseQueues } from './range.js';
+
+/** A string that `parse` understands; its fault is the message. */
+function textOf(parse: (text: string) => unknown, pattern?: RegExp) {
+  return (pattern === undefined ? z.string() : z.string().regex(pattern)).superRefine((text, context) => {
+    const parsed = parse(text);
+    if (typeof parsed === 'string') context.addIssue({ code: 'custom', message: parsed });
+  });
+}
+
+const MAX_MARK = 0xffffffff;
+const name = z
+  .string()
+  .min(1)
+  .max(200)
+  .regex(/^[A-Za-z0-9_+.-]+$/, { error: 'a name has letters, digits, "-", "_", "+" and "." only' });
+const host = textOf(parseHost).describe('IPv4 or IPv6 address');
+const prefix = textOf(parsePrefix).describe('IPv4 or IPv6 prefix, for example 20.0.0.1/32');
+const portRange = z
+  .union([textOf(parsePortRange), z.int().min(1).max(65535)], { error: 'a port range is "n" or "a-b"' })
+  .describe('one port "n" or a range "a-b", 1 to 65535');
+const mark = z.int().min(0).max(MAX_MARK).describe('firewall mark');
+const interfaceName = z
+  .string()
+  .regex(/^[^\s/:*"]{1,15}$/, { error: 'an interface name has 1 to 15 characters, no space, "/", ":" or "*"' })
+  .refine(text => text !== '.' && text !== '..', { error: 'not an interface name' });
+const interfacePattern = z.string().regex(/^(?:[^\s/:*"]{1,15}|[^\s/:*"]{1,14}\*)$/, {
+  error: 'an interface pattern is a name of 1 to 15 characters, or a shorter beginning with "*" at its end',
+});
+
+const target = z.strictObject({
+  identifier: z.int().min(1).describe('1 to maxTargets; its index in the Maglev table is one less'),
+  ips: z.array(host).min(1).max(2).describe('one address for each family of the VIPs'),
+});
+
+const stream = z.strictObject({
+  name,
+  maxTargets: z.int().min(1).max(65534).default(100),
+  tableSize: z
+    .int()
+    .min(1)
+    .max(10_000_000)
+    .optional()
+    .describe('asked size of the Maglev table, the prime below is taken; default 100 x maxTargets'),
+  fwmarkOffset: z
+    .int()
+    .min(0)
+    .max(MAX_MARK)
+    .optional()
+    .describe('fwmark and table of a target: offset + identifier; default 5000, then the next free range'),
+  targets: z.array(target).default([]),
+});
+
+const flow = z.strictObject({
+  name,
+  stream: name,
+  priority: z.int().describe('larger wins'),
+  protocols: z.array(z.enum(['tcp', 'udp', 'sctp'])).default([]).describe('default: any'),
+  vips: z.array(prefix).min(1).describe('destination addresses'),
+  sourceSubnets: z.array(prefix).default([]).describe('default: any'),
+  destinationPortRanges: z.array(portRange).default([]).describe('default: any'),
+  sourcePortRanges: z.array(portRange).default([]).describe('default: any'),
+  byteMatches: z.array(textOf(parseByteMatch)).default([]).describe('for example tcp[13:1] & 0x02 = 0x02'),
+  udpEncapPort: z.int().min(1).max(65535).optional().describe('UDP port that carries SCTP; only with protocols [sctp]'),
+});
+
+const gateway = z.strictObject({
+  name,
+  protocol: z.enum(['static']),
+  ips: z.array(host).min(1),
+});
+
+export const schema = z.strictObject({
+  queues: z
+    .union([textOf(parseQueues), z.int().min(0).max(65535)], { error: 'queues is one number or "first:last"' })
+    .default('0:3')
+    .describe('netfilter queues "first:last" or one number; one worker thread each'),
+  queueLength: z.int().min(1).max(1_000_000).default(1024).describe('packets that wait in one queue before it drops'),
+  interfaces: z
+    .strictObject({
+      external: interfaceName.optional().describe('towards the gateways'),
+      internal: z.array(interfacePattern).default([]).describe('towards the targets: no defragmentation'),
+    })
+    .prefault({}),
+  vips: z.array(prefix).min(1).describe('virtual addresses that are load-balanced'),
+  gateways: z.array(gateway).default([]),
+  streams: z.array(stream),
+  flows: z.array(flow),
+  hashMode: z.enum(['sctp-ports', 'five-tuple']).default('sctp-ports'),
+  promiscuousPing: z.boolean().default(true).describe('any ICMP message matches the first flow with its addresses'),
+  noFlowFwmark: mark.optional().describe('mark of packets without a flow; default: drop'),
+  noTargetsFwmark: mark.optional().describe('mark of packets whose stream has no active target; default: drop'),
+});
+
+/** A configuration whose shape is right and whose defaults are filled in; what crosses its parts is checked later. */
+export type Written = z.output<typeof schema>;
+
+/** JSON Schema (draft 2020-12) of the file. */
+export function jsonSchema(): object {
+  return { title: 'magmark configuration', ...z.toJSONSchema(schema, { io: 'input' }) };
+}
