@@ -51,6 +51,7 @@ function issueLines(issue: z.core.$ZodIssue, document: unknown): string[] {
     const inner = issue.errors.flat().filter(each => each.code === 'custom' || each.code === 'too_big' || each.code === 'too_small');
     if (inner.length > 0) return inner.slice(0, 1).flatMap(each => issueLines({ ...each, path: issue.path }, document));
   }
+  if (issue.code === 'too_small' && issue.origin === 'array') return [`${path}: must not be empty`];
   const value = valueAt(document, issue.path);
   if (value === undefined && issue.path.length > 0 && issue.code === 'invalid_type') return [`${path}: required, but missing`];
   const shown = typeof value === 'object' || issue.code === 'custom' || value === undefined ? '' : ` (it is ${JSON.stringify(value)})`;
