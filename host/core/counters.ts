@@ -48,3 +48,9 @@ export class FlowCounters {
     return (workerArea(this.core, worker) + this.core.Region.WorkerFlowCounters) / 8 + index;
   }
 }
+
+/** Packets by reason that worker `worker` decided, indexed by the core's Reason. */
+export function reasonCounts(core: Core, memory: WebAssembly.Memory, worker: number): number[] {
+  const words = new BigUint64Array(memory.buffer, workerArea(core, worker) + core.Region.WorkerReasons, core.Reason.Count);
+  return Array.from(words, Number);
+}

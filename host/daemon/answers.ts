@@ -2,6 +2,7 @@
 import { prefixText } from '../config/address.js';
 import type { FlowReply, StatusReply, StreamReply } from '../control/api.js';
 import type { Answers } from '../control/server.js';
+import { reasonCounts } from '../core/counters.js';
 import { reasonNames } from '../core/reason.js';
 import type { PortRange, Prefix } from '../types/config.js';
 import { version } from '../version.js';
@@ -63,15 +64,17 @@ export function answersOf(daemon: Daemon): Answers {
         configFile: options.configFile,
         generation: image().generation,
         carrier: kernel.carrier,
-        queues: pool.statistics().map(statistics => ({
-          queue: statistics.queue,
-          packets: statistics.packets,
-          bytes: statistics.bytes,
-          batches: statistics.batches,
-          depth: statistics.depth,
-          dropped: statistics.queueDropped + statistics.userDropped,
+        queues: pool.statistics().map(({ queue, packets, bytes, batches, kernel: held }, worker) => ({
+          queue,
+          packets,
+          bytes,
+          batches,
+          depth: held?.depth ?? 0,
+          dropped: (held?.queueDropped ?? 0) + (held?.userDropped ?? 0),
           reasons: Object.fromEntries(
-            statistics.reasons.flatMap((count, reason) => (count > 0 ? [[names[reason]!, count]] : [])),
+            reasonCounts(daemon.images.core, daemon.images.memory, worker).flatMap((count, reason) =>
+              count > 0 ? [[names[reason]!, count]] : [],
+            ),
           ),
         })),
         workerRestarts: pool.restarts,

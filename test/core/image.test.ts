@@ -1,0 +1,102 @@
+import { Worker } from 'node:worker_threads';
+import t from 'tap';
+import { ImageStore, memoryBytes } from '../../host/core/image.js';
+import { compileCore, createMemory, instantiateCore, workerArea } from '../../host/core/wasm.js';
+import type { Config } from '../../host/types/config.js';
+import { ImageError } from '../../host/types/errors.js';
+import { configOf, flowOf, streamOf } from '../fixture/config.js';
+import { ip, TCP, transport } from '../fixture/packet.js';
+
+const module = compileCore();
+
+function storeOf(workers: number, arenaBytes = 8 * 1024 * 1024) {
+  const region = instantiateCore(module, createMemory(0x100000));
+  const memory = createMemory(memoryBytes(region, workers, arenaBytes));
+  const core = instantiateCore(module, memory);
+  return { core, memory, images: new ImageStore(core, memory, workers) };
+}
+
+/** Generation n marks every packet with n, through a table of its own. */
+function configOfGeneration(generation: number): Config {
+  const marks = Object.fromEntries(Array.from({ length: 20 }, (_, index) => [index + 1, generation]));
+  const streams = [streamOf('s', 20, marks, 200 + generation)];
+  return configOf({ streams, flows: Array.from({ length: 1 + (generation % 5) }, (_, n) => flowOf(`f${n}`, 's')) });
+}
+
+t.test('a worker never sees a half-built image while images are swapped under it', async t => {
+  const { core, memory, images } = storeOf(1);
+  images.publish(configOfGeneration(1));
+  const area = workerArea(core, 0);
+  const packet = area + core.Region.WorkerPackets;
+  new Uint8Array(memory.buffer).set(ip('192.0.2.1', '20.0.0.1', TCP, transport(TCP, 1, 2)), packet);
+  const view = new DataView(memory.buffer);
+  for (let n = 0; n < core.Limit.Batch; n++) {
+    const at = area + core.Region.WorkerDescriptors + n * core.Region.DescriptorSize;
+    view.setUint32(at + core.Layout.DescriptorOffset, packet, true);
+    view.setUint32(at + core.Layout.DescriptorLength, 40, true);
+    view.setUint32(at + core.Layout.DescriptorWireLength, 40, true);
+  }
+  // Counts batches, and packets whose mark differs from the first of their batch or that were not accepted.
+  const results = new Int32Array(new SharedArrayBuffer(16));
+  const reader = new Worker(new URL('./image-reader.js', import.meta.url), { workerData: { module, memory, results } });
+  while (Atomics.load(results, 0) === 0) await new Promise(resolve => setImmediate(resolve));
+  for (let generation = 2; generation <= 400; generation++) {
+    images.publish(configOfGeneration(generation));
+    await images.retire();
+  }
+  Atomics.store(results, 2, 1);
+  await new Promise(resolve => reader.once('exit', resolve));
+  t.ok(Atomics.load(results, 0) > 400, `${Atomics.load(results, 0)} batches were read meanwhile`);
+  t.equal(Atomics.load(results, 1), 0, 'no packet of a batch had another generation than its batch');
+  t.equal(Atomics.load(results, 3), 400, 'the last batch saw the last generation');
+});
+
+t.test('an unchanged stream keeps its table, and nothing is lost by a thousand changes', async t => {
+  const { images } = storeOf(1);
+  const config = configOf({ streams: [streamOf('a', 100, { 1: 5001 }), streamOf('b', 100, { 1: 6001 })], flows: [flowOf('f', 'a')] });
+  const first = images.publish(config);
+  await images.retire();
+  const used = images.usedBytes;
+  const [tableA, tableB] = first.streams.map(stream => stream.table);
+  const changed = images.publish({ ...config, streams: [config.streams[0]!, streamOf('b', 100, { 1: 6001, 2: 6002 })] });
+  t.equal(changed.streams[0]!.table, tableA);
+  t.not(changed.streams[1]!.table, tableB);
+  await images.retire();
+  for (let n = 0; n < 1000; n++) {
+    images.publish(config);
+    await images.retire();
+  }
+  t.equal(images.usedBytes, used);
+});
+
+t.test('an image that does not fit is refused, and the published one stays with its counters', async t => {
+  const { images } = storeOf(1, 256 * 1024);
+  const small = configOf({ streams: [streamOf('a', 10, { 1: 5001 })], flows: [flowOf('f', 'a')] });
+  images.publish(small);
+  await images.retire();
+  const used = images.usedBytes;
+  t.throws(() => images.publish(configOf({ streams: [streamOf('a', 100, { 1: 5001 }, 1000003)], flows: [flowOf('f', 'a')] })), ImageError);
+  t.equal(images.usedBytes, used);
+  t.equal(images.current?.config, small);
+  t.equal(images.publish(small).generation, 2);
+});
+
+t.test('a worker in an old generation holds back what it uses', async t => {
+  const { core, memory, images } = storeOf(2);
+  images.publish(configOfGeneration(1));
+  await images.retire();
+  const epoch = (workerArea(core, 1) + core.Region.WorkerState + core.Layout.WorkerEpoch) / 4;
+  const words = new Int32Array(memory.buffer);
+  Atomics.store(words, epoch, 1);
+  images.publish(configOfGeneration(2));
+  let retired = false;
+  const retiring = images.retire().then(() => {
+    retired = true;
+  });
+  for (let n = 0; n < 20; n++) await new Promise(resolve => setTimeout(resolve, 1));
+  t.notOk(retired);
+  t.throws(() => images.publish(configOfGeneration(3)), /retired/);
+  Atomics.store(words, epoch, 0);
+  await retiring;
+  t.ok(retired);
+});
