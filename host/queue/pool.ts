@@ -1,0 +1,133 @@
+/** The workers, one thread a queue, behind one start and one stop. */
+import { Worker } from 'node:worker_threads';
+import { type Core, instantiateCore, workerArea } from '../core/wasm.js';
+import { COUNTERS, type Counter } from './native.js';
+import { type KernelQueue, readQueues } from './proc.js';
+import { type Log, QueueThread, type ThreadSettings } from './thread.js';
+
+export type { Log } from './thread.js';
+
+export interface PoolOptions {
+  /** A generation must have been published in the memory: a worker decides by it from its first packet on. */
+  readonly core: { readonly module: WebAssembly.Module; readonly memory: WebAssembly.Memory };
+  /** Queue numbers, both ends included; queue `first + n` uses worker area n. */
+  readonly queues: { readonly first: number; readonly last: number };
+  /** Packets that the kernel keeps in one queue before it drops. */
+  readonly queueLength: number;
+  readonly log?: Log;
+  /** Called when a worker died, before it is restarted. */
+  readonly onFailure?: (queue: number, cause: Error) => void;
+  /** Makes the threads; `new Worker` if absent. */
+  readonly spawn?: ThreadSettings['spawn'];
+}
+
+/** Counts of one queue since the pool's start; `kernel` since the queue was bound, null while it is not. */
+export interface QueueStatistics {
+  readonly queue: number;
+  readonly bound: boolean;
+  readonly restarts: number;
+  readonly packets: number;
+  readonly batches: number;
+  /** On the wire. */
+  readonly bytes: number;
+  readonly kernel: Pick<KernelQueue, 'depth' | 'queueDropped' | 'userDropped'> | null;
+  readonly shim: Readonly<Record<Counter, number>>;
+}
+
+/** A queued packet takes 832 bytes of the buffer at a copy range of 128, and less than twice 1 KiB at 512: the kernel doubles. */
+const BUFFER_BYTES_PER_PACKET = 1024;
+/** The kernel's default (net.core.rmem_default): a short queue needs no less for its bursts of error messages. */
+const BUFFER_LEAST_BYTES = 212992;
+
+const SILENT: Log = { info() {}, warn() {}, error() {} };
+
+export class WorkerPool {
+  readonly #core: Core;
+  readonly #memory: DataView;
+  readonly #first: number;
+  readonly #threads: readonly QueueThread[];
+  // Node waits at its exit for threads that are blocked in native code; this lets them go.
+  readonly #onExit = () => {
+    for (const thread of this.#threads) thread.release();
+  };
+
+  private constructor(options: PoolOptions) {
+    const { module, memory } = options.core;
+    this.#core = instantiateCore(module, memory);
+    this.#memory = new DataView(memory.buffer);
+    this.#first = options.queues.first;
+    const receiveBufferBytes = Math.max(options.queueLength * BUFFER_BYTES_PER_PACKET, BUFFER_LEAST_BYTES);
+    const count = options.queues.last - options.queues.first + 1;
+    if (workerArea(this.#core, count) > memory.buffer.byteLength) {
+      throw new RangeError(`${count} workers do not fit a memory of ${memory.buffer.byteLength} bytes`);
+    }
+    const { Region, Layout } = this.#core;
+    if (this.#memory.getUint32(Region.Control + Layout.ControlGeneration, true) === 0) {
+      throw new TypeError('no generation is published: the workers would have nothing to decide by');
+    }
+    this.#threads = Array.from({ length: count }, (_, index) => {
+      const queue = this.#first + index;
+      return new QueueThread({
+        core: this.#core,
+        data: { module, memory, index, queue, queueLength: options.queueLength, receiveBufferBytes },
+        log: options.log ?? SILENT,
+        onFailure: options.onFailure ?? (() => {}),
+        spawn: options.spawn ?? ((file, threadOptions) => new Worker(file, threadOptions)),
+      });
+    });
+  }
+
+  /**
+   * Resolves once every queue is bound. If one cannot be, the others are stopped first.
+   * @throws EnvironmentError or KernelError of the first queue that was refused
+   */
+  static async start(options: PoolOptions): Promise<WorkerPool> {
+    const pool = new WorkerPool(options);
+    process.on('exit', pool.#onExit);
+    const starts = await Promise.allSettled(pool.#threads.map(thread => thread.start()));
+    const refused = starts.find(start => start.status === 'rejected');
+    if (refused !== undefined) {
+      await pool.stop();
+      throw refused.reason;
+    }
+    return pool;
+  }
+
+  /** Restarts of all workers since the start. */
+  get restarts(): number {
+    return this.#threads.reduce((sum, thread) => sum + thread.restarts, 0);
+  }
+
+  /** Resolves once all threads have ended. Each answers its last batch; what is queued behind it the kernel drops. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#threads.map(thread => thread.stop()));
+    process.off('exit', this.#onExit);
+  }
+
+  statistics(): QueueStatistics[] {
+    const kernel = new Map(readQueues().map(queue => [queue.queue, queue]));
+    return this.#threads.map((thread, index) => {
+      const queue = this.#first + index;
+      const held = thread.bound ? kernel.get(queue) : undefined;
+      const counters = thread.counters();
+      return {
+        queue,
+        bound: thread.bound,
+        restarts: thread.restarts,
+        packets: this.#counter(index, this.#core.Layout.WorkerPackets),
+        batches: this.#counter(index, this.#core.Layout.WorkerBatches),
+        bytes: this.#counter(index, this.#core.Layout.WorkerBytes),
+        kernel:
+          held === undefined
+            ? null
+            : { depth: held.depth, queueDropped: held.queueDropped, userDropped: held.userDropped },
+        shim: Object.fromEntries(COUNTERS.map((name, n) => [name, counters[n]!])) as Record<Counter, number>,
+      };
+    });
+  }
+
+  #counter(index: number, field: number): number {
+    const at = workerArea(this.#core, index) + this.#core.Region.WorkerState + field;
+    return Number(this.#memory.getBigUint64(at, true));
+  }
+}

@@ -1,0 +1,73 @@
+/** A worker thread: one queue, one instance of the core, one loop. No object is made per packet. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { instantiateCore, workerArea } from '../core/wasm.js';
+import { MagmarkError } from '../types/errors.js';
+import { NetfilterQueue } from './native.js';
+import type { WorkerData, WorkerMessage } from './thread.js';
+
+/** Bounds how late a stop is seen should its wake be lost; a wake is what normally ends a wait. */
+const TIMEOUT_MS = 250;
+/** Turns of a busy loop between two reports of the shim's counters. */
+const REPORT_TURNS = 256;
+
+const data = workerData as WorkerData;
+const core = instantiateCore(data.module, data.memory);
+const area = workerArea(core, data.index);
+
+function open(): NetfilterQueue {
+  const { Layout, Limit, Region } = core;
+  return new NetfilterQueue({
+    queue: data.queue,
+    queueLength: data.queueLength,
+    copyRange: Limit.ReadBytes,
+    receiveBufferBytes: data.receiveBufferBytes,
+    wake: data.wake,
+    timeoutMs: TIMEOUT_MS,
+    memory: new Uint8Array(data.memory.buffer),
+    descriptors: area + Region.WorkerDescriptors,
+    descriptorBytes: Region.DescriptorSize,
+    fields: {
+      packetId: Layout.DescriptorPacketId,
+      offset: Layout.DescriptorOffset,
+      length: Layout.DescriptorLength,
+      wireLength: Layout.DescriptorWireLength,
+      verdict: Layout.DescriptorVerdict,
+      mark: Layout.DescriptorMark,
+    },
+    batch: Limit.Batch,
+    packets: area + Region.WorkerPackets,
+    packetBytes: Region.PacketSize,
+  });
+}
+
+// In a function, since code at a module's top level stays interpreted.
+function serve(queue: NetfilterQueue): void {
+  const words = new Int32Array(data.memory.buffer);
+  const stop = (area + core.Region.WorkerState + core.Layout.WorkerStop) / 4;
+  let count = 0;
+  let turns = 0;
+  while (Atomics.load(words, stop) === 0) {
+    count = queue.exchange(count);
+    if (count > 0) core.decide(area, 0, count);
+    if (count === 0 || ++turns % REPORT_TURNS === 0) queue.statistics(data.counters);
+  }
+  queue.answer(count);
+  queue.statistics(data.counters);
+  queue.close();
+}
+
+function post(message: WorkerMessage): void {
+  parentPort!.postMessage(message);
+}
+
+let queue: NetfilterQueue | undefined;
+try {
+  queue = open();
+} catch (error) {
+  if (!(error instanceof MagmarkError)) throw error;
+  post({ type: 'failed', code: error.code, message: error.message });
+}
+if (queue !== undefined) {
+  post({ type: 'bound' });
+  serve(queue);
+}

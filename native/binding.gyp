@@ -1,0 +1,14 @@
+{
+  'targets': [
+    {
+      'target_name': 'nfqueue',
+      'sources': ['nfqueue.cc'],
+      'include_dirs': ["<!(node -p \"require('node-addon-api').include_dir\")"],
+      'defines': ['NAPI_VERSION=8', 'NAPI_DISABLE_CPP_EXCEPTIONS'],
+      'cflags': ['-Wall', '-Wextra'],
+      'configurations': {
+        'Release': { 'cflags!': ['-O3'], 'cflags': ['-O2'] },
+      },
+    },
+  ],
+}

@@ -1,0 +1,345 @@
+import { spawnSync } from 'node:child_process';
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket as NetSocket } from 'node:net';
+import {
+  COUNTERS,
+  type Counter,
+  closeWake,
+  createWake,
+  NetfilterQueue,
+  namespaceCookie,
+  wake,
+} from '../../host/queue/native.js';
+import { readQueues } from '../../host/queue/proc.js';
+import { insideNamespace, queueUdp, run, until } from './namespace.js';
+
+await insideNamespace(import.meta.url);
+const { default: t } = await import('tap');
+
+const MARK = 5044;
+const BATCH = 64;
+const DESCRIPTOR = { packetId: 0, offset: 4, length: 8, wireLength: 12, verdict: 16, mark: 20 };
+const DESCRIPTOR_BYTES = 24;
+const PACKETS = 4096;
+
+/** A queue over a memory of its own, and what a test asks of it. */
+class Bench {
+  readonly memory = new Uint8Array(new SharedArrayBuffer(PACKETS + BATCH * 1024));
+  readonly #words = new DataView(this.memory.buffer);
+  readonly queue: NetfilterQueue;
+  /** Packets in the descriptors that have no verdict yet. */
+  count = 0;
+
+  constructor(
+    number: number,
+    options: { queueLength?: number; copyRange?: number; packetBytes?: number; wake?: number } = {},
+  ) {
+    this.queue = new NetfilterQueue({
+      queue: number,
+      queueLength: options.queueLength ?? 1024,
+      copyRange: options.copyRange ?? 512,
+      receiveBufferBytes: 1024 * 1024,
+      wake: options.wake ?? -1,
+      timeoutMs: 10,
+      memory: this.memory,
+      descriptors: 0,
+      descriptorBytes: DESCRIPTOR_BYTES,
+      fields: DESCRIPTOR,
+      batch: BATCH,
+      packets: PACKETS,
+      packetBytes: options.packetBytes ?? 1024,
+    });
+  }
+
+  get(index: number, field: keyof typeof DESCRIPTOR): number {
+    return this.#words.getUint32(index * DESCRIPTOR_BYTES + DESCRIPTOR[field], true);
+  }
+
+  set(index: number, field: keyof typeof DESCRIPTOR, value: number): void {
+    this.#words.setUint32(index * DESCRIPTOR_BYTES + DESCRIPTOR[field], value, true);
+  }
+
+  bytes(index: number): Buffer {
+    const offset = this.get(index, 'offset');
+    return Buffer.from(this.memory.subarray(offset, offset + this.get(index, 'length')));
+  }
+
+  /** Answer what is there, receive, and give all that came the verdict. Returns how many came. */
+  turn(verdict = 1, mark = MARK): number {
+    this.count = this.queue.exchange(this.count);
+    for (let n = 0; n < this.count; n++) {
+      this.set(n, 'verdict', verdict);
+      this.set(n, 'mark', mark);
+    }
+    return this.count;
+  }
+
+  counters(): Record<Counter, number> {
+    const numbers = new Float64Array(COUNTERS.length);
+    this.queue.statistics(numbers);
+    return Object.fromEntries(COUNTERS.map((name, n) => [name, numbers[n]])) as Record<Counter, number>;
+  }
+}
+
+async function receiver(port: number): Promise<{ socket: Socket; received: Buffer[] }> {
+  const socket = createSocket({ type: 'udp4', recvBufferSize: 4 * 1024 * 1024 });
+  const received: Buffer[] = [];
+  socket.on('message', message => received.push(message));
+  socket.bind(port, '127.0.0.1');
+  await once(socket, 'listening');
+  return { socket, received };
+}
+
+/**
+ * Resolves once the kernel has queued all `payloads`. One socket per batch: queued packets count against the send
+ * buffer of theirs, which holds some 250.
+ */
+async function sendAll(port: number, payloads: readonly Buffer[]): Promise<void> {
+  for (let first = 0; first < payloads.length; first += BATCH) {
+    const socket = createSocket('udp4');
+    for (const payload of payloads.slice(first, first + BATCH)) {
+      await new Promise<void>((resolve, reject) => {
+        socket.send(payload, port, '127.0.0.1', error => (error === null ? resolve() : reject(error)));
+      });
+    }
+    socket.close();
+  }
+}
+
+const numbered = (count: number) => Array.from({ length: count }, (_, n) => Buffer.from(`packet ${n}`));
+
+t.test('a packet comes with its bytes and lengths, and leaves with its verdict and mark', async t => {
+  queueUdp('7000', 0, MARK);
+  const { socket, received } = await receiver(7000);
+  const bench = new Bench(0);
+  const payload = Buffer.from('through the queue');
+  await sendAll(7000, [payload]);
+  await until(
+    'the packet is received',
+    () => bench.count === 1,
+    () => bench.turn(),
+  );
+  const packet = bench.bytes(0);
+  t.equal(packet.length, 20 + 8 + payload.length);
+  t.equal(bench.get(0, 'wireLength'), packet.length);
+  t.equal(packet[0], 0x45, 'it begins with the IP header');
+  t.equal(packet.readUInt16BE(22), 7000, 'the UDP destination port is in its place');
+  t.same(packet.subarray(28), payload);
+  t.equal(received.length, 0, 'it waits for its verdict');
+  bench.turn();
+  await until('the marked packet arrives', () => received.length === 1);
+
+  await sendAll(7000, [Buffer.from('dropped'), Buffer.from('wrong mark'), Buffer.from('last')]);
+  const taken: string[] = [];
+  while (taken.length < 3) {
+    bench.turn();
+    for (let n = 0; n < bench.count; n++) {
+      const text = bench.bytes(n).subarray(28).toString();
+      taken.push(text);
+      if (text === 'dropped') bench.set(n, 'verdict', 0);
+      if (text === 'wrong mark') bench.set(n, 'mark', MARK + 1);
+    }
+  }
+  await until(
+    'the last arrives',
+    () => received.length === 2,
+    () => bench.turn(),
+  );
+  t.same(received, [payload, Buffer.from('last')]);
+  t.match(bench.counters(), { packets: 4, verdicts: 4, verdictErrors: 0, truncated: 0, malformed: 0 });
+  bench.queue.close();
+  bench.queue.close();
+  t.throws(() => bench.queue.exchange(0), /queue 0: answer 0 packets and receive: EBADF/);
+  socket.close();
+});
+
+t.test('more packets than a batch holds come in full batches, two system calls each', async t => {
+  queueUdp('7001', 1, MARK);
+  const { socket, received } = await receiver(7001);
+  const bench = new Bench(1);
+  const sent = numbered(10 * BATCH);
+  await sendAll(7001, sent);
+  const sizes: number[] = [];
+  for (let n = 0; n < 10; n++) sizes.push(bench.turn());
+  t.strictSame(sizes, Array(10).fill(BATCH));
+  const { packets, systemCalls } = bench.counters();
+  t.comment(`${systemCalls} system calls for ${packets} packets`);
+  t.ok(systemCalls <= 2 * 10, `${systemCalls} system calls`);
+  await until(
+    'all arrive',
+    () => received.length === sent.length,
+    () => bench.turn(),
+  );
+  t.same(received, sent, 'in order');
+  bench.queue.close();
+  socket.close();
+});
+
+t.test('a packet larger than the interface takes comes unsegmented, cut to the copy range', async t => {
+  run('ip', 'link', 'set', 'lo', 'mtu', '1500');
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  run(
+    'iptables-nft',
+    '-t',
+    'mangle',
+    '-A',
+    'OUTPUT',
+    '-p',
+    'tcp',
+    '--dport',
+    `${port}`,
+    '-j',
+    'NFQUEUE',
+    '--queue-num',
+    '2',
+  );
+  const bench = new Bench(2);
+  const bytes = 2_000_000;
+  let received = 0;
+  const peers: NetSocket[] = [];
+  server.on('connection', peer => {
+    peers.push(peer);
+    peer.on('data', data => {
+      received += data.length;
+    });
+  });
+  const client = connect(port, '127.0.0.1');
+  client.write(Buffer.alloc(bytes, 1));
+  let largest = 0;
+  let longestCapture = 0;
+  await until(
+    'all bytes arrive',
+    () => received === bytes,
+    () => {
+      bench.turn();
+      for (let n = 0; n < bench.count; n++) {
+        largest = Math.max(largest, bench.get(n, 'wireLength'));
+        longestCapture = Math.max(longestCapture, bench.get(n, 'length'));
+      }
+    },
+  );
+  t.comment(`largest packet ${largest} bytes`);
+  t.ok(largest > 1500);
+  t.equal(longestCapture, 512);
+  client.destroy();
+  for (const peer of peers) peer.destroy();
+  server.close();
+  bench.queue.close();
+  run('ip', 'link', 'set', 'lo', 'mtu', '65536');
+});
+
+t.test('what overflows a short queue is counted, and the queue serves on', async t => {
+  queueUdp('7003', 3, MARK);
+  const { socket, received } = await receiver(7003);
+  const bench = new Bench(3, { queueLength: 8 });
+  await sendAll(7003, numbered(100));
+  t.match(
+    readQueues().find(queue => queue.queue === 3),
+    { depth: 8, queueDropped: 92, userDropped: 0, copyRange: 512 },
+  );
+  await until(
+    'the queued ones arrive',
+    () => received.length === 8,
+    () => bench.turn(),
+  );
+  await sendAll(7003, [Buffer.from('afterwards')]);
+  await until(
+    'a later one arrives',
+    () => received.length === 9,
+    () => bench.turn(),
+  );
+  t.equal(received.at(-1)?.toString(), 'afterwards');
+  bench.queue.close();
+  socket.close();
+});
+
+t.test('a message that does not fit its buffer is counted and its packet dropped', async t => {
+  queueUdp('7004', 4, MARK);
+  const { socket, received } = await receiver(7004);
+  const bench = new Bench(4, { packetBytes: 256, copyRange: 255 });
+  await sendAll(7004, [Buffer.alloc(1000), Buffer.from('short')]);
+  await until(
+    'the short one arrives',
+    () => received.length === 1,
+    () => bench.turn(),
+  );
+  t.equal(received[0]?.toString(), 'short');
+  t.match(bench.counters(), { packets: 1, truncated: 1, verdicts: 2 });
+  t.equal(readQueues().find(queue => queue.queue === 4)?.depth, 0, 'none is left unanswered');
+  bench.queue.close();
+  socket.close();
+});
+
+t.test('a verdict for a packet that the kernel does not know is counted', async t => {
+  const bench = new Bench(5);
+  bench.set(0, 'packetId', 12345);
+  bench.set(0, 'verdict', 1);
+  bench.queue.exchange(1);
+  t.match(bench.counters(), { verdicts: 1, verdictErrors: 1, packets: 0 });
+  bench.queue.close();
+});
+
+t.test('a queue that somebody holds is not bound twice, and the error says so', async t => {
+  const bench = new Bench(6);
+  t.throws(() => new Bench(6), {
+    name: 'KernelError',
+    message: /^queue 6: bind: EPERM: it is held by another process \(netlink port id \d+\)$/,
+  });
+  bench.queue.close();
+  new Bench(6).queue.close();
+});
+
+t.test('without NET_ADMIN the error names the capability', async t => {
+  const native = new URL('../../host/queue/native.js', import.meta.url).href;
+  const script = `
+    const { NetfilterQueue } = await import('${native}');
+    const fields = { packetId: 0, offset: 4, length: 8, wireLength: 12, verdict: 16, mark: 20 };
+    try {
+      new NetfilterQueue({ queue: 7, queueLength: 8, copyRange: 512, receiveBufferBytes: 212992, wake: -1, timeoutMs: 1,
+        memory: new Uint8Array(8192), descriptors: 0, descriptorBytes: 24, fields, batch: 1, packets: 4096, packetBytes: 1024 });
+    } catch (error) {
+      console.log(error.name, error.message);
+    }`;
+  const dropped = ['--inh-caps=-net_admin', '--bounding-set=-net_admin'];
+  const parameters = [...dropped, process.execPath, '--input-type=module', '-e', script];
+  const { stdout } = spawnSync('setpriv', parameters, { encoding: 'utf8' });
+  t.equal(stdout.trim(), 'EnvironmentError queue 7: bind: EPERM: the capability NET_ADMIN is missing');
+});
+
+t.test('memory that does not hold everything is refused', async t => {
+  t.throws(() => new Bench(8, { packetBytes: 1025 }), {
+    name: 'KernelError',
+    message: 'queue 8: fit the memory: EINVAL',
+  });
+  t.throws(() => new Bench(8, { packetBytes: 512 }), /fit the memory: EINVAL/);
+  t.throws(() => new Bench(65536), RangeError);
+  t.throws(() => new Bench(8, { queueLength: 0 }), RangeError);
+});
+
+t.test('a wake ends one wait and only one', async t => {
+  const descriptor = createWake();
+  const bench = new Bench(9, { wake: descriptor });
+  const idle = () => {
+    const started = performance.now();
+    t.equal(bench.turn(), 0);
+    return performance.now() - started;
+  };
+  wake(descriptor);
+  wake(descriptor);
+  t.ok(idle() < 10);
+  t.ok(idle() >= 9, 'the next one waits for its time-out');
+  bench.queue.close();
+  closeWake(descriptor);
+});
+
+t.test('the namespace has a cookie of its own', async t => {
+  const native = new URL('../../host/queue/native.js', import.meta.url).href;
+  const script = `import('${native}').then(native => console.log(String(native.namespaceCookie())))`;
+  const cookie = () => spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' }).stdout.trim();
+  t.equal(cookie(), String(namespaceCookie()), 'the same for each process of the namespace');
+  t.type(namespaceCookie(), 'bigint');
+});
