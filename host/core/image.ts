@@ -108,7 +108,7 @@ export class ImageStore {
       const streams = config.streams.map(stream => this.placeStream(stream, isActive, blocks));
       const header = this.core.Region.Headers + (generation & 1) * this.core.Region.HeaderSize;
       this.writeHeader(header, generation, config, this.writeFlows(flows, config, blocks), flows.length, this.writeStreams(streams, blocks));
-      this.retired = this.blocks;
+      this.retired = this.image === null ? null : this.blocks;
       this.blocks = blocks;
       this.image = { generation, config, flows, streams };
     } catch (error) {
