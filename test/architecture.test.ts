@@ -29,18 +29,39 @@ const ROOMS: readonly Room[] = [
     alone: { '@assemblyscript/loader': 'host/core/wasm.ts' },
     why: 'images are built from plain values, and one file instantiates Wasm',
   },
-  { folder: 'host/simulator', may: ['host/core', 'host/types'], why: 'planners run it without root, kernel or threads' },
+  {
+    folder: 'host/simulator',
+    may: ['host/core', 'host/types'],
+    why: 'planners run it without root, kernel or threads',
+  },
   {
     folder: 'host/kernel',
     may: ['host/types', 'node:'],
     alone: { execa: 'host/kernel/command.ts' },
     why: 'one file starts programs, so that every command can be seen, bounded and faked in one place',
   },
-  { folder: 'host/queue', may: ['host/core', 'host/types', 'node:'], why: 'threads, queues and the core; no rule, route or text' },
-  { folder: 'host/control', may: ['host/types', 'host/config', 'node:'], why: 'commands that only ask must start fast' },
+  {
+    folder: 'host/queue',
+    may: ['host/core', 'host/types', 'node:'],
+    why: 'threads, queues and the core; no rule, route or text',
+  },
+  {
+    folder: 'host/control',
+    may: ['host/types', 'host/config', 'node:'],
+    why: 'commands that only ask must start fast',
+  },
   {
     folder: 'host/daemon',
-    may: ['host/types', 'host/config', 'host/core', 'host/kernel', 'host/queue', 'host/control', 'host/version.ts', 'node:'],
+    may: [
+      'host/types',
+      'host/config',
+      'host/core',
+      'host/kernel',
+      'host/queue',
+      'host/control',
+      'host/version.ts',
+      'node:',
+    ],
     alone: { pino: 'host/daemon/log.ts' },
     why: 'the one place where the rooms meet',
   },
@@ -55,7 +76,9 @@ function filesIn(folder: string): string[] {
 /** What a file imports, statically, dynamically or as a type; own files as paths from the root. */
 function importsOf(file: string): string[] {
   const source = readFileSync(join(ROOT, file), 'utf8');
-  const found = [...source.matchAll(/(?:\bfrom\s+|\bimport\s*\(\s*|^import\s+)'([^']+)'/gm)].map(match => match[1]!);
+  const found = [...source.matchAll(/(?:\bfrom\s+|\bimport\s*\(\s*|^import\s+)'([^']+)'/gm)].map(
+    match => match[1]!,
+  );
   return found.map(name =>
     name.startsWith('.') ? relative(ROOT, resolve(ROOT, dirname(file), name)).replace(/\.js$/, '.ts') : name,
   );
@@ -68,7 +91,9 @@ t.test('a room imports only what its row of the table allows', async t => {
     for (const file of files) {
       const foreign = importsOf(file).filter(name => {
         if (room.alone?.[name] === file) return false;
-        return ![room.folder, ...room.may].some(allowed => name === allowed || name.startsWith(allowed.endsWith(':') ? allowed : `${allowed}/`));
+        return ![room.folder, ...room.may].some(
+          allowed => name === allowed || name.startsWith(allowed.endsWith(':') ? allowed : `${allowed}/`),
+        );
       });
       t.strictSame(foreign, [], `${file}: ${room.why}`);
     }
@@ -86,7 +111,13 @@ t.test('the native shim includes the kernel, the C library and node-addon-api al
   const source = readFileSync(join(ROOT, 'native/nfqueue.cc'), 'utf8');
   const included = [...source.matchAll(/^#include\s+[<"]([^>"]+)[>"]/gm)].map(match => match[1]!);
   t.ok(included.includes('napi.h'));
-  t.strictSame(included.filter(name => !/^(napi\.h|linux\/[\w/]+\.h|sys\/\w+\.h|arpa\/inet\.h|netinet\/in\.h|\w+\.h|c?[a-z]+)$/.test(name)), []);
+  t.strictSame(
+    included.filter(
+      name =>
+        !/^(napi\.h|linux\/[\w/]+\.h|sys\/\w+\.h|arpa\/inet\.h|netinet\/in\.h|\w+\.h|c?[a-z]+)$/.test(name),
+    ),
+    [],
+  );
   t.notMatch(source, /maglev|five.?tuple|djb2/i, 'it knows nothing of load balancing');
 });
 
@@ -111,23 +142,34 @@ function leb(bytes: Uint8Array, at: number): [value: number, next: number] {
   }
 }
 
-t.test('the built core imports env.memory alone, and has no data, no table, no start and no mutable global', async t => {
-  const wasm = readFileSync(join(ROOT, 'dist/wasm/core.wasm'));
-  const module = new WebAssembly.Module(wasm);
-  t.strictSame(WebAssembly.Module.imports(module), [{ module: 'env', name: 'memory', kind: 'memory' }]);
-  const found = sections(wasm);
-  const names: Record<number, string> = { 4: 'table', 5: 'own memory', 8: 'start', 9: 'elements', 11: 'data', 12: 'data count' };
-  for (const [id, name] of Object.entries(names)) t.notOk(found.has(Number(id)), `no section of ${name}`);
-  const globals = found.get(6);
-  t.ok(globals !== undefined, 'its constants are exported as globals');
-  let [count, at] = leb(globals!, 0);
-  for (; count > 0; count--) {
-    if (globals![at] !== 0x7f || globals![at + 1] !== 0 || globals![at + 2] !== 0x41) return t.fail(`a global at byte ${at} is not a constant i32`);
-    at += 3;
-    while ((globals![at++]! & 0x80) !== 0);
-    t.equal(globals![at++], 0x0b);
-  }
-});
+t.test(
+  'the built core imports env.memory alone, and has no data, no table, no start and no mutable global',
+  async t => {
+    const wasm = readFileSync(join(ROOT, 'dist/wasm/core.wasm'));
+    const module = new WebAssembly.Module(wasm);
+    t.strictSame(WebAssembly.Module.imports(module), [{ module: 'env', name: 'memory', kind: 'memory' }]);
+    const found = sections(wasm);
+    const names: Record<number, string> = {
+      4: 'table',
+      5: 'own memory',
+      8: 'start',
+      9: 'elements',
+      11: 'data',
+      12: 'data count',
+    };
+    for (const [id, name] of Object.entries(names)) t.notOk(found.has(Number(id)), `no section of ${name}`);
+    const globals = found.get(6);
+    t.ok(globals !== undefined, 'its constants are exported as globals');
+    let [count, at] = leb(globals!, 0);
+    for (; count > 0; count--) {
+      if (globals![at] !== 0x7f || globals![at + 1] !== 0 || globals![at + 2] !== 0x41)
+        return t.fail(`a global at byte ${at} is not a constant i32`);
+      at += 3;
+      while ((globals![at++]! & 0x80) !== 0);
+      t.equal(globals![at++], 0x0b);
+    }
+  },
+);
 
 t.test('worker.ts and decide.ts each fit one screen', async t => {
   for (const file of ['host/queue/worker.ts', 'assembly/decide.ts']) {

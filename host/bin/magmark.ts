@@ -5,20 +5,31 @@ import { MagmarkError } from '../types/errors.js';
 import { version } from '../version.js';
 
 const program = new Command('magmark')
-  .description('Stateless L3/L4 load balancer: NFQUEUE packets, a WebAssembly core, marks that the kernel routes by.')
+  .description(
+    'Stateless L3/L4 load balancer: NFQUEUE packets, a WebAssembly core, marks that the kernel routes by.',
+  )
   .version(version)
   .showHelpAfterError('(magmark --help shows what is possible)');
 
 const socketOption = () =>
-  new Option('--socket <path>', "control socket; default: $MAGMARK_SOCKET, then that of this network namespace");
+  new Option(
+    '--socket <path>',
+    'control socket; default: $MAGMARK_SOCKET, then that of this network namespace',
+  );
 
 program
   .command('run')
   .description('run the daemon in the foreground; SIGHUP re-reads the file, SIGTERM and SIGINT stop it')
   .requiredOption('--config <file>', 'configuration, YAML or JSON')
   .addOption(socketOption())
-  .option('--journal <file>', 'what was made in the kernel; default: beside the control socket of this namespace')
-  .option('--host-namespace', "work in the machine's initial network namespace: switches off its connection tracking")
+  .option(
+    '--journal <file>',
+    'what was made in the kernel; default: beside the control socket of this namespace',
+  )
+  .option(
+    '--host-namespace',
+    "work in the machine's initial network namespace: switches off its connection tracking",
+  )
   .addOption(
     new Option('--log-level <level>', 'least severe level that is logged')
       .choices(['trace', 'debug', 'info', 'warn', 'error', 'fatal'])
@@ -51,7 +62,10 @@ program
       import('../control/socket.js'),
       import('../cli/status.js'),
     ]);
-    const status = await ask<import('../control/api.js').StatusReply>(socketPath(options.socket), '/v1/status');
+    const status = await ask<import('../control/api.js').StatusReply>(
+      socketPath(options.socket),
+      '/v1/status',
+    );
     process.stdout.write(options.json ? `${JSON.stringify(status, null, 2)}\n` : statusText(status));
   });
 

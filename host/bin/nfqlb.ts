@@ -34,7 +34,10 @@ async function execute(command: string, args: string[]): Promise<string> {
     const streams = await ask<StreamReply[]>(socketPath(values.socket), '/v1/streams');
     const stream = streams.find(each => each.name === values.shm);
     const names = streams.map(each => each.name).join(', ');
-    if (stream === undefined) throw new UsageError(`${values.shm === undefined ? 'show needs --shm' : `there is no ${values.shm}`}; there are: ${names}`);
+    if (stream === undefined)
+      throw new UsageError(
+        `${values.shm === undefined ? 'show needs --shm' : `there is no ${values.shm}`}; there are: ${names}`,
+      );
     return showText(stream);
   }
   throw new UsageError(`there is no command ${command}\n${USAGE.trimEnd()}`);

@@ -20,7 +20,9 @@ export async function run(options: RunOptions): Promise<void> {
     process.exit(1);
   };
   process.on('uncaughtException', fatal);
-  process.on('unhandledRejection', reason => fatal(reason instanceof Error ? reason : new Error(String(reason))));
+  process.on('unhandledRejection', reason =>
+    fatal(reason instanceof Error ? reason : new Error(String(reason))),
+  );
 
   const starting = Daemon.start({
     configFile: options.config,
@@ -45,7 +47,12 @@ export async function run(options: RunOptions): Promise<void> {
     });
   }
   process.on('SIGHUP', () => {
-    starting.then(daemon => daemon.reload(), () => undefined).catch(fatal);
+    starting
+      .then(
+        daemon => daemon.reload(),
+        () => undefined,
+      )
+      .catch(fatal);
   });
 
   try {

@@ -7,9 +7,11 @@ type Address = ipaddr.IPv4 | ipaddr.IPv6;
 /** The address in `text`, or a fault. Octal and hexadecimal IPv4 parts, zones and IPv4-mapped IPv6 are refused. */
 function parseAddress(text: string): Address | string {
   if (ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text);
-  if (text.includes('%') || !text.includes(':') || !ipaddr.IPv6.isValid(text)) return `${text} is not an IP address`;
+  if (text.includes('%') || !text.includes(':') || !ipaddr.IPv6.isValid(text))
+    return `${text} is not an IP address`;
   const address = ipaddr.IPv6.parse(text);
-  if (address.isIPv4MappedAddress()) return `${text} is IPv4-mapped: write ${address.toIPv4Address().toString()}`;
+  if (address.isIPv4MappedAddress())
+    return `${text} is IPv4-mapped: write ${address.toIPv4Address().toString()}`;
   return address;
 }
 

@@ -17,13 +17,15 @@ function cNumber(text: string): number {
 /** @returns the statement, or the fault as a string */
 export function parseByteMatch(text: string): ByteMatch | string {
   const groups = STATEMENT.exec(text)?.groups;
-  if (groups === undefined) return `${text} is not of the form PROTOCOL[OFFSET:WIDTH] & 0xMASK = VALUE (width 1, 2 or 4)`;
+  if (groups === undefined)
+    return `${text} is not of the form PROTOCOL[OFFSET:WIDTH] & 0xMASK = VALUE (width 1, 2 or 4)`;
   const protocol = groups['protocol'] as Protocol;
   const offset = cNumber(groups['offset']!);
   const width = Number(groups['width']) as 1 | 2 | 4;
   const mask = groups['mask'] === undefined ? 0 : cNumber(groups['mask']);
   const value = cNumber(groups['value']!);
-  if (Number.isNaN(offset) || Number.isNaN(value)) return `${text} has a number that is not octal although it begins with 0`;
+  if (Number.isNaN(offset) || Number.isNaN(value))
+    return `${text} has a number that is not octal although it begins with 0`;
   if (offset + width > HEADER_BYTES[protocol]) {
     return `${text} reaches beyond the ${HEADER_BYTES[protocol]} bytes of the ${protocol} header`;
   }

@@ -17,7 +17,8 @@ const MAX_TEXT_BYTES = 64 * 1024 * 1024;
 export function loadConfig(text: string, name: string): Config {
   const document = readYaml(text, name);
   const checked = schema.safeParse(document);
-  if (!checked.success) throw new ConfigError(checked.error.issues.flatMap(issue => issueLines(issue, document)));
+  if (!checked.success)
+    throw new ConfigError(checked.error.issues.flatMap(issue => issueLines(issue, document)));
   return resolve(checked.data);
 }
 
@@ -48,20 +49,32 @@ function issueLines(issue: z.core.$ZodIssue, document: unknown): string[] {
     return issue.keys.map(key => `${pathText([...issue.path, key])}: unknown key`);
   }
   if (issue.code === 'invalid_union') {
-    const inner = issue.errors.flat().filter(each => each.code === 'custom' || each.code === 'too_big' || each.code === 'too_small');
-    if (inner.length > 0) return inner.slice(0, 1).flatMap(each => issueLines({ ...each, path: issue.path }, document));
+    const inner = issue.errors
+      .flat()
+      .filter(each => each.code === 'custom' || each.code === 'too_big' || each.code === 'too_small');
+    if (inner.length > 0)
+      return inner.slice(0, 1).flatMap(each => issueLines({ ...each, path: issue.path }, document));
   }
   if (issue.code === 'too_small' && issue.origin === 'array') return [`${path}: must not be empty`];
   const value = valueAt(document, issue.path);
-  if (value === undefined && issue.path.length > 0 && issue.code === 'invalid_type') return [`${path}: required, but missing`];
-  const shown = typeof value === 'object' || issue.code === 'custom' || value === undefined ? '' : ` (it is ${JSON.stringify(value)})`;
+  if (value === undefined && issue.path.length > 0 && issue.code === 'invalid_type')
+    return [`${path}: required, but missing`];
+  const shown =
+    typeof value === 'object' || issue.code === 'custom' || value === undefined
+      ? ''
+      : ` (it is ${JSON.stringify(value)})`;
   return [`${path}: ${issue.message.replace(/^Invalid input: /, '')}${shown}`];
 }
 
 /** `streams[0].targets[1].identifier`; the whole document is `configuration`. */
 function pathText(path: readonly PropertyKey[]): string {
   const text = path.reduce<string>(
-    (before, part) => (typeof part === 'number' ? `${before}[${part}]` : before === '' ? String(part) : `${before}.${String(part)}`),
+    (before, part) =>
+      typeof part === 'number'
+        ? `${before}[${part}]`
+        : before === ''
+          ? String(part)
+          : `${before}.${String(part)}`,
     '',
   );
   return text === '' ? 'configuration' : text;

@@ -31,15 +31,22 @@ export function resolve(written: Written): Config {
   });
   checkFlows(written, faults);
   for (const key of ['noFlowFwmark', 'noTargetsFwmark'] as const) {
-    if (written[key] === RESERVED_MARK) faults.push(`${key}: ${written[key]} is reserved for steering into the queue`);
+    if (written[key] === RESERVED_MARK)
+      faults.push(`${key}: ${written[key]} is reserved for steering into the queue`);
   }
   if (faults.length > 0) throw new ConfigError(faults);
   return {
-    queues: typeof written.queues === 'number' ? { first: written.queues, last: written.queues } : accepted(parseQueues(written.queues)),
+    queues:
+      typeof written.queues === 'number'
+        ? { first: written.queues, last: written.queues }
+        : accepted(parseQueues(written.queues)),
     queueLength: written.queueLength,
     interfaces: { external: written.interfaces.external ?? null, internal: written.interfaces.internal },
     vips,
-    gateways: written.gateways.map(gateway => ({ ...gateway, ips: gateway.ips.map(text => accepted(parseHost(text))) })),
+    gateways: written.gateways.map(gateway => ({
+      ...gateway,
+      ips: gateway.ips.map(text => accepted(parseHost(text))),
+    })),
     streams,
     flows,
     hashMode: written.hashMode,
@@ -96,7 +103,8 @@ function assignOffsets(streams: Written['streams'], faults: string[]): number[] 
     last: offset + stream.maxTargets,
     owner: `stream ${stream.name}`,
   });
-  const clash = (wanted: MarkRange) => taken.find(other => wanted.first <= other.last && other.first <= wanted.last);
+  const clash = (wanted: MarkRange) =>
+    taken.find(other => wanted.first <= other.last && other.first <= wanted.last);
 
   streams.forEach((stream, index) => {
     if (stream.fwmarkOffset === undefined) return;
@@ -105,14 +113,17 @@ function assignOffsets(streams: Written['streams'], faults: string[]): number[] 
     const path = `streams[${index}].fwmarkOffset`;
     if (wanted.last > 0xffffffff) faults.push(`${path}: marks up to ${wanted.last} do not fit 32 bits`);
     if (other !== undefined) {
-      faults.push(`${path}: marks ${wanted.first}-${wanted.last} meet ${other.first}-${other.last} of ${other.owner}`);
+      faults.push(
+        `${path}: marks ${wanted.first}-${wanted.last} meet ${other.first}-${other.last} of ${other.owner}`,
+      );
     }
     taken.push(wanted);
   });
   return streams.map(stream => {
     if (stream.fwmarkOffset !== undefined) return stream.fwmarkOffset;
     let offset = FIRST_OFFSET;
-    for (let other = clash(range(offset, stream)); other !== undefined; other = clash(range(offset, stream))) offset = other.last;
+    for (let other = clash(range(offset, stream)); other !== undefined; other = clash(range(offset, stream)))
+      offset = other.last;
     taken.push(range(offset, stream));
     return offset;
   });
@@ -123,7 +134,8 @@ function checkNames(written: Written, faults: string[]): void {
     const seen = new Map<string, number>();
     written[key].forEach(({ name }, index) => {
       const before = seen.get(name);
-      if (before !== undefined) faults.push(`${key}[${index}].name: ${name} is the name of ${key}[${before}] already`);
+      if (before !== undefined)
+        faults.push(`${key}[${index}].name: ${name} is the name of ${key}[${before}] already`);
       else seen.set(name, index);
     });
   }
@@ -141,16 +153,19 @@ function checkTargets(stream: Stream, flows: readonly Flow[], path: string, faul
       faults.push(`${at}.identifier: ${target.identifier} is above maxTargets ${stream.maxTargets}`);
     }
     const before = identifiers.get(target.identifier);
-    if (before !== undefined) faults.push(`${at}.identifier: ${target.identifier} is that of targets[${before}] already`);
+    if (before !== undefined)
+      faults.push(`${at}.identifier: ${target.identifier} is that of targets[${before}] already`);
     else identifiers.set(target.identifier, index);
     for (const family of FAMILIES) {
       const count = target.ips.filter(ip => ip.family === family).length;
       if (count > 1) faults.push(`${at}.ips: ${count} IPv${family} addresses, one is possible`);
-      if (count === 0 && families.includes(family)) faults.push(`${at}.ips: no IPv${family} address, but the stream has IPv${family} VIPs`);
+      if (count === 0 && families.includes(family))
+        faults.push(`${at}.ips: no IPv${family} address, but the stream has IPv${family} VIPs`);
     }
     target.ips.forEach((ip, position) => {
       const owner = addresses.get(ip.address);
-      if (owner !== undefined) faults.push(`${at}.ips[${position}]: ${ip.address} is that of ${owner} already`);
+      if (owner !== undefined)
+        faults.push(`${at}.ips[${position}]: ${ip.address} is that of ${owner} already`);
       else addresses.set(ip.address, `targets[${index}]`);
     });
   });
@@ -162,7 +177,8 @@ function checkFlows(written: Written, faults: string[]): void {
     const at = `flows[${index}]`;
     if (!streams.has(flow.stream)) faults.push(`${at}.stream: there is no stream ${flow.stream}`);
     for (const key of ['destinationPortRanges', 'sourcePortRanges'] as const) {
-      if (flow[key].length > 0 && flow.protocols.length === 0) faults.push(`${at}.${key}: ports need protocols`);
+      if (flow[key].length > 0 && flow.protocols.length === 0)
+        faults.push(`${at}.${key}: ports need protocols`);
     }
     if (flow.udpEncapPort !== undefined && (flow.protocols.length !== 1 || flow.protocols[0] !== 'sctp')) {
       faults.push(`${at}.udpEncapPort: only with protocols [sctp]`);
@@ -176,18 +192,25 @@ export function configWarnings(config: Config): string[] {
   config.flows.forEach((flow, index) => {
     for (const vip of flow.vips) {
       const within = config.vips.some(own => own.length <= vip.length && covers(own, vip));
-      if (!within) warnings.push(`flows[${index}].vips: ${prefixText(vip)} is not within vips: not all of it is steered here`);
+      if (!within)
+        warnings.push(
+          `flows[${index}].vips: ${prefixText(vip)} is not within vips: not all of it is steered here`,
+        );
     }
   });
   config.streams.forEach((stream, index) => {
     if (stream.tableSize < stream.maxTargets) {
-      warnings.push(`streams[${index}].tableSize: ${stream.tableSize} is below maxTargets ${stream.maxTargets}: some targets get nothing`);
+      warnings.push(
+        `streams[${index}].tableSize: ${stream.tableSize} is below maxTargets ${stream.maxTargets}: some targets get nothing`,
+      );
     }
   });
   const hosts = [
     ...config.gateways.flatMap(gateway => gateway.ips.map(ip => ({ ip, owner: `gateway ${gateway.name}` }))),
     ...config.streams.flatMap(stream =>
-      stream.targets.flatMap(target => target.ips.map(ip => ({ ip, owner: `target ${stream.name}/${target.identifier}` }))),
+      stream.targets.flatMap(target =>
+        target.ips.map(ip => ({ ip, owner: `target ${stream.name}/${target.identifier}` })),
+      ),
     ),
   ];
   return [...warnings, ...coveredHosts(config, hosts)];

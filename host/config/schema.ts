@@ -29,7 +29,9 @@ const portRange = z
 const mark = z.int().min(0).max(MAX_MARK).describe('firewall mark');
 const interfaceName = z
   .string()
-  .regex(/^[^\s/:*"]{1,15}$/, { error: 'an interface name has 1 to 15 characters, no space, "/", ":" or "*"' })
+  .regex(/^[^\s/:*"]{1,15}$/, {
+    error: 'an interface name has 1 to 15 characters, no space, "/", ":" or "*"',
+  })
   .refine(text => text !== '.' && text !== '..', { error: 'not an interface name' });
 const interfacePattern = z.string().regex(/^(?:[^\s/:*"]{1,15}|[^\s/:*"]{1,14}\*)$/, {
   error: 'an interface pattern is a name of 1 to 15 characters, or a shorter beginning with "*" at its end',
@@ -62,13 +64,21 @@ const flow = z.strictObject({
   name,
   stream: name,
   priority: z.int().describe('larger wins'),
-  protocols: z.array(z.enum(['tcp', 'udp', 'sctp'])).default([]).describe('default: any'),
+  protocols: z
+    .array(z.enum(['tcp', 'udp', 'sctp']))
+    .default([])
+    .describe('default: any'),
   vips: z.array(prefix).min(1).describe('destination addresses'),
   sourceSubnets: z.array(prefix).default([]).describe('default: any'),
   destinationPortRanges: z.array(portRange).default([]).describe('default: any'),
   sourcePortRanges: z.array(portRange).default([]).describe('default: any'),
   byteMatches: z.array(textOf(parseByteMatch)).default([]).describe('for example tcp[13:1] & 0x02 = 0x02'),
-  udpEncapPort: z.int().min(1).max(65535).optional().describe('UDP port that carries SCTP; only with protocols [sctp]'),
+  udpEncapPort: z
+    .int()
+    .min(1)
+    .max(65535)
+    .optional()
+    .describe('UDP port that carries SCTP; only with protocols [sctp]'),
 });
 
 const gateway = z.strictObject({
@@ -79,10 +89,17 @@ const gateway = z.strictObject({
 
 export const schema = z.strictObject({
   queues: z
-    .union([textOf(parseQueues), z.int().min(0).max(65535)], { error: 'queues is one number or "first:last"' })
+    .union([textOf(parseQueues), z.int().min(0).max(65535)], {
+      error: 'queues is one number or "first:last"',
+    })
     .default('0:3')
     .describe('netfilter queues "first:last" or one number; one worker thread each'),
-  queueLength: z.int().min(1).max(1_000_000).default(1024).describe('packets that wait in one queue before it drops'),
+  queueLength: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(1024)
+    .describe('packets that wait in one queue before it drops'),
   interfaces: z
     .strictObject({
       external: interfaceName.optional().describe('towards the gateways'),
@@ -94,9 +111,14 @@ export const schema = z.strictObject({
   streams: z.array(stream),
   flows: z.array(flow),
   hashMode: z.enum(['sctp-ports', 'five-tuple']).default('sctp-ports'),
-  promiscuousPing: z.boolean().default(true).describe('any ICMP message matches the first flow with its addresses'),
+  promiscuousPing: z
+    .boolean()
+    .default(true)
+    .describe('any ICMP message matches the first flow with its addresses'),
   noFlowFwmark: mark.optional().describe('mark of packets without a flow; default: drop'),
-  noTargetsFwmark: mark.optional().describe('mark of packets whose stream has no active target; default: drop'),
+  noTargetsFwmark: mark
+    .optional()
+    .describe('mark of packets whose stream has no active target; default: drop'),
 });
 
 /** A configuration whose shape is right and whose defaults are filled in; what crosses its parts is checked later. */

@@ -40,7 +40,11 @@ export interface StatusReply {
   readonly queues: readonly QueueReply[];
   readonly workerRestarts: number;
   readonly targets: readonly TargetReply[];
-  readonly gateways: readonly { readonly name: string; readonly protocol: string; readonly ips: readonly string[] }[];
+  readonly gateways: readonly {
+    readonly name: string;
+    readonly protocol: string;
+    readonly ips: readonly string[];
+  }[];
   readonly warnings: readonly string[];
 }
 

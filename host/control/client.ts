@@ -15,9 +15,14 @@ export async function ask<Reply>(socketPath: string, path: string): Promise<Repl
   try {
     reply = JSON.parse(text);
   } catch {
-    throw new ControlError(`${socketPath} answered ${path} with status ${status} and something that is not JSON`);
+    throw new ControlError(
+      `${socketPath} answered ${path} with status ${status} and something that is not JSON`,
+    );
   }
-  if (status !== 200) throw new ControlError((reply as { error?: string }).error ?? `${socketPath} answered ${path} with status ${status}`);
+  if (status !== 200)
+    throw new ControlError(
+      (reply as { error?: string }).error ?? `${socketPath} answered ${path} with status ${status}`,
+    );
   return reply as Reply;
 }
 
@@ -32,17 +37,23 @@ function get(socketPath: string, path: string): Promise<{ status: number; text: 
             : error.message;
       reject(new ControlError(`control socket ${socketPath}: ${reason}`));
     };
-    const call = request({ socketPath, path, headers: { host: 'magmark' }, timeout: TIMEOUT_MS }, response => {
-      const chunks: Buffer[] = [];
-      let bytes = 0;
-      response.on('data', (chunk: Buffer) => {
-        bytes += chunk.length;
-        if (bytes > MAX_REPLY_BYTES) call.destroy(new Error(`an answer of more than ${MAX_REPLY_BYTES} bytes`));
-        else chunks.push(chunk);
-      });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }));
-      response.on('error', fail);
-    });
+    const call = request(
+      { socketPath, path, headers: { host: 'magmark' }, timeout: TIMEOUT_MS },
+      response => {
+        const chunks: Buffer[] = [];
+        let bytes = 0;
+        response.on('data', (chunk: Buffer) => {
+          bytes += chunk.length;
+          if (bytes > MAX_REPLY_BYTES)
+            call.destroy(new Error(`an answer of more than ${MAX_REPLY_BYTES} bytes`));
+          else chunks.push(chunk);
+        });
+        response.on('end', () =>
+          resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
+        );
+        response.on('error', fail);
+      },
+    );
     call.on('timeout', () => call.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)));
     call.on('error', fail);
     call.end();

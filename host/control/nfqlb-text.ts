@@ -8,11 +8,15 @@ export function flowListText(flows: readonly FlowReply[]): string {
 
 export function flowText(flow: FlowReply): string {
   const array = (key: string, values: readonly string[]): string[] =>
-    values.length === 0 ? [] : [`  "${key}": [\n${values.map(value => `    ${JSON.stringify(value)}`).join(',\n')}\n  ]`];
+    values.length === 0
+      ? []
+      : [`  "${key}": [\n${values.map(value => `    ${JSON.stringify(value)}`).join(',\n')}\n  ]`];
   const lines = [
     `  "name": ${JSON.stringify(flow.name)}`,
     `  "priority": ${flow.priority}`,
-    ...(flow.protocols.length === 0 ? [] : [`  "protocols": [ ${flow.protocols.map(name => `"${name}"`).join(', ')} ]`]),
+    ...(flow.protocols.length === 0
+      ? []
+      : [`  "protocols": [ ${flow.protocols.map(name => `"${name}"`).join(', ')} ]`]),
     ...array('dests', flow.dests),
     ...array('dports', flow.dports),
     ...array('srcs', flow.srcs),

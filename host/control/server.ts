@@ -20,7 +20,11 @@ export class ControlServer {
   ) {}
 
   /** @throws ControlError if the path is taken by something that is alive, or is not a socket */
-  static async start(path: string, answers: Answers, onError: (error: Error) => void): Promise<ControlServer> {
+  static async start(
+    path: string,
+    answers: Answers,
+    onError: (error: Error) => void,
+  ): Promise<ControlServer> {
     mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
     await removeStale(path);
     const server = createServer({ maxHeaderSize: 8192, requestTimeout: 5000 }, (request, response) => {
@@ -52,7 +56,8 @@ export class ControlServer {
 async function removeStale(path: string): Promise<void> {
   const found = lstatSync(path, { throwIfNoEntry: false });
   if (found === undefined) return;
-  if (!found.isSocket()) throw new ControlError(`control socket ${path}: something that is not a socket stands there`);
+  if (!found.isSocket())
+    throw new ControlError(`control socket ${path}: something that is not a socket stands there`);
   const alive = await new Promise<boolean>(resolve => {
     const probe = connect(path, () => {
       probe.destroy();
@@ -64,27 +69,37 @@ async function removeStale(path: string): Promise<void> {
   unlinkSync(path);
 }
 
-function answer(request: IncomingMessage, response: ServerResponse, answers: Answers, onError: (error: Error) => void): void {
+function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  answers: Answers,
+  onError: (error: Error) => void,
+): void {
   request.resume();
+  try {
+    const [status, reply] = replyTo(request, answers);
+    send(response, status, reply);
+  } catch (error) {
+    onError(error as Error);
+    send(response, 500, { error: (error as Error).message } satisfies ErrorReply);
+  }
+}
+
+function replyTo(request: IncomingMessage, answers: Answers): [status: number, reply: unknown] {
   const routes = new Map<string, () => unknown>([
     ['/v1/status', () => answers.status()],
     ['/v1/flows', () => answers.flows()],
     ['/v1/streams', () => answers.streams()],
   ]);
+  const fault = (status: number, error: string): [number, ErrorReply] => [status, { error }];
   const route = routes.get(request.url ?? '');
-  if (route === undefined) return send(response, 404, { error: `there is no ${request.url}; version 1 has ${[...routes.keys()].join(', ')}` });
-  if (request.method !== 'GET') return send(response, 405, { error: `${request.method} is not possible on ${request.url}` });
-  let reply: unknown;
-  try {
-    reply = route();
-  } catch (error) {
-    onError(error as Error);
-    return send(response, 500, { error: (error as Error).message });
-  }
-  send(response, 200, reply);
+  if (route === undefined)
+    return fault(404, `there is no ${request.url}; version 1 has ${[...routes.keys()].join(', ')}`);
+  if (request.method !== 'GET') return fault(405, `${request.method} is not possible on ${request.url}`);
+  return [200, route()];
 }
 
-function send(response: ServerResponse, status: number, reply: unknown | ErrorReply): void {
+function send(response: ServerResponse, status: number, reply: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json' });
   response.end(JSON.stringify(reply));
 }

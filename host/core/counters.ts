@@ -30,7 +30,8 @@ export class FlowCounters {
     const index = this.indexes.get(name);
     if (index === undefined) return 0;
     let sum = 0n;
-    for (let worker = 0; worker < this.workers; worker++) sum += Atomics.load(this.words, this.word(worker, index));
+    for (let worker = 0; worker < this.workers; worker++)
+      sum += Atomics.load(this.words, this.word(worker, index));
     return Number(sum);
   }
 
@@ -39,7 +40,8 @@ export class FlowCounters {
     for (const [name, index] of this.indexes) {
       if (names.has(name)) continue;
       this.indexes.delete(name);
-      for (let worker = 0; worker < this.workers; worker++) Atomics.store(this.words, this.word(worker, index), 0n);
+      for (let worker = 0; worker < this.workers; worker++)
+        Atomics.store(this.words, this.word(worker, index), 0n);
       this.released.push(index);
     }
   }
@@ -51,6 +53,10 @@ export class FlowCounters {
 
 /** Packets by reason that worker `worker` decided, indexed by the core's Reason. */
 export function reasonCounts(core: Core, memory: WebAssembly.Memory, worker: number): number[] {
-  const words = new BigUint64Array(memory.buffer, workerArea(core, worker) + core.Region.WorkerReasons, core.Reason.Count);
+  const words = new BigUint64Array(
+    memory.buffer,
+    workerArea(core, worker) + core.Region.WorkerReasons,
+    core.Reason.Count,
+  );
   return Array.from(words, Number);
 }

@@ -3,7 +3,16 @@
  * no worker uses it any more. Nothing that a worker may be reading is ever written.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ByteMatch, Config, Flow, PortRange, Prefix, Protocol, Stream, Target } from '../types/config.js';
+import type {
+  ByteMatch,
+  Config,
+  Flow,
+  PortRange,
+  Prefix,
+  Protocol,
+  Stream,
+  Target,
+} from '../types/config.js';
 import { Arena } from './arena.js';
 import { FlowCounters } from './counters.js';
 import { addressBytes, maskBytes } from './key.js';
@@ -107,7 +116,14 @@ export class ImageStore {
       const flows = orderedFlows(config);
       const streams = config.streams.map(stream => this.placeStream(stream, isActive, blocks));
       const header = this.core.Region.Headers + (generation & 1) * this.core.Region.HeaderSize;
-      this.writeHeader(header, generation, config, this.writeFlows(flows, config, blocks), flows.length, this.writeStreams(streams, blocks));
+      this.writeHeader(
+        header,
+        generation,
+        config,
+        this.writeFlows(flows, config, blocks),
+        flows.length,
+        this.writeStreams(streams, blocks),
+      );
       this.retired = this.image === null ? null : this.blocks;
       this.blocks = blocks;
       this.image = { generation, config, flows, streams };
@@ -115,7 +131,11 @@ export class ImageStore {
       this.release(blocks, this.blocks);
       throw error;
     }
-    Atomics.store(this.words, (this.core.Region.Control + this.core.Layout.ControlGeneration) / 4, generation);
+    Atomics.store(
+      this.words,
+      (this.core.Region.Control + this.core.Layout.ControlGeneration) / 4,
+      generation,
+    );
     return this.image;
   }
 
@@ -141,7 +161,8 @@ export class ImageStore {
   /** Free what `blocks` has and `kept` has not. */
   private release(blocks: Blocks, kept: Blocks): void {
     const stays = new Set(kept.tables.values());
-    for (const address of [...blocks.own, ...blocks.tables.values()]) if (!stays.has(address)) this.arena.free(address);
+    for (const address of [...blocks.own, ...blocks.tables.values()])
+      if (!stays.has(address)) this.arena.free(address);
   }
 
   private allocate(bytes: number, blocks: Blocks): number {
@@ -150,13 +171,20 @@ export class ImageStore {
     return address;
   }
 
-  private placeStream(stream: Stream, isActive: (stream: Stream, target: Target) => boolean, blocks: Blocks): ImageStream {
+  private placeStream(
+    stream: Stream,
+    isActive: (stream: Stream, target: Target) => boolean,
+    blocks: Blocks,
+  ): ImageStream {
     const tableSize = this.core.primeAtMost(stream.tableSize);
     const active = stream.targets
       .filter(target => isActive(stream, target))
       .toSorted((one, other) => one.identifier - other.identifier);
     const key = `${tableSize}/${stream.maxTargets}/${active.map(target => target.identifier).join(',')}`;
-    const table = blocks.tables.get(key) ?? this.blocks.tables.get(key) ?? this.populate(tableSize, stream.maxTargets, active);
+    const table =
+      blocks.tables.get(key) ??
+      this.blocks.tables.get(key) ??
+      this.populate(tableSize, stream.maxTargets, active);
     blocks.tables.set(key, table);
     return { stream, tableSize, active, table };
   }
@@ -175,7 +203,8 @@ export class ImageStore {
     for (const target of active) flags[target.identifier - 1] = 1;
     const reason = this.core.populate(table, tableSize, scratch + scratchBytes, maxTargets, scratch);
     this.arena.free(scratch);
-    if (reason !== this.core.Reason.Ok) throw new Error(`populate answered ${reason} for a table of ${tableSize}`);
+    if (reason !== this.core.Reason.Ok)
+      throw new Error(`populate answered ${reason} for a table of ${tableSize}`);
     return table;
   }
 
@@ -206,13 +235,27 @@ export class ImageStore {
       const encapPort = flow.udpEncapPort ?? 0;
       const destinationPorts = hidden ? [{ first: encapPort, last: encapPort }] : flow.destinationPortRanges;
       this.clear(at, Layout.FlowBytes);
-      this.word(at + Layout.FlowProtocols, protocols.reduce((sum, protocol) => sum | bits[protocol], 0));
-      this.word(at + Layout.FlowStream, config.streams.findIndex(stream => stream.name === flow.stream));
+      this.word(
+        at + Layout.FlowProtocols,
+        protocols.reduce((sum, protocol) => sum | bits[protocol], 0),
+      );
+      this.word(
+        at + Layout.FlowStream,
+        config.streams.findIndex(stream => stream.name === flow.stream),
+      );
       this.word(at + Layout.FlowCounter, this.counters.indexOf(name));
       this.word(at + Layout.FlowEncapPort, hidden ? encapPort : 0);
       this.array(at + Layout.FlowDestinations, this.writeCidrs(flow.vips, blocks), flow.vips.length);
-      this.array(at + Layout.FlowSources, this.writeCidrs(flow.sourceSubnets, blocks), flow.sourceSubnets.length);
-      this.array(at + Layout.FlowDestinationPorts, this.writeRanges(destinationPorts, blocks), destinationPorts.length);
+      this.array(
+        at + Layout.FlowSources,
+        this.writeCidrs(flow.sourceSubnets, blocks),
+        flow.sourceSubnets.length,
+      );
+      this.array(
+        at + Layout.FlowDestinationPorts,
+        this.writeRanges(destinationPorts, blocks),
+        destinationPorts.length,
+      );
       const sourcePorts = hidden ? [] : flow.sourcePortRanges;
       this.array(at + Layout.FlowSourcePorts, this.writeRanges(sourcePorts, blocks), sourcePorts.length);
       const byteMatches = hidden ? [] : flow.byteMatches;
@@ -227,7 +270,10 @@ export class ImageStore {
     const address = this.allocate(prefixes.length * CidrBytes, blocks);
     prefixes.forEach((prefix, index) => {
       const mask = maskBytes(prefix);
-      bytes.set(addressBytes(prefix).map((byte, at) => byte & mask[at]!), address + index * CidrBytes);
+      bytes.set(
+        addressBytes(prefix).map((byte, at) => byte & mask[at]!),
+        address + index * CidrBytes,
+      );
       bytes.set(mask, address + index * CidrBytes + 16);
     });
     return address;
@@ -246,7 +292,11 @@ export class ImageStore {
   private writeByteMatches(matches: readonly ByteMatch[], blocks: Blocks): number {
     const { ByteMatchBytes } = this.core.Layout;
     const { IpProtocol } = this.core;
-    const numbers: Record<Protocol, number> = { tcp: IpProtocol.Tcp, udp: IpProtocol.Udp, sctp: IpProtocol.Sctp };
+    const numbers: Record<Protocol, number> = {
+      tcp: IpProtocol.Tcp,
+      udp: IpProtocol.Udp,
+      sctp: IpProtocol.Sctp,
+    };
     const address = this.allocate(matches.length * ByteMatchBytes, blocks);
     matches.forEach(({ protocol, offset, width, mask, value }, index) => {
       [numbers[protocol], offset, width, mask, value].forEach((word, place) => {

@@ -3,8 +3,24 @@ import type { Family, Prefix } from '../types/config.js';
 
 /** @param host with an address in canonical text, as validation leaves it; its form is not checked again */
 export function addressBytes(host: { readonly family: Family; readonly address: string }): Uint8Array {
-  if (host.family === 4) return Uint8Array.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ...host.address.split('.').map(Number)]);
-  const words = (text: string): number[] => (text === '' ? [] : text.split(':').map(word => Number.parseInt(word, 16)));
+  if (host.family === 4)
+    return Uint8Array.from([
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0,
+      0xff,
+      0xff,
+      ...host.address.split('.').map(Number),
+    ]);
+  const words = (text: string): number[] =>
+    text === '' ? [] : text.split(':').map(word => Number.parseInt(word, 16));
   const [head = '', tail] = host.address.split('::');
   const before = words(head);
   const after = tail === undefined ? [] : words(tail);
@@ -20,5 +36,8 @@ export function mappedLength(prefix: Prefix): number {
 /** The 16 mask bytes of a prefix of the key. */
 export function maskBytes(prefix: Prefix): Uint8Array {
   const length = mappedLength(prefix);
-  return Uint8Array.from({ length: 16 }, (_, index) => (0xff << (8 - Math.min(8, Math.max(0, length - 8 * index)))) & 0xff);
+  return Uint8Array.from(
+    { length: 16 },
+    (_, index) => (0xff << (8 - Math.min(8, Math.max(0, length - 8 * index)))) & 0xff,
+  );
 }

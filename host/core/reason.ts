@@ -5,7 +5,8 @@ import type { Core } from './wasm.js';
 export function reasonNames(core: Core): readonly string[] {
   const names: string[] = [];
   for (const [key, value] of Object.entries(core.Reason)) {
-    if (key !== 'Count') names[Number(value)] = key.replace(/(?<!^)[A-Z]/g, letter => `-${letter}`).toLowerCase();
+    if (key !== 'Count')
+      names[Number(value)] = key.replace(/(?<!^)[A-Z]/g, letter => `-${letter}`).toLowerCase();
   }
   return names;
 }

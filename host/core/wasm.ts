@@ -120,14 +120,19 @@ export function createMemory(bytes: number): WebAssembly.Memory {
 /** One instance over `memory`. Instances over the same memory do not disturb each other. */
 export function instantiateCore(module: WebAssembly.Module, memory: WebAssembly.Memory): Core {
   const { exports } = instantiateSync(module, { env: { memory } });
-  return Object.fromEntries(Object.entries(exports).map(([name, value]) => [name, plain(value)])) as unknown as Core;
+  return Object.fromEntries(
+    Object.entries(exports).map(([name, value]) => [name, plain(value)]),
+  ) as unknown as Core;
 }
 
 /** The loader leaves the members of enums as WebAssembly.Global objects: take their numbers. */
 function plain(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
-    Object.entries(value).map(([name, member]) => [name, member instanceof WebAssembly.Global ? member.value : member]),
+    Object.entries(value).map(([name, member]) => [
+      name,
+      member instanceof WebAssembly.Global ? member.value : member,
+    ]),
   );
 }
 

@@ -49,7 +49,9 @@ export function answersOf(daemon: Daemon): Answers {
         name: shmName(stream.stream.name),
         tableSize: stream.tableSize,
         maxTargets: stream.stream.maxTargets,
-        lookup: [...daemon.images.table(stream).subarray(0, LOOKUP_SLOTS)].map(index => (index === EMPTY ? -1 : index)),
+        lookup: [...daemon.images.table(stream).subarray(0, LOOKUP_SLOTS)].map(index =>
+          index === EMPTY ? -1 : index,
+        ),
         active: stream.active.map(target => ({ index: target.identifier - 1, fwmark: target.fwmark })),
       })),
 
@@ -87,7 +89,11 @@ export function answersOf(daemon: Daemon): Answers {
             pending: pending.get(target.fwmark) ?? null,
           })),
         ),
-        gateways: config.gateways.map(({ name, protocol, ips }) => ({ name, protocol, ips: ips.map(ip => ip.address) })),
+        gateways: config.gateways.map(({ name, protocol, ips }) => ({
+          name,
+          protocol,
+          ips: ips.map(ip => ip.address),
+        })),
         warnings: daemon.warnings,
       };
     },

@@ -65,7 +65,11 @@ export class Daemon {
     const lock = await lockNamespace();
     let pool: WorkerPool | null = null;
     try {
-      const kernel = await Kernel.open({ journalPath: options.journalPath, identity: namespaceIdentity(), log });
+      const kernel = await Kernel.open({
+        journalPath: options.journalPath,
+        identity: namespaceIdentity(),
+        log,
+      });
       const { images, module } = createImages(config);
       images.publish(config);
       pool = await WorkerPool.start({
@@ -78,7 +82,12 @@ export class Daemon {
       await daemon.applyOrUndo(config, () => kernel.removeAll());
       await daemon.openControl();
       log.info(
-        { carrier: kernel.carrier, queues: config.queues, socket: options.socketPath, generation: images.current?.generation },
+        {
+          carrier: kernel.carrier,
+          queues: config.queues,
+          socket: options.socketPath,
+          generation: images.current?.generation,
+        },
         'ready',
       );
       return daemon;
@@ -106,7 +115,10 @@ export class Daemon {
         await this.applyOrUndo(config, () => this.apply(former));
       } catch (error) {
         if (!(error instanceof MagmarkError)) throw error;
-        log.error({ file: configFile, code: error.code, faults: error.message.split('\n') }, 'reload refused');
+        log.error(
+          { file: configFile, code: error.code, faults: error.message.split('\n') },
+          'reload refused',
+        );
         return;
       }
       log.info({ file: configFile, generation: this.images.current?.generation }, 'reloaded');
@@ -151,7 +163,10 @@ export class Daemon {
       try {
         await undo();
       } catch (undoError) {
-        this.options.log.error({ err: undoError }, 'the former state could not be brought back; the next change tries again');
+        this.options.log.error(
+          { err: undoError },
+          'the former state could not be brought back; the next change tries again',
+        );
       }
       throw error;
     }
@@ -160,8 +175,12 @@ export class Daemon {
   private publish(config: Config, pending: readonly PendingTarget[]): void {
     const marks = new Set(pending.map(target => target.fwmark));
     for (const target of pending) {
-      if (this.pending.some(before => before.fwmark === target.fwmark && before.reason === target.reason)) continue;
-      this.options.log.warn({ target: target.label, reason: target.reason }, 'target is pending: it takes no traffic');
+      if (this.pending.some(before => before.fwmark === target.fwmark && before.reason === target.reason))
+        continue;
+      this.options.log.warn(
+        { target: target.label, reason: target.reason },
+        'target is pending: it takes no traffic',
+      );
     }
     this.images.publish(config, (_stream: Stream, target: Target) => !marks.has(target.fwmark));
     this.pending = pending;
@@ -190,7 +209,8 @@ export class Daemon {
       await this.images.retire();
       const still = new Set(pending.map(target => target.fwmark));
       for (const target of before) {
-        if (!still.has(target.fwmark)) this.options.log.info({ target: target.label }, 'target is no longer pending');
+        if (!still.has(target.fwmark))
+          this.options.log.info({ target: target.label }, 'target is no longer pending');
       }
     }
     this.retryPending();
@@ -236,9 +256,13 @@ function readConfig(file: string): Config {
 
 function refuseCoveredHosts(config: Config): void {
   const own = hostAddresses().map(ip => ({ ip, owner: 'this host' }));
-  const gateways = config.gateways.flatMap(gateway => gateway.ips.map(ip => ({ ip, owner: `gateway ${gateway.name}` })));
+  const gateways = config.gateways.flatMap(gateway =>
+    gateway.ips.map(ip => ({ ip, owner: `gateway ${gateway.name}` })),
+  );
   const targets = config.streams.flatMap(stream =>
-    stream.targets.flatMap(target => target.ips.map(ip => ({ ip, owner: `target ${stream.name}/${target.identifier}` }))),
+    stream.targets.flatMap(target =>
+      target.ips.map(ip => ({ ip, owner: `target ${stream.name}/${target.identifier}` })),
+    ),
   );
   const faults = coveredHosts(config, [...own, ...gateways, ...targets]);
   if (faults.length > 0) throw new ConfigError(faults);
@@ -248,9 +272,12 @@ function refuseCoveredHosts(config: Config): void {
 function refuseRestartOnly(former: Config, config: Config): void {
   const faults: string[] = [];
   const text = ({ queues }: Config) => `${queues.first}:${queues.last}`;
-  if (text(former) !== text(config)) faults.push(`queues: ${text(config)} takes effect at the next start; ${text(former)} are bound now`);
+  if (text(former) !== text(config))
+    faults.push(`queues: ${text(config)} takes effect at the next start; ${text(former)} are bound now`);
   if (former.queueLength !== config.queueLength) {
-    faults.push(`queueLength: ${config.queueLength} takes effect at the next start; it is ${former.queueLength} now`);
+    faults.push(
+      `queueLength: ${config.queueLength} takes effect at the next start; it is ${former.queueLength} now`,
+    );
   }
   if (faults.length > 0) throw new ConfigError(faults);
 }

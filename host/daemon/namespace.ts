@@ -53,7 +53,9 @@ export async function lockNamespace(): Promise<Server> {
     server.once('error', (error: NodeJS.ErrnoException) => {
       reject(
         error.code === 'EADDRINUSE'
-          ? new ClashError(`another magmark runs in this network namespace (net:[${namespaceInode()}]); nothing was changed`)
+          ? new ClashError(
+              `another magmark runs in this network namespace (net:[${namespaceInode()}]); nothing was changed`,
+            )
           : error,
       );
     });

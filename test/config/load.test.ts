@@ -6,7 +6,7 @@ import { configWarnings } from '../../host/config/resolve.js';
 import { jsonSchema } from '../../host/config/schema.js';
 import { ConfigError } from '../../host/types/errors.js';
 
-const reference = readFileSync(new URL('../../../scripts/demo/config.yaml', import.meta.url), 'utf8');
+const reference = readFileSync(new URL('../../../scripts/lab/config.yaml', import.meta.url), 'utf8');
 
 function faults(text: string): readonly string[] {
   try {
@@ -30,13 +30,19 @@ flows:
 
 t.test('the configuration of the reference system is valid and has its marks', async t => {
   const config = loadConfig(reference, 'config.yaml');
-  t.strictSame(config.streams[0]!.targets.map(target => target.fwmark), [5069, 5062, 5044, 5073]);
+  t.strictSame(
+    config.streams[0]!.targets.map(target => target.fwmark),
+    [5069, 5062, 5044, 5073],
+  );
   t.strictSame(config.queues, { first: 0, last: 3 });
   t.strictSame(configWarnings(config), []);
 });
 
 t.test('absent keys have their defaults, and JSON is YAML too', async t => {
-  const config = loadConfig('{"vips": ["20.0.0.1/32"], "streams": [{"name": "s"}], "flows": []}', 'file.json');
+  const config = loadConfig(
+    '{"vips": ["20.0.0.1/32"], "streams": [{"name": "s"}], "flows": []}',
+    'file.json',
+  );
   t.match(config, {
     queues: { first: 0, last: 3 },
     queueLength: 1024,
@@ -50,49 +56,117 @@ t.test('absent keys have their defaults, and JSON is YAML too', async t => {
 });
 
 t.test('streams take the next free range of marks, and step over what is spoken for', async t => {
-  const streams = (more: string) => loadConfig(`{vips: [20.0.0.1/32], flows: [], streams: [${more}]}`, 'f').streams.map(s => s.fwmarkOffset);
-  t.strictSame(streams('{name: a}, {name: b}, {name: c, maxTargets: 5}, {name: d}'), [5000, 5100, 5200, 5205]);
+  const streams = (more: string) =>
+    loadConfig(`{vips: [20.0.0.1/32], flows: [], streams: [${more}]}`, 'f').streams.map(s => s.fwmarkOffset);
+  t.strictSame(
+    streams('{name: a}, {name: b}, {name: c, maxTargets: 5}, {name: d}'),
+    [5000, 5100, 5200, 5205],
+  );
   t.strictSame(streams('{name: a}, {name: b, fwmarkOffset: 5050}'), [5150, 5050]);
-  t.strictSame(streams('{name: a, fwmarkOffset: 0, maxTargets: 252}, {name: b, fwmarkOffset: 255, maxTargets: 3840}'), [0, 255]);
+  t.strictSame(
+    streams('{name: a, fwmarkOffset: 0, maxTargets: 252}, {name: b, fwmarkOffset: 255, maxTargets: 3840}'),
+    [0, 255],
+  );
 });
 
 t.test('every fault is named with its path, one a line', async t => {
   const replaced = (from: string, to: string) => base.replace(from, to);
   const rows: [string, string, string[]][] = [
-    ['an identifier above maxTargets', replaced('identifier: 1,', 'identifier: 11,'), ['streams[0].targets[0].identifier: 11 is above maxTargets 10']],
+    [
+      'an identifier above maxTargets',
+      replaced('identifier: 1,', 'identifier: 11,'),
+      ['streams[0].targets[0].identifier: 11 is above maxTargets 10'],
+    ],
     ['an unknown key', `${base}colour: red\n`, ['colour: unknown key']],
-    ['an unknown key inside', replaced('priority: 1,', 'priority: 1, prio: 2,'), ['flows[0].prio: unknown key']],
+    [
+      'an unknown key inside',
+      replaced('priority: 1,', 'priority: 1, prio: 2,'),
+      ['flows[0].prio: unknown key'],
+    ],
     ['a duplicate key', `${base}vips: []\n`, ['file.yaml:9:1: Map keys must be unique']],
     ['a missing key', replaced('priority: 1,', ''), ['flows[0].priority: required, but missing']],
-    ['no vips of a flow', replaced('vips: [20.0.0.1/32, "2000::1/128"], d', 'vips: [], d'), ['flows[0].vips: must not be empty']],
+    [
+      'no vips of a flow',
+      replaced('vips: [20.0.0.1/32, "2000::1/128"], d', 'vips: [], d'),
+      ['flows[0].vips: must not be empty'],
+    ],
     ['an unknown stream', replaced('stream: a,', 'stream: b,'), ['flows[0].stream: there is no stream b']],
-    ['a prefix without length', replaced('vips: [20.0.0.1/32,', 'vips: [20.0.0.1,'), ['vips[0]: 20.0.0.1 has no prefix length: write 20.0.0.1/32']],
-    ['a wrong length', replaced('vips: [20.0.0.1/32,', 'vips: [20.0.0.1/33,'), ['vips[0]: 20.0.0.1/33 has a wrong prefix length: 0 to 32 is possible']],
-    ['an octal address', replaced('ips: [172.16.0.1,', 'ips: [172.16.0.01,'), ['streams[0].targets[0].ips[0]: 172.16.0.01 is not an IP address']],
-    ['a mapped address', replaced('"fd00::1"', '"::ffff:1.2.3.4"'), [
-      'streams[0].targets[0].ips[1]: ::ffff:1.2.3.4 is IPv4-mapped: write 1.2.3.4']],
-    ['a target without a family of its VIPs', replaced(', "fd00::1"', ''), ['streams[0].targets[0].ips: no IPv6 address, but the stream has IPv6 VIPs']],
-    ['ports without protocols', replaced('protocols: [tcp], ', ''), ['flows[0].destinationPortRanges: ports need protocols']],
-    ['port 0', replaced('["4000"]', '["0-5"]'), ['flows[0].destinationPortRanges[0]: 0-5 is not within ports 1 to 65535']],
-    ['a reversed range', replaced('["4000"]', '["5-4"]'), ['flows[0].destinationPortRanges[0]: 5-4 is reversed: write 4-5']],
-    ['an encapsulation port without sctp', replaced('protocols: [tcp],', 'protocols: [tcp], udpEncapPort: 9899,'), ['flows[0].udpEncapPort: only with protocols [sctp]']],
-    ['marks of the kernel tables', replaced('maxTargets: 10', 'maxTargets: 10, fwmarkOffset: 250'.replace(', ', '\n    ')), ['streams[0].fwmarkOffset: marks 251-260 meet 253-255 of the kernel\'s own routing tables']],
-    ['the reserved mark', `${base}noFlowFwmark: 0x4d61676d\n`, ['noFlowFwmark: 1298229101 is reserved for steering into the queue']],
+    [
+      'a prefix without length',
+      replaced('vips: [20.0.0.1/32,', 'vips: [20.0.0.1,'),
+      ['vips[0]: 20.0.0.1 has no prefix length: write 20.0.0.1/32'],
+    ],
+    [
+      'a wrong length',
+      replaced('vips: [20.0.0.1/32,', 'vips: [20.0.0.1/33,'),
+      ['vips[0]: 20.0.0.1/33 has a wrong prefix length: 0 to 32 is possible'],
+    ],
+    [
+      'an octal address',
+      replaced('ips: [172.16.0.1,', 'ips: [172.16.0.01,'),
+      ['streams[0].targets[0].ips[0]: 172.16.0.01 is not an IP address'],
+    ],
+    [
+      'a mapped address',
+      replaced('"fd00::1"', '"::ffff:1.2.3.4"'),
+      ['streams[0].targets[0].ips[1]: ::ffff:1.2.3.4 is IPv4-mapped: write 1.2.3.4'],
+    ],
+    [
+      'a target without a family of its VIPs',
+      replaced(', "fd00::1"', ''),
+      ['streams[0].targets[0].ips: no IPv6 address, but the stream has IPv6 VIPs'],
+    ],
+    [
+      'ports without protocols',
+      replaced('protocols: [tcp], ', ''),
+      ['flows[0].destinationPortRanges: ports need protocols'],
+    ],
+    [
+      'port 0',
+      replaced('["4000"]', '["0-5"]'),
+      ['flows[0].destinationPortRanges[0]: 0-5 is not within ports 1 to 65535'],
+    ],
+    [
+      'a reversed range',
+      replaced('["4000"]', '["5-4"]'),
+      ['flows[0].destinationPortRanges[0]: 5-4 is reversed: write 4-5'],
+    ],
+    [
+      'an encapsulation port without sctp',
+      replaced('protocols: [tcp],', 'protocols: [tcp], udpEncapPort: 9899,'),
+      ['flows[0].udpEncapPort: only with protocols [sctp]'],
+    ],
+    [
+      'marks of the kernel tables',
+      replaced('maxTargets: 10', 'maxTargets: 10, fwmarkOffset: 250'.replace(', ', '\n    ')),
+      ["streams[0].fwmarkOffset: marks 251-260 meet 253-255 of the kernel's own routing tables"],
+    ],
+    [
+      'the reserved mark',
+      `${base}noFlowFwmark: 0x4d61676d\n`,
+      ['noFlowFwmark: 1298229101 is reserved for steering into the queue'],
+    ],
     ['reversed queues', `${base}queues: "3:0"\n`, ['queues: 3:0 is reversed: write 0:3']],
     ['a list', '[]', ['configuration: expected object, received array']],
     ['nothing', '', ['configuration: expected object, received null']],
-    ['broken YAML', 'vips: [', ['file.yaml:1:8: Flow sequence must end with a ]']],
+    ['broken YAML', '"vips', ['file.yaml:1:6: Missing closing "quote']],
   ];
   for (const [claim, text, expected] of rows) t.strictSame(faults(text), expected, claim);
 });
 
 t.test('aliases that expand without bound are a fault, not the end of the memory', async t => {
-  const bomb = ['a: &a [1,1,1,1,1,1,1,1,1,1]', ...'bcdefgh'.split('').map((name, n) => `${name}: &${name} [${Array(10).fill(`*${'abcdefg'[n]}`)}]`)].join('\n');
+  const bomb = [
+    'a: &a [1,1,1,1,1,1,1,1,1,1]',
+    ...'bcdefgh'.split('').map((name, n) => `${name}: &${name} [${Array(10).fill(`*${'abcdefg'[n]}`)}]`),
+  ].join('\n');
   t.match(faults(bomb), [/^file.yaml: /]);
 });
 
 t.test('two names, identifiers or addresses that are the same are faults', async t => {
-  const twice = base.replace('[{identifier: 1, ips: [172.16.0.1, "fd00::1"]}]', '[{identifier: 1, ips: [172.16.0.1, "fd00::1"]}, {identifier: 1, ips: [172.16.0.1, "fd00::2"]}]');
+  const twice = base.replace(
+    '[{identifier: 1, ips: [172.16.0.1, "fd00::1"]}]',
+    '[{identifier: 1, ips: [172.16.0.1, "fd00::1"]}, {identifier: 1, ips: [172.16.0.1, "fd00::2"]}]',
+  );
   t.strictSame(faults(twice), [
     'streams[0].targets[1].identifier: 1 is that of targets[0] already',
     'streams[0].targets[1].ips[0]: 172.16.0.1 is that of targets[0] already',
@@ -100,16 +174,34 @@ t.test('two names, identifiers or addresses that are the same are faults', async
 });
 
 t.test('byte statements are read as nfqlb reads them', async t => {
-  t.match(parseByteMatch('tcp[13:1] & 0x02 = 0x02'), { protocol: 'tcp', offset: 13, width: 1, mask: 2, value: 2 });
+  t.match(parseByteMatch('tcp[13:1] & 0x02 = 0x02'), {
+    protocol: 'tcp',
+    offset: 13,
+    width: 1,
+    mask: 2,
+    value: 2,
+  });
   t.match(parseByteMatch('udp[2:2]=010'), { mask: 0xffffffff, value: 8 });
   t.match(parseByteMatch('sctp[8:4]&0x0=1'), { mask: 0xffffffff, value: 1 });
-  for (const bad of ['tcp[20:1]=1', 'udp[6:4]=1', 'icmp[0:1]=8', 'tcp[0:3]=1', 'tcp[0:1]=256', 'tcp[0:1]', 'tcp[0:1]=08']) {
+  for (const bad of [
+    'tcp[20:1]=1',
+    'udp[6:4]=1',
+    'icmp[0:1]=8',
+    'tcp[0:3]=1',
+    'tcp[0:1]=256',
+    'tcp[0:1]',
+    'tcp[0:1]=08',
+  ]) {
     t.type(parseByteMatch(bad), 'string', bad);
   }
 });
 
 t.test('the JSON Schema comes from the validator and names every key', async t => {
-  const schema = jsonSchema() as { properties: Record<string, unknown>; required: string[]; additionalProperties: boolean };
+  const schema = jsonSchema() as {
+    properties: Record<string, unknown>;
+    required: string[];
+    additionalProperties: boolean;
+  };
   t.strictSame(schema.required, ['vips', 'streams', 'flows']);
   t.equal(schema.additionalProperties, false);
   t.ok(['queues', 'gateways', 'hashMode', 'noTargetsFwmark'].every(key => key in schema.properties));

@@ -17,7 +17,9 @@ const ENDS_WITH_ITS_PORTS = {
 t.test('every observed packet gets the hash and the mark of nfqlb', async t => {
   for (const name of ['s1', 's2'] as const) {
     const scenario = vectors.scenarios[name];
-    const marks = Object.fromEntries(Object.entries(scenario.active).map(([index, mark]) => [Number(index) + 1, mark]));
+    const marks = Object.fromEntries(
+      Object.entries(scenario.active).map(([index, mark]) => [Number(index) + 1, mark]),
+    );
     const encapsulated = flowOf('sctp', 's', { protocols: ['sctp'], udpEncapPort: scenario.sctp_encap });
     const simulator = Simulator.fromConfig(
       configOf({
@@ -29,8 +31,18 @@ t.test('every observed packet gets the hash and the mark of nfqlb', async t => {
     for (const [index, vector] of vectors.packets.entries()) {
       const { hash, fwmark } = simulator.decide(Buffer.from(vector.hex, 'hex'));
       const exception = ENDS_WITH_ITS_PORTS[name].includes(index);
-      if (exception) t.not(hash, null, `${name} packets[${index}] ${vector.kind} is decided although it ends with its ports`);
-      else t.strictSame({ hash, fwmark: fwmark ?? -1 }, vector[name], `${name} packets[${index}] ${vector.kind}`);
+      if (exception)
+        t.not(
+          hash,
+          null,
+          `${name} packets[${index}] ${vector.kind} is decided although it ends with its ports`,
+        );
+      else
+        t.strictSame(
+          { hash, fwmark: fwmark ?? -1 },
+          vector[name],
+          `${name} packets[${index}] ${vector.kind}`,
+        );
     }
   }
 });
@@ -39,34 +51,53 @@ const client = '192.0.2.7';
 const client6 = '2001:db8::7';
 const vip = '20.0.0.1';
 const vip6 = '2000::1';
-const streams = [streamOf('a', 10, { 1: 5001, 2: 5002, 3: 5003 }), streamOf('b', 10, { 1: 6001 }), streamOf('empty', 10, {})];
+const streams = [
+  streamOf('a', 10, { 1: 5001, 2: 5002, 3: 5003 }),
+  streamOf('b', 10, { 1: 6001 }),
+  streamOf('empty', 10, {}),
+];
 const syn = (port: number, from = 40000) => ip(client, vip, TCP, transport(TCP, from, port));
 
-t.test('flows are tried by priority, equal ones in their order, and an absent condition matches all', async t => {
-  const simulator = Simulator.fromConfig(
-    configOf({
-      streams,
-      flows: [
-        flowOf('low', 'b', { priority: -5 }),
-        flowOf('port', 'a', { priority: 10, protocols: ['tcp'], destinationPortRanges: [{ first: 4000, last: 4010 }] }),
-        flowOf('second', 'b', { priority: 10, protocols: ['tcp'], destinationPortRanges: [{ first: 4000, last: 5000 }] }),
-      ],
-    }),
-  );
-  const rows: [string, Uint8Array, string][] = [
-    ['first end of the range', syn(4000), 'port'],
-    ['last end of the range', syn(4010), 'port'],
-    ['behind the range', syn(4011), 'second'],
-    ['another protocol', ip(client, vip, UDP, transport(UDP, 1, 4000)), 'low'],
-    ['a protocol without ports', ip(client, vip, 47, [0, 0, 0, 0]), 'low'],
-  ];
-  for (const [claim, packet, flow] of rows) t.equal(simulator.decide(packet).flow, flow, claim);
-});
+t.test(
+  'flows are tried by priority, equal ones in their order, and an absent condition matches all',
+  async t => {
+    const simulator = Simulator.fromConfig(
+      configOf({
+        streams,
+        flows: [
+          flowOf('low', 'b', { priority: -5 }),
+          flowOf('port', 'a', {
+            priority: 10,
+            protocols: ['tcp'],
+            destinationPortRanges: [{ first: 4000, last: 4010 }],
+          }),
+          flowOf('second', 'b', {
+            priority: 10,
+            protocols: ['tcp'],
+            destinationPortRanges: [{ first: 4000, last: 5000 }],
+          }),
+        ],
+      }),
+    );
+    const rows: [string, Uint8Array, string][] = [
+      ['first end of the range', syn(4000), 'port'],
+      ['last end of the range', syn(4010), 'port'],
+      ['behind the range', syn(4011), 'second'],
+      ['another protocol', ip(client, vip, UDP, transport(UDP, 1, 4000)), 'low'],
+      ['a protocol without ports', ip(client, vip, 47, [0, 0, 0, 0]), 'low'],
+    ];
+    for (const [claim, packet, flow] of rows) t.equal(simulator.decide(packet).flow, flow, claim);
+  },
+);
 
 t.test('addresses are compared as 128 bits: ::/0 matches IPv4, 0.0.0.0/0 does not match IPv6', async t => {
   const six = ip(client6, vip6, TCP, transport(TCP, 1, 2));
-  const any6 = Simulator.fromConfig(configOf({ streams, flows: [flowOf('f', 'a', { vips: [prefixOf('::/0')] })] }));
-  const any4 = Simulator.fromConfig(configOf({ streams, flows: [flowOf('f', 'a', { vips: [prefixOf('0.0.0.0/0')] })] }));
+  const any6 = Simulator.fromConfig(
+    configOf({ streams, flows: [flowOf('f', 'a', { vips: [prefixOf('::/0')] })] }),
+  );
+  const any4 = Simulator.fromConfig(
+    configOf({ streams, flows: [flowOf('f', 'a', { vips: [prefixOf('0.0.0.0/0')] })] }),
+  );
   t.equal(any6.decide(syn(1)).reason, 'ok');
   t.equal(any6.decide(six).reason, 'ok');
   t.equal(any4.decide(syn(1)).reason, 'ok');
@@ -75,7 +106,11 @@ t.test('addresses are compared as 128 bits: ::/0 matches IPv4, 0.0.0.0/0 does no
 
 t.test('source prefixes and source ports decide too', async t => {
   const flows = [
-    flowOf('f', 'a', { protocols: ['tcp'], sourceSubnets: [prefixOf('192.0.2.0/29')], sourcePortRanges: [{ first: 1024, last: 65535 }] }),
+    flowOf('f', 'a', {
+      protocols: ['tcp'],
+      sourceSubnets: [prefixOf('192.0.2.0/29')],
+      sourcePortRanges: [{ first: 1024, last: 65535 }],
+    }),
   ];
   const simulator = Simulator.fromConfig(configOf({ streams, flows }));
   t.equal(simulator.decide(syn(1)).reason, 'ok');
@@ -83,18 +118,27 @@ t.test('source prefixes and source ports decide too', async t => {
   t.equal(simulator.decide(ip('192.0.2.8', vip, TCP, transport(TCP, 40000, 1))).reason, 'no-flow');
 });
 
-t.test('promiscuous ping: plain ICMP matches by addresses alone; without it only flows without protocols', async t => {
-  const flows = [flowOf('tcp', 'a', { protocols: ['tcp'], destinationPortRanges: [{ first: 4000, last: 4000 }], vips: [prefixOf('20.0.0.1/32'), prefixOf('2000::1/128')] })];
-  const echo = ip(client, vip, 1, icmp(8, 0, [0x12, 0x34, 0, 1]));
-  const echo6 = ip(client6, vip6, 58, icmp(128, 0, [0x12, 0x34, 0, 1]));
-  const on = Simulator.fromConfig(configOf({ streams, flows }));
-  const off = Simulator.fromConfig(configOf({ streams, flows, promiscuousPing: false }));
-  t.equal(on.decide(echo).flow, 'tcp');
-  t.equal(on.decide(echo6).flow, 'tcp');
-  t.equal(on.decide(ip(client, '20.0.0.2', 1, icmp(8, 0, [0, 0, 0, 0]))).reason, 'no-flow');
-  t.equal(off.decide(echo).reason, 'no-flow');
-  t.equal(off.decide(echo6).reason, 'no-flow');
-});
+t.test(
+  'promiscuous ping: plain ICMP matches by addresses alone; without it only flows without protocols',
+  async t => {
+    const flows = [
+      flowOf('tcp', 'a', {
+        protocols: ['tcp'],
+        destinationPortRanges: [{ first: 4000, last: 4000 }],
+        vips: [prefixOf('20.0.0.1/32'), prefixOf('2000::1/128')],
+      }),
+    ];
+    const echo = ip(client, vip, 1, icmp(8, 0, [0x12, 0x34, 0, 1]));
+    const echo6 = ip(client6, vip6, 58, icmp(128, 0, [0x12, 0x34, 0, 1]));
+    const on = Simulator.fromConfig(configOf({ streams, flows }));
+    const off = Simulator.fromConfig(configOf({ streams, flows, promiscuousPing: false }));
+    t.equal(on.decide(echo).flow, 'tcp');
+    t.equal(on.decide(echo6).flow, 'tcp');
+    t.equal(on.decide(ip(client, '20.0.0.2', 1, icmp(8, 0, [0, 0, 0, 0]))).reason, 'no-flow');
+    t.equal(off.decide(echo).reason, 'no-flow');
+    t.equal(off.decide(echo6).reason, 'no-flow');
+  },
+);
 
 t.test('no flow and no target are dropped, or get their marks', async t => {
   const flows = [flowOf('f', 'empty', { protocols: ['tcp'] })];
@@ -102,7 +146,13 @@ t.test('no flow and no target are dropped, or get their marks', async t => {
   const mark = Simulator.fromConfig(configOf({ streams, flows, noFlowFwmark: 0, noTargetsFwmark: 1001 }));
   const udp = ip(client, vip, UDP, transport(UDP, 1, 2));
   t.match(drop.decide(udp), { reason: 'no-flow', hash: null, fwmark: null });
-  t.match(drop.decide(syn(1)), { reason: 'no-target', flow: 'f', stream: 'empty', identifier: null, fwmark: null });
+  t.match(drop.decide(syn(1)), {
+    reason: 'no-target',
+    flow: 'f',
+    stream: 'empty',
+    identifier: null,
+    fwmark: null,
+  });
   t.match(mark.decide(udp), { reason: 'no-flow', fwmark: 0 });
   t.match(mark.decide(syn(1)), { reason: 'no-target', fwmark: 1001 });
 });
@@ -118,12 +168,16 @@ t.test('a flow counts its matches, the flows before it do not', async t => {
 });
 
 t.test('an error goes to the target whose packet caused it', async t => {
-  const simulator = Simulator.fromConfig(configOf({ streams, flows: [flowOf('f', 'a', { protocols: ['tcp', 'udp', 'sctp'] })] }));
+  const simulator = Simulator.fromConfig(
+    configOf({ streams, flows: [flowOf('f', 'a', { protocols: ['tcp', 'udp', 'sctp'] })] }),
+  );
   for (let port = 1000; port < 1040; port++) {
     const forward = simulator.decide(ip(client, vip, TCP, transport(TCP, port, 4000)));
     const reply = ip(vip, client, TCP, transport(TCP, 4000, port));
     for (const type of [3, 4, 5, 11, 12]) {
-      const error = simulator.decide(ip('198.51.100.1', vip, 1, icmp(type, 4, [0, 0, 5, 0x78], reply.subarray(0, 28))));
+      const error = simulator.decide(
+        ip('198.51.100.1', vip, 1, icmp(type, 4, [0, 0, 5, 0x78], reply.subarray(0, 28))),
+      );
       t.equal(error.fwmark, forward.fwmark, `type ${type}, client port ${port}`);
     }
     const forward6 = simulator.decide(ip(client6, vip6, SCTP, transport(SCTP, port, 4000)));
@@ -138,23 +192,40 @@ t.test('an error goes to the target whose packet caused it', async t => {
 t.test('bytes that do not make a packet get their reason', async t => {
   const simulator = Simulator.fromConfig(configOf({ streams, flows: [flowOf('f', 'a')] }));
   const hopByHop = (next: number) => [next, 0, 1, 4, 0, 0, 0, 0];
-  const chain = (count: number) => Array.from({ length: count }, (_, n) => hopByHop(n === count - 1 ? TCP : 60)).flat();
+  const chain = (count: number) =>
+    Array.from({ length: count }, (_, n) => hopByHop(n === count - 1 ? TCP : 60)).flat();
   const six = (count: number) => ip(client6, vip6, 60, transport(TCP, 1, 2), { options: chain(count) });
   const rows: [string, Uint8Array, string][] = [
     ['nothing', new Uint8Array(0), 'truncated'],
     ['version 5', Uint8Array.from([0x50, ...syn(1).subarray(1)]), 'not-ip'],
     ['half an IPv4 header', syn(1).subarray(0, 10), 'truncated'],
     ['IHL 4', Uint8Array.from([0x44, ...syn(1).subarray(1)]), 'bad-header'],
-    ['a total length below the header', Uint8Array.from([0x45, 0, 0, 19, ...syn(1).subarray(4)]), 'bad-header'],
-    ['a total length beyond the packet', Uint8Array.from([0x45, 0, 0, 200, ...syn(1).subarray(4)]), 'truncated'],
+    [
+      'a total length below the header',
+      Uint8Array.from([0x45, 0, 0, 19, ...syn(1).subarray(4)]),
+      'bad-header',
+    ],
+    [
+      'a total length beyond the packet',
+      Uint8Array.from([0x45, 0, 0, 200, ...syn(1).subarray(4)]),
+      'truncated',
+    ],
     ['three of four port bytes', ip(client, vip, TCP, [1, 2, 3]), 'truncated'],
     ['the four port bytes', ip(client, vip, TCP, [1, 2, 3, 4]), 'ok'],
-    ['a later fragment', ip(client, vip, UDP, transport(UDP, 1, 2), { fragment: 0x00b9, id: 7 }), 'fragment-without-first'],
+    [
+      'a later fragment',
+      ip(client, vip, UDP, transport(UDP, 1, 2), { fragment: 0x00b9, id: 7 }),
+      'fragment-without-first',
+    ],
     ['a first fragment', ip(client, vip, UDP, transport(UDP, 1, 2), { fragment: 0x2000, id: 7 }), 'ok'],
     ['16 extension headers', six(16), 'ok'],
     ['17 extension headers', six(17), 'headers-too-deep'],
     ['an extension header beyond the packet', ip(client6, vip6, 60, [TCP, 9, 0, 0, 0, 0, 0, 0]), 'truncated'],
-    ['ports behind the first 512 bytes', ip(client6, vip6, 60, transport(TCP, 1, 2), { options: [TCP, 60, ...new Array<number>(486).fill(0)] }), 'headers-too-deep'],
+    [
+      'ports behind the first 512 bytes',
+      ip(client6, vip6, 60, transport(TCP, 1, 2), { options: [TCP, 60, ...new Array<number>(486).fill(0)] }),
+      'headers-too-deep',
+    ],
     ['an ICMP error that carries IPv6', ip(client, vip, 1, icmp(3, 1, [0, 0, 0, 0], six(0))), 'bad-header'],
     ['an echo request without identifier', ip(client, vip, 1, [8, 0, 0, 0]), 'truncated'],
   ];
@@ -166,27 +237,42 @@ t.test('every prefix of every observed packet gets a reason', async t => {
   const reasons = new Set<string>();
   for (const { hex } of vectors.packets) {
     const packet = Buffer.from(hex, 'hex');
-    for (let length = 0; length <= packet.length; length++) reasons.add(simulator.decide(packet.subarray(0, length)).reason);
+    for (let length = 0; length <= packet.length; length++)
+      reasons.add(simulator.decide(packet.subarray(0, length)).reason);
   }
-  t.strictSame([...reasons].sort(), ['bad-header', 'ok', 'truncated'].filter(reason => reasons.has(reason)));
+  t.strictSame(
+    [...reasons].sort(),
+    ['bad-header', 'ok', 'truncated'].filter(reason => reasons.has(reason)),
+  );
   t.ok(reasons.has('ok') && reasons.has('truncated'));
 });
 
-t.test('SCTP is hashed over its ports alone in sctp-ports mode: all paths of an association meet', async t => {
-  const flows = [flowOf('f', 'a')];
-  const path = (source: string) => ip(source, vip, SCTP, transport(SCTP, 5000, 6000));
-  const ports = Simulator.fromConfig(configOf({ streams, flows, hashMode: 'sctp-ports' }));
-  const tuple = Simulator.fromConfig(configOf({ streams, flows, hashMode: 'five-tuple' }));
-  t.equal(ports.decide(path('192.0.2.1')).hash, ports.decide(path('192.0.2.2')).hash);
-  t.not(tuple.decide(path('192.0.2.1')).hash, tuple.decide(path('192.0.2.2')).hash);
-});
+t.test(
+  'SCTP is hashed over its ports alone in sctp-ports mode: all paths of an association meet',
+  async t => {
+    const flows = [flowOf('f', 'a')];
+    const path = (source: string) => ip(source, vip, SCTP, transport(SCTP, 5000, 6000));
+    const ports = Simulator.fromConfig(configOf({ streams, flows, hashMode: 'sctp-ports' }));
+    const tuple = Simulator.fromConfig(configOf({ streams, flows, hashMode: 'five-tuple' }));
+    t.equal(ports.decide(path('192.0.2.1')).hash, ports.decide(path('192.0.2.2')).hash);
+    t.not(tuple.decide(path('192.0.2.1')).hash, tuple.decide(path('192.0.2.2')).hash);
+  },
+);
 
 t.test('SCTP inside UDP is decided as SCTP, in both directions of an error too', async t => {
   const simulator = Simulator.fromConfig(
-    configOf({ streams, flows: [flowOf('plain', 'b', { protocols: ['udp'], priority: -1 }), flowOf('sctp', 'a', { protocols: ['sctp'], udpEncapPort: 9899 })] }),
+    configOf({
+      streams,
+      flows: [
+        flowOf('plain', 'b', { protocols: ['udp'], priority: -1 }),
+        flowOf('sctp', 'a', { protocols: ['sctp'], udpEncapPort: 9899 }),
+      ],
+    }),
   );
   const bare = simulator.decide(ip(client, vip, SCTP, transport(SCTP, 5000, 6000)));
-  const wrapped = simulator.decide(ip(client, vip, UDP, transport(UDP, 9899, 9899, transport(SCTP, 5000, 6000))));
+  const wrapped = simulator.decide(
+    ip(client, vip, UDP, transport(UDP, 9899, 9899, transport(SCTP, 5000, 6000))),
+  );
   t.equal(wrapped.flow, 'sctp');
   t.strictSame(wrapped, bare);
   const reply = ip(vip, client, UDP, transport(UDP, 9899, 9899, transport(SCTP, 6000, 5000)));
@@ -196,9 +282,22 @@ t.test('SCTP inside UDP is decided as SCTP, in both directions of an error too',
 });
 
 t.test('byte statements about the own protocol must all hold, others are ignored', async t => {
-  const statement = (protocol: 'tcp' | 'udp', offset: number, width: 1 | 2 | 4, mask: number, value: number) => ({ text: '', protocol, offset, width, mask, value });
+  const statement = (
+    protocol: 'tcp' | 'udp',
+    offset: number,
+    width: 1 | 2 | 4,
+    mask: number,
+    value: number,
+  ) => ({ text: '', protocol, offset, width, mask, value });
   const simulator = Simulator.fromConfig(
-    configOf({ streams, flows: [flowOf('syn', 'a', { byteMatches: [statement('tcp', 13, 1, 2, 2), statement('tcp', 2, 2, 0xffffffff, 4000)] })] }),
+    configOf({
+      streams,
+      flows: [
+        flowOf('syn', 'a', {
+          byteMatches: [statement('tcp', 13, 1, 2, 2), statement('tcp', 2, 2, 0xffffffff, 4000)],
+        }),
+      ],
+    }),
   );
   t.equal(simulator.decide(syn(4000)).reason, 'ok');
   t.equal(simulator.decide(syn(4001)).reason, 'no-flow');

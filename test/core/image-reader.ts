@@ -21,7 +21,8 @@ function loop(): void {
     for (let n = 0; n < core.Limit.Batch; n++) {
       const at = descriptors + n * core.Region.DescriptorSize;
       const accepted = view.getUint32(at + core.Layout.DescriptorVerdict, true) === 1;
-      if (!accepted || view.getUint32(at + core.Layout.DescriptorMark, true) !== mark) Atomics.add(results, 1, 1);
+      if (!accepted || view.getUint32(at + core.Layout.DescriptorMark, true) !== mark)
+        Atomics.add(results, 1, 1);
     }
     Atomics.add(results, 0, 1);
     Atomics.store(results, 3, mark);

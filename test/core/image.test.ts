@@ -20,7 +20,10 @@ function storeOf(workers: number, arenaBytes = 8 * 1024 * 1024) {
 function configOfGeneration(generation: number): Config {
   const marks = Object.fromEntries(Array.from({ length: 20 }, (_, index) => [index + 1, generation]));
   const streams = [streamOf('s', 20, marks, 200 + generation)];
-  return configOf({ streams, flows: Array.from({ length: 1 + (generation % 5) }, (_, n) => flowOf(`f${n}`, 's')) });
+  return configOf({
+    streams,
+    flows: Array.from({ length: 1 + (generation % 5) }, (_, n) => flowOf(`f${n}`, 's')),
+  });
 }
 
 t.test('a worker never sees a half-built image while images are swapped under it', async t => {
@@ -38,7 +41,9 @@ t.test('a worker never sees a half-built image while images are swapped under it
   }
   // Counts batches, and packets whose mark differs from the first of their batch or that were not accepted.
   const results = new Int32Array(new SharedArrayBuffer(16));
-  const reader = new Worker(new URL('./image-reader.js', import.meta.url), { workerData: { module, memory, results } });
+  const reader = new Worker(new URL('./image-reader.js', import.meta.url), {
+    workerData: { module, memory, results },
+  });
   while (Atomics.load(results, 0) === 0) await new Promise(resolve => setImmediate(resolve));
   for (let generation = 2; generation <= 400; generation++) {
     images.publish(configOfGeneration(generation));
@@ -53,12 +58,18 @@ t.test('a worker never sees a half-built image while images are swapped under it
 
 t.test('an unchanged stream keeps its table, and nothing is lost by a thousand changes', async t => {
   const { images } = storeOf(1);
-  const config = configOf({ streams: [streamOf('a', 100, { 1: 5001 }), streamOf('b', 100, { 1: 6001 })], flows: [flowOf('f', 'a')] });
+  const config = configOf({
+    streams: [streamOf('a', 100, { 1: 5001 }), streamOf('b', 100, { 1: 6001 })],
+    flows: [flowOf('f', 'a')],
+  });
   const first = images.publish(config);
   await images.retire();
   const used = images.usedBytes;
   const [tableA, tableB] = first.streams.map(stream => stream.table);
-  const changed = images.publish({ ...config, streams: [config.streams[0]!, streamOf('b', 100, { 1: 6001, 2: 6002 })] });
+  const changed = images.publish({
+    ...config,
+    streams: [config.streams[0]!, streamOf('b', 100, { 1: 6001, 2: 6002 })],
+  });
   t.equal(changed.streams[0]!.table, tableA);
   t.not(changed.streams[1]!.table, tableB);
   await images.retire();
@@ -75,7 +86,13 @@ t.test('an image that does not fit is refused, and the published one stays with 
   images.publish(small);
   await images.retire();
   const used = images.usedBytes;
-  t.throws(() => images.publish(configOf({ streams: [streamOf('a', 100, { 1: 5001 }, 1000003)], flows: [flowOf('f', 'a')] })), ImageError);
+  t.throws(
+    () =>
+      images.publish(
+        configOf({ streams: [streamOf('a', 100, { 1: 5001 }, 1000003)], flows: [flowOf('f', 'a')] }),
+      ),
+    ImageError,
+  );
   t.equal(images.usedBytes, used);
   t.equal(images.current?.config, small);
   t.equal(images.publish(small).generation, 2);
