@@ -8,7 +8,7 @@ await Promise.all(
   sockets.map(async socket => {
     await new Promise<void>(resolve => socket.connect(port, '127.0.0.1', resolve));
     for (let n = 0; n < count / sockets.length; n++) {
-      // A refused one is one that nobody listens for: the flood is for who stands in between.
+      // A refused one met a queue that nobody holds: the flood goes on.
       await new Promise(resolve => socket.send(payload, resolve));
     }
     socket.close();

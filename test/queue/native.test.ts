@@ -257,6 +257,25 @@ t.test('what overflows a short queue is counted, and the queue serves on', async
   socket.close();
 });
 
+t.test('a whole queue of packets longer than the copy range fits a receive buffer of 1 KiB each', async t => {
+  queueUdp('7002', 10, MARK);
+  const { socket, received } = await receiver(7002);
+  const bench = new Bench(10);
+  await sendAll(7002, Array(1100).fill(Buffer.alloc(1000)));
+  t.match(
+    readQueues().find(queue => queue.queue === 10),
+    { depth: 1024, queueDropped: 76, userDropped: 0 },
+  );
+  await until(
+    'all that were queued arrive',
+    () => received.length === 1024,
+    () => bench.turn(),
+  );
+  t.equal(bench.counters().packets, 1024);
+  bench.queue.close();
+  socket.close();
+});
+
 t.test('a message that does not fit its buffer is counted and its packet dropped', async t => {
   queueUdp('7004', 4, MARK);
   const { socket, received } = await receiver(7004);

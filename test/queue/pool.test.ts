@@ -11,6 +11,8 @@ await insideNamespace(import.meta.url);
 const { default: t } = await import('tap');
 
 const MARK = 5044;
+/** Packets with this mark are dropped behind the queue: a flood has no receiver that takes time or refuses. */
+const UNWANTED = 5045;
 const LEAVE = fileURLToPath(new URL('./leave.js', import.meta.url));
 
 /** Threads of a pool, in the order in which they were made. */
@@ -211,7 +213,7 @@ async function flood(port: number, count: number): Promise<void> {
 
 t.test('a busy worker stops within 100 ms, and all that it took has its verdict', async t => {
   queueUdp('7140', 45, MARK);
-  const core = acceptingImage(1, MARK);
+  const core = acceptingImage(1, UNWANTED);
   const times: number[] = [];
   for (let n = 0; n < 5; n++) {
     const pool = await WorkerPool.start({ core, queues: { first: 45, last: 45 }, queueLength: 1024 });
@@ -230,10 +232,10 @@ t.test('a busy worker stops within 100 ms, and all that it took has its verdict'
   t.ok(Math.max(...times) < 100, `slowest ${Math.max(...times)} ms`);
 });
 
-t.test('under load a packet costs a small part of a system call', async t => {
+t.test('under load packets share their system calls', async t => {
   queueUdp('7150', 50, MARK);
   const pool = await WorkerPool.start({
-    core: acceptingImage(1, MARK),
+    core: acceptingImage(1, UNWANTED),
     queues: { first: 50, last: 50 },
     queueLength: 1024,
   });
@@ -246,5 +248,5 @@ t.test('under load a packet costs a small part of a system call', async t => {
   t.equal(shim.packets, packets);
   t.equal(shim.verdicts, packets);
   t.equal(shim.verdictErrors, 0);
-  t.ok(perPacket < 4, 'send, receive, poll, receive are the most that one costs');
+  t.ok(perPacket < 2, 'a lone packet costs four: send, receive, poll, receive');
 });
