@@ -1,0 +1,86 @@
+/** Addresses as numbers: the kernel's tools and a configuration may spell one IPv6 address differently. */
+import type { Family, Prefix } from '../types/config.js';
+
+/** Addresses, both ends included. */
+export interface Interval {
+  readonly first: bigint;
+  readonly last: bigint;
+}
+
+export const ADDRESS_BITS: Readonly<Record<Family, number>> = { 4: 32, 6: 128 };
+
+/** The number of a valid address; text with a colon is IPv6. */
+export function addressNumber(address: string): bigint {
+  return address.includes(':') ? ipv6Number(address) : ipv4Number(address);
+}
+
+function ipv4Number(address: string): bigint {
+  return address.split('.').reduce((sum, byte) => sum * 256n + BigInt(byte), 0n);
+}
+
+function ipv6Number(address: string): bigint {
+  const [head = '', tail] = address.split('::');
+  const front = groups(head);
+  const back = tail === undefined ? [] : groups(tail);
+  const zeros = new Array<bigint>(8 - front.length - back.length).fill(0n);
+  return [...front, ...zeros, ...back].reduce((sum, group) => sum * 65536n + group, 0n);
+}
+
+/** 16-bit groups; a dotted tail (RFC 4291, section 2.2) makes two. */
+function groups(text: string): bigint[] {
+  if (text === '') {
+    return [];
+  }
+  return text.split(':').flatMap(group => {
+    if (!group.includes('.')) {
+      return [BigInt(`0x${group}`)];
+    }
+    const dotted = ipv4Number(group);
+    return [dotted >> 16n, dotted & 0xffffn];
+  });
+}
+
+export function prefixInterval(prefix: Prefix): Interval {
+  const hostBits = BigInt(ADDRESS_BITS[prefix.family] - prefix.length);
+  const first = (addressNumber(prefix.address) >> hostBits) << hostBits;
+  return { first, last: first + (1n << hostBits) - 1n };
+}
+
+/**
+ * The fewest of `prefixes` (of one family) that cover the same addresses, ascending. Two prefixes either are disjoint or
+ * one holds the other; the kernel refuses an interval set in which elements overlap.
+ */
+export function withoutCovered(prefixes: readonly Prefix[]): Prefix[] {
+  const sorted = prefixes
+    .map(prefix => ({ prefix, ...prefixInterval(prefix) }))
+    .sort((a, b) => compare(a.first, b.first) || a.prefix.length - b.prefix.length);
+  const kept: Prefix[] = [];
+  let last = -1n;
+  for (const entry of sorted) {
+    if (entry.last > last) {
+      kept.push(entry.prefix);
+      last = entry.last;
+    }
+  }
+  return kept;
+}
+
+/** Ascending intervals in which neighbours that touch are one: equal sets of addresses give equal lists. */
+export function unitedIntervals(intervals: readonly Interval[]): Interval[] {
+  const united: Interval[] = [];
+  for (const interval of [...intervals].sort((a, b) => compare(a.first, b.first))) {
+    const before = united.at(-1);
+    if (before !== undefined && interval.first <= before.last + 1n) {
+      if (interval.last > before.last) {
+        united[united.length - 1] = { first: before.first, last: interval.last };
+      }
+    } else {
+      united.push(interval);
+    }
+  }
+  return united;
+}
+
+function compare(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,49 @@
+/** Many changes of rules and routes in one process of `ip`. */
+import type { Family } from '../types/config.js';
+import { KernelError } from '../types/errors.js';
+import type { Run } from './command.js';
+
+const FAILED_LINE = /^Command failed -:(\d+)$/;
+
+/**
+ * Run `lines` through one `ip -batch`; a line that fails does not stop those behind it.
+ * @returns index of each line that failed, with what the kernel answered
+ * @throws KernelError if ip gave up on the batch: it ends at a line that it cannot read
+ */
+export async function runBatch(
+  run: Run,
+  family: Family,
+  lines: readonly string[],
+): Promise<Map<number, string>> {
+  if (lines.length === 0) {
+    return new Map();
+  }
+  const input = `${lines.join('\n')}\n`;
+  const result = await run('ip', [`-${family}`, '-force', '-batch', '-'], { input, allowFailure: true });
+  const failures = parseFailures(result.stderr);
+  if (result.exitCode !== 0 && (result.exitCode !== 1 || failures.size === 0)) {
+    const shown = lines.length === 1 ? ` (${lines[0]})` : '';
+    throw new KernelError(
+      `ip -${family} -batch${shown}: exit code ${result.exitCode}: ${result.stderr.trim()}`,
+    );
+  }
+  return failures;
+}
+
+/** ip prints what is wrong, then `Command failed -:LINE`, lines from 1. */
+export function parseFailures(stderr: string): Map<number, string> {
+  const failures = new Map<number, string>();
+  let words: string[] = [];
+  for (const line of stderr.split('\n')) {
+    const match = FAILED_LINE.exec(line);
+    if (match === null) {
+      if (line !== '') {
+        words.push(line.trim());
+      }
+    } else {
+      failures.set(Number(match[1]) - 1, words.join('; ') || 'no reason given');
+      words = [];
+    }
+  }
+  return failures;
+}

@@ -1,0 +1,111 @@
+/**
+ * The last step into the queue. Kernels differ: some lack nftables' `queue` statement but have the xtables target NFQUEUE.
+ * - `nft`: the rules end in `queue to 0-3`, as in the reference;
+ * - `xtables`: the rules end in a reserved mark, and rules of iptables-nft in table mangle queue what bears it. The
+ *   chains stand before mangle (-150): behind it nothing would be queued.
+ */
+import { EnvironmentError } from '../types/errors.js';
+import type { Run } from './command.js';
+
+/** The mark between chain nfqlb and the mangle table ("Magm"). No target may have it; it never leaves the host. */
+export const RESERVED_MARK = 0x4d61676d;
+
+export interface Queues {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** A statement of nftables' JSON form (libnftables-json(5)). */
+export type Statement = Readonly<Record<string, unknown>>;
+
+export interface MangleRule {
+  readonly chain: 'PREROUTING' | 'OUTPUT';
+  /** What stands behind `-A CHAIN`, as iptables-nft-save prints it. */
+  readonly text: string;
+}
+
+export interface Carrier {
+  readonly name: 'nft' | 'xtables';
+  /** Priority of the chains nfqlb and nfqlb-local. */
+  readonly chainPriority: number;
+  /** What ends the rules of these chains. */
+  steer(queues: Queues): Statement;
+  /** Rules for the mangle table of each family. */
+  mangleRules(queues: Queues): readonly MangleRule[];
+}
+
+export const NFT_CARRIER: Carrier = {
+  name: 'nft',
+  chainPriority: 0,
+  steer: ({ first, last }) => ({ queue: { num: first === last ? first : { range: [first, last] } } }),
+  mangleRules: () => [],
+};
+
+export const XTABLES_CARRIER: Carrier = {
+  name: 'xtables',
+  chainPriority: -151,
+  steer: () => ({ mangle: { key: { meta: { key: 'mark' } }, value: RESERVED_MARK } }),
+  mangleRules: ({ first, last }) => {
+    const queue = first === last ? `--queue-num ${first}` : `--queue-balance ${first}:${last}`;
+    const text = `-m mark --mark 0x${RESERVED_MARK.toString(16)} -j NFQUEUE ${queue}`;
+    return [
+      { chain: 'PREROUTING', text },
+      { chain: 'OUTPUT', text },
+    ];
+  },
+};
+
+/** Any queues do: the kernel checks the statement, and nothing is committed. */
+const PROBE_QUEUES: Queues = { first: 0, last: 1 };
+
+/**
+ * The carrier that this kernel has, the reference's own if it can. Dry runs: nothing changes.
+ * @throws EnvironmentError with the kernel's answer for each
+ */
+export async function probeCarrier(run: Run): Promise<Carrier> {
+  const nft = await probeNft(run);
+  if (nft === null) {
+    return NFT_CARRIER;
+  }
+  const xtables = await probeXtables(run);
+  if (xtables === null) {
+    return XTABLES_CARRIER;
+  }
+  throw new EnvironmentError(
+    `the kernel cannot queue packets to this process; nftables queue: ${nft}; xtables NFQUEUE: ${xtables}`,
+  );
+}
+
+/** null, or what was answered. */
+async function probeNft(run: Run): Promise<string | null> {
+  const place = { family: 'inet', table: 'magmark-probe' };
+  const commands = [
+    { add: { table: { family: place.family, name: place.table } } },
+    { add: { chain: { ...place, name: 'probe' } } },
+    { add: { rule: { ...place, chain: 'probe', expr: [NFT_CARRIER.steer(PROBE_QUEUES)] } } },
+  ];
+  const input = JSON.stringify({ nftables: commands });
+  const result = await run('nft', ['-c', '-j', '-f', '-'], { input, allowFailure: true });
+  return result.exitCode === 0 ? null : firstLine(result.stderr);
+}
+
+async function probeXtables(run: Run): Promise<string | null> {
+  const rules = XTABLES_CARRIER.mangleRules(PROBE_QUEUES).map(rule => `-A ${rule.chain} ${rule.text}`);
+  const input = `${['*mangle', ...rules, 'COMMIT'].join('\n')}\n`;
+  const args = ['--noflush', '--test'];
+  try {
+    const result = await run('iptables-nft-restore', args, { input, allowFailure: true });
+    // With --test a target that the kernel lacks is a warning only, and the exit code is 0.
+    const refused = result.exitCode !== 0 || result.stderr.includes('not supported');
+    return refused ? firstLine(result.stderr) : null;
+  } catch (error) {
+    if (error instanceof EnvironmentError) {
+      return error.message;
+    }
+    throw error;
+  }
+}
+
+function firstLine(text: string): string {
+  return text.trim().split('\n')[0] || 'refused without a reason';
+}

@@ -1,0 +1,160 @@
+/** The reference document's nftables tables, in the form in which `nft -j` lists them, and the commands that make them. */
+import type { Family, Prefix } from '../types/config.js';
+import { ADDRESS_BITS, withoutCovered } from './address.js';
+import type { Carrier, Statement } from './carrier.js';
+import type { WantedKernel } from './wanted.js';
+
+export const NFQLB_TABLE = 'meridio-nfqlb';
+export const NAT_TABLE = 'meridio-nat';
+export const DEFRAG_TABLE = 'meridio-defrag';
+/** In the order in which they are applied: the one that brings traffic in comes last. */
+export const TABLES = [NAT_TABLE, DEFRAG_TABLE, NFQLB_TABLE] as const;
+
+/** One address, or a prefix. */
+export type Element = string | { readonly prefix: { readonly addr: string; readonly len: number } };
+
+export interface NftSet {
+  readonly name: string;
+  readonly type: 'ipv4_addr' | 'ipv6_addr';
+  readonly elements: readonly Element[];
+}
+
+export interface NftChain {
+  readonly name: string;
+  readonly hook: 'prerouting' | 'output';
+  readonly priority: number;
+  /** Each rule's statements. */
+  readonly rules: readonly (readonly Statement[])[];
+}
+
+/** A table of family inet. */
+export interface NftTable {
+  readonly name: string;
+  readonly sets: readonly NftSet[];
+  readonly chains: readonly NftChain[];
+}
+
+export type Command = Readonly<Record<string, unknown>>;
+
+const COUNTER: Statement = { counter: { packets: 0, bytes: 0 } };
+const NOTRACK: Statement = { notrack: null };
+const ACCEPT: Statement = { accept: null };
+
+/** The tables of a configuration, in the order of TABLES. */
+export function renderTables(wanted: WantedKernel, carrier: Carrier): NftTable[] {
+  return [{ name: NAT_TABLE, sets: [], chains: [] }, defragTable(wanted), nfqlbTable(wanted, carrier)];
+}
+
+function nfqlbTable(wanted: WantedKernel, carrier: Carrier): NftTable {
+  const steer = carrier.steer(wanted.queues);
+  const toVips = (family: Family): Statement[] => [
+    equals({ payload: { protocol: family === 4 ? 'ip' : 'ip6', field: 'daddr' } }, `@ipv${family}-vips`),
+    COUNTER,
+    steer,
+  ];
+  const protocol = (name: string): Statement => equals({ meta: { key: 'l4proto' } }, name);
+  const priority = carrier.chainPriority;
+  return {
+    name: NFQLB_TABLE,
+    sets: [
+      { name: 'ipv4-vips', type: 'ipv4_addr', elements: vipElements(wanted.vips, 4) },
+      { name: 'ipv6-vips', type: 'ipv6_addr', elements: vipElements(wanted.vips, 6) },
+    ],
+    chains: [
+      { name: 'nfqlb', hook: 'prerouting', priority, rules: [toVips(4), toVips(6)] },
+      {
+        name: 'nfqlb-local',
+        hook: 'output',
+        priority,
+        rules: [
+          [protocol('icmp'), ...toVips(4)],
+          [protocol('ipv6-icmp'), ...toVips(6)],
+        ],
+      },
+    ],
+  };
+}
+
+function defragTable(wanted: WantedKernel): NftTable {
+  return {
+    name: DEFRAG_TABLE,
+    sets: [],
+    chains: [
+      {
+        name: 'pre-defrag',
+        hook: 'prerouting',
+        // Before the kernel's reassembly (-400): what targets send needs none.
+        priority: -500,
+        rules: wanted.interfaces.internal.map(name => [equals({ meta: { key: 'iifname' } }, name), NOTRACK]),
+      },
+      {
+        name: 'in',
+        hook: 'prerouting',
+        priority: -300,
+        // A rule about `ct state` is what switches reassembly on; without it every fragment would be queued.
+        rules: [[NOTRACK], [matches('in', { ct: { key: 'state' } }, 'untracked'), ACCEPT]],
+      },
+      { name: 'out', hook: 'output', priority: -300, rules: [[NOTRACK]] },
+    ],
+  };
+}
+
+function matches(op: string, left: unknown, right: unknown): Statement {
+  return { match: { op, left, right } };
+}
+
+function equals(left: unknown, right: unknown): Statement {
+  return matches('==', left, right);
+}
+
+function vipElements(vips: readonly Prefix[], family: Family): Element[] {
+  return withoutCovered(vips.filter(vip => vip.family === family)).map(({ address, length }) =>
+    length === ADDRESS_BITS[family] ? address : { prefix: { addr: address, len: length } },
+  );
+}
+
+/** The table as the objects of a listing, without its sets' elements. */
+export function tableObjects(table: NftTable): Command[] {
+  const place = { family: 'inet', table: table.name };
+  return [
+    { table: { family: 'inet', name: table.name } },
+    ...table.sets.map(({ name, type }) => ({ set: { ...place, name, type, flags: ['interval'] } })),
+    ...table.chains.map(({ name, hook, priority }) => ({
+      chain: { ...place, name, type: 'filter', hook, prio: priority, policy: 'accept' },
+    })),
+    ...table.chains.flatMap(chain =>
+      chain.rules.map(expr => ({ rule: { ...place, chain: chain.name, expr } })),
+    ),
+  ];
+}
+
+/** One transaction that puts `table` in the place of whatever has its name. */
+export function replaceCommands(table: NftTable): Command[] {
+  return [
+    // So that the deletion finds something.
+    { add: { table: { family: 'inet', name: table.name } } },
+    ...deleteCommands([table.name]),
+    ...tableObjects(table).map(object => ({ add: object })),
+    ...elementCommands(table),
+  ];
+}
+
+/** One transaction that changes the sets' elements alone: counters go on. */
+export function refillCommands(table: NftTable): Command[] {
+  const flushes = table.sets.map(set => ({
+    flush: { set: { family: 'inet', table: table.name, name: set.name } },
+  }));
+  return [...flushes, ...elementCommands(table)];
+}
+
+export function deleteCommands(tables: readonly string[]): Command[] {
+  return tables.map(name => ({ delete: { table: { family: 'inet', name } } }));
+}
+
+function elementCommands(table: NftTable): Command[] {
+  return table.sets
+    .filter(set => set.elements.length > 0)
+    .map(set => ({
+      add: { element: { family: 'inet', table: table.name, name: set.name, elem: set.elements } },
+    }));
+}

@@ -1,0 +1,66 @@
+/** nftables and mangle tables, applied and removed through `nft` and `iptables-nft`. */
+import type { Family } from '../types/config.js';
+import type { MangleClaim } from './claims.js';
+import { parseJson, type Run } from './command.js';
+import { applyMangle } from './mangle.js';
+import { type Command, deleteCommands, type NftTable, refillCommands, replaceCommands } from './nft.js';
+import { differenceOf, isEmptyMangle, listedObjects, listedTables } from './nft-listing.js';
+
+/** All nftables tables, as `inet meridio-nfqlb`. */
+export async function listTables(run: Run): Promise<ReadonlySet<string>> {
+  return listedTables(await list(run, ['tables']));
+}
+
+/** The mangle table that iptables-nft keeps, as listTables names it. */
+export function mangleTable(family: Family): string {
+  return family === 4 ? 'ip mangle' : 'ip6 mangle';
+}
+
+/** Make each of `wanted` what the kernel holds, one transaction each; one that stands as wanted is not touched. */
+export async function applyTables(
+  run: Run,
+  wanted: readonly NftTable[],
+  listed: ReadonlySet<string>,
+): Promise<void> {
+  for (const table of wanted) {
+    const name = `inet ${table.name}`;
+    const objects = listed.has(name) ? listedObjects(await list(run, ['table', 'inet', table.name])) : [];
+    const difference = differenceOf(objects, table);
+    if (difference !== 'none') {
+      await execute(run, difference === 'elements' ? refillCommands(table) : replaceCommands(table));
+    }
+  }
+}
+
+/** Delete those of `tables` (names of family inet) that are listed, in one transaction. */
+export async function removeTables(
+  run: Run,
+  tables: readonly string[],
+  listed: ReadonlySet<string>,
+): Promise<void> {
+  const present = tables.filter(name => listed.has(`inet ${name}`));
+  if (present.length > 0) {
+    await execute(run, deleteCommands(present));
+  }
+}
+
+/** Our rules in one family's mangle table, and the table itself if we made it and it holds nothing else. */
+export async function removeMangle(run: Run, claim: MangleClaim, listed: ReadonlySet<string>): Promise<void> {
+  const table = mangleTable(claim.family);
+  if (!listed.has(table)) {
+    return;
+  }
+  await applyMangle(run, claim.family, []);
+  if (claim.created && isEmptyMangle(listedObjects(await list(run, ['table', ...table.split(' ')])))) {
+    await run('nft', ['delete', 'table', ...table.split(' ')]);
+  }
+}
+
+async function list(run: Run, what: readonly string[]): Promise<unknown> {
+  const args = ['-j', 'list', ...what];
+  return parseJson((await run('nft', args)).stdout, `nft ${args.join(' ')}`);
+}
+
+async function execute(run: Run, commands: readonly Command[]): Promise<void> {
+  await run('nft', ['-j', '-f', '-'], { input: JSON.stringify({ nftables: commands }) });
+}

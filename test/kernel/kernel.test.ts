@@ -1,0 +1,372 @@
+/** The room's door against the real kernel, in namespaces of this file's own. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Kernel } from '../../host/kernel/kernel.js';
+import type { WantedKernel } from '../../host/kernel/wanted.js';
+import { ClashError } from '../../host/types/errors.js';
+import { EXAMPLE, host, target } from './example.js';
+import { insideNamespace, makeInterfaces, shell } from './namespace.js';
+
+const DEFRAG = `table inet meridio-defrag {
+	chain pre-defrag {
+		type filter hook prerouting priority -500; policy accept;
+		iifname "conduit-a-*" notrack
+	}
+
+	chain in {
+		type filter hook prerouting priority raw; policy accept;
+		notrack
+		ct state untracked accept
+	}
+
+	chain out {
+		type filter hook output priority raw; policy accept;
+		notrack
+	}
+}
+`;
+
+if (insideNamespace(import.meta.url)) {
+  const { default: t } = await import('tap');
+  makeInterfaces();
+  const before = state();
+  const logged: string[] = [];
+  const log = {
+    info: (_: object, message: string) => logged.push(message),
+    warn: (_: object, message: string) => logged.push(message),
+  };
+  const identity = { bootId: 'boot', cookie: '1' };
+  const directory = mkdtempSync(join(tmpdir(), 'magmark-kernel-'));
+  const journalPath = join(directory, 'journal.json');
+  t.teardown(() => rmSync(directory, { recursive: true }));
+  const open = () => Kernel.open({ journalPath, identity, log });
+
+  /** All that this room may change, as text. */
+  function state(): string {
+    return [
+      'nft -s list ruleset',
+      'ip -4 rule',
+      'ip -6 rule',
+      // The kernel's own come by themselves, a while after an interface is up.
+      "ip -4 route show table all | grep -v 'proto kernel'",
+      "ip -6 route show table all | grep -v 'proto kernel'",
+    ]
+      .map(command => `# ${command}\n${shell(`${command} || true`)}`)
+      .join('');
+  }
+
+  async function applyAll(kernel: Kernel, wanted: WantedKernel) {
+    const outcome = await kernel.add(wanted);
+    await kernel.applyRuleset(wanted);
+    await kernel.removeStale(wanted);
+    return outcome;
+  }
+
+  t.test('the listings are those of the reference', async t => {
+    const kernel = await open();
+    t.match(logged.join(), kernel.carrier);
+    t.same(await applyAll(kernel, EXAMPLE), { pending: [], warnings: [] });
+    const rules = [
+      '96:\tfrom all fwmark 0x13d1 lookup 5073',
+      '97:\tfrom all fwmark 0x13b4 lookup 5044',
+      '98:\tfrom all fwmark 0x13c6 lookup 5062',
+      '99:\tfrom all fwmark 0x13cd lookup 5069',
+    ].join('\n');
+    for (const family of [4, 6]) {
+      const vip = family === 4 ? '20.0.0.1' : '2000::1';
+      const listed = shell(`ip -${family} rule`);
+      t.ok(listed.includes(rules), listed);
+      t.ok(listed.includes(`100:\tfrom ${vip} lookup 4096\n101:\tfrom ${vip} lookup 4097\n102:`), listed);
+    }
+    t.equal(shell('ip route show table 5073'), 'default via 172.16.1.8 dev conduit-a--f75b \n');
+    t.equal(shell('ip route show table 5044'), 'default via 172.16.1.6 dev conduit-a--f75b \n');
+    t.equal(shell('ip route show table 5062'), 'default via 172.16.0.8 dev conduit-a--d7c4 \n');
+    t.equal(shell('ip route show table 5069'), 'default via 172.16.0.6 dev conduit-a--d7c4 \n');
+    t.equal(
+      shell('ip -6 route show table 5069'),
+      'default via fd00::6 dev conduit-a--d7c4 metric 1024 pref medium\n',
+    );
+    t.equal(
+      shell('ip -6 route show table 5073'),
+      'default via fd00:0:0:1::8 dev conduit-a--f75b metric 1024 pref medium\n',
+    );
+    t.equal(
+      shell('ip route show table 4096'),
+      'default via 169.254.100.150 dev ext-vlan0 proto static metric 32 \n',
+    );
+    t.equal(
+      shell('ip -6 route show table 4096'),
+      'default via 100:100::150 dev ext-vlan0 proto static metric 32 pref medium\n',
+    );
+    t.equal(shell('ip route show table 4097'), 'blackhole default \n');
+    t.equal(shell('nft list table inet meridio-defrag'), DEFRAG);
+    t.equal(shell('nft list table inet meridio-nat'), 'table inet meridio-nat {\n}\n');
+    t.equal(shell('nft list table inet meridio-nfqlb'), nfqlbText(kernel.carrier));
+    if (kernel.carrier === 'xtables') {
+      const queue = '-m mark --mark 0x4d61676d -j NFQUEUE --queue-balance 0:3';
+      for (const program of ['iptables-nft', 'ip6tables-nft']) {
+        const listed = shell(`${program} -t mangle -S`);
+        t.ok(listed.endsWith(`-A PREROUTING ${queue}\n-A OUTPUT ${queue}\n`), listed);
+      }
+    }
+    t.equal(readFileSync('/proc/sys/net/ipv4/conf/ext-vlan0/rp_filter', 'utf8'), '0\n');
+    t.equal(readFileSync('/proc/sys/net/ipv6/conf/all/forwarding', 'utf8'), '1\n');
+  });
+
+  t.test('applying the same again, also by a new process after SIGKILL, changes nothing', async t => {
+    const former = state();
+    const handles = shell('nft -s -a list table inet meridio-nfqlb');
+    await applyAll(await open(), EXAMPLE);
+    t.equal(state(), former);
+    t.equal(shell('nft -s -a list table inet meridio-nfqlb'), handles, 'the tables were not replaced');
+  });
+
+  t.test('a mark without a route of its own is dropped, never routed by main', t => {
+    shell('ip route add default via 169.254.100.150');
+    for (const mark of [5001, 5010, 5043, 5100]) {
+      t.throws(() => shell(`ip route get 20.0.0.1 mark ${mark}`), /Invalid argument/, `mark ${mark}`);
+      t.throws(() => shell(`ip -6 route get 2000::1 mark ${mark}`), `mark ${mark}, IPv6`);
+    }
+    t.match(shell('ip route get 20.0.0.1 mark 5044'), /via 172.16.1.6 dev conduit-a--f75b/);
+    t.match(shell('ip route get 20.0.0.1 mark 5101'), /via 169.254.100.150/);
+    shell('ip route del default via 169.254.100.150');
+    t.end();
+  });
+
+  t.test('other VIPs refill the sets and leave the counters', async t => {
+    const handles = shell('nft -s -a list chain inet meridio-nfqlb nfqlb');
+    const range: WantedKernel = {
+      ...EXAMPLE,
+      vips: [
+        { family: 4, address: '20.0.0.0', length: 24 },
+        { family: 4, address: '20.0.0.1', length: 32 },
+        { family: 4, address: '20.0.1.0', length: 24 },
+      ],
+    };
+    await applyAll(await open(), range);
+    t.match(
+      shell('nft list set inet meridio-nfqlb ipv4-vips'),
+      /elements = \{ 20.0.0.0\/24, 20.0.1.0\/24 \}/,
+    );
+    t.notMatch(shell('nft list set inet meridio-nfqlb ipv6-vips'), /elements/);
+    t.equal(shell('nft -s -a list chain inet meridio-nfqlb nfqlb'), handles);
+    t.notMatch(shell('ip -6 rule'), /4096|4097/);
+    t.match(shell('ip rule'), /100:\tfrom 20.0.0.0\/24 lookup 4096/);
+    const everything: WantedKernel = {
+      ...EXAMPLE,
+      vips: [
+        { family: 4, address: '0.0.0.0', length: 0 },
+        { family: 6, address: '::', length: 0 },
+      ],
+    };
+    await applyAll(await open(), everything);
+    const former = state();
+    await applyAll(await open(), everything);
+    t.equal(state(), former, 'all addresses as a VIP are understood in the listings');
+    await applyAll(await open(), EXAMPLE);
+    t.equal(shell('nft -s -a list chain inet meridio-nfqlb nfqlb'), handles);
+  });
+
+  t.test('queues, next hops and gateways are replaced in place', async t => {
+    const changed: WantedKernel = {
+      ...EXAMPLE,
+      queues: { first: 2, last: 2 },
+      gateways: [...EXAMPLE.gateways, host('169.254.100.151'), host('100:100::151')],
+      targets: [target(69, '172.16.1.66', 'fd00:0:0:1::66'), ...EXAMPLE.targets.slice(1)],
+    };
+    const kernel = await open();
+    t.same(await applyAll(kernel, changed), { pending: [], warnings: [] });
+    t.equal(shell('ip route show table 5069'), 'default via 172.16.1.66 dev conduit-a--f75b \n');
+    t.match(
+      shell('ip -6 route show table 5069'),
+      /^default via fd00:0:0:1::66 dev conduit-a--f75b [^\n]*\n$/,
+    );
+    t.match(
+      shell('ip route show table 4096'),
+      /nexthop via 169.254.100.150[\s\S]*nexthop via 169.254.100.151/,
+    );
+    t.match(shell('ip -6 route show table 4096'), /nexthop via 100:100::150[\s\S]*nexthop via 100:100::151/);
+    if (kernel.carrier === 'xtables') {
+      t.equal(shell('iptables-nft -t mangle -S').match(/NFQUEUE --queue-num 2\n/g)?.length, 2);
+      t.notMatch(shell('iptables-nft -t mangle -S'), /queue-balance/);
+    }
+    const former = state();
+    t.same(await applyAll(await open(), changed), { pending: [], warnings: [] });
+    t.equal(state(), former);
+    await applyAll(await open(), EXAMPLE);
+    t.match(shell('ip -6 route show table 4096'), /^default via 100:100::150 [^\n]*\n$/);
+    t.match(shell('ip route show table 4096'), /^default via 169.254.100.150 [^\n]*\n$/);
+  });
+
+  t.test('half states are repaired: missing, doubled and stale things', async t => {
+    const former = state();
+    await applyAll(await open(), { ...EXAMPLE, targets: [...EXAMPLE.targets, target(1, '172.16.0.9')] });
+    t.match(shell('ip rule'), /95:\tfrom all fwmark 0x1389 lookup 5001/);
+    shell('nft delete table inet meridio-nat; nft flush chain inet meridio-nfqlb nfqlb');
+    shell('ip rule del priority 97; ip -6 rule del priority 101; ip -6 route del default table 5062');
+    shell('ip route replace default via 172.16.0.99 table 5073');
+    shell('nft -f - <<X\ndelete table inet meridio-defrag\ntable inet meridio-defrag { }\nX');
+    if ((await open()).carrier === 'xtables') {
+      shell('iptables-nft -t mangle -A OUTPUT -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 9');
+      shell('ip6tables-nft -t mangle -D OUTPUT 1');
+    }
+    await applyAll(await open(), EXAMPLE);
+    t.equal(state(), former);
+  });
+
+  t.test('a rule of ours that stands twice is reduced to one', async t => {
+    const former = state();
+    const journal = JSON.parse(readFileSync(journalPath, 'utf8'));
+    const double = journal.claims.rules.find((rule: { table: number }) => rule.table === 5044);
+    journal.claims.rules.push({ ...double, priority: 50 });
+    writeFileSync(journalPath, JSON.stringify(journal));
+    shell('ip rule add fwmark 5044 lookup 5044 priority 50');
+    await applyAll(await open(), EXAMPLE);
+    t.equal(state(), former);
+  });
+
+  t.test('a next hop that is not on-link makes its target pending, and only it', async t => {
+    const far: WantedKernel = {
+      ...EXAMPLE,
+      gateways: [host('203.0.113.1'), host('100:100::150')],
+      targets: [target(69, '192.0.2.1', 'fd00::6'), ...EXAMPLE.targets.slice(1)],
+    };
+    const kernel = await open();
+    const { pending, warnings } = await applyAll(kernel, far);
+    t.equal(pending.length, 1);
+    t.match(pending[0], { fwmark: 5069, label: 'stream-a-i/69', reason: /192.0.2.1 .*invalid gateway/ });
+    t.match(warnings, [/203.0.113.1/]);
+    t.notMatch(shell('ip -4 route show table all'), / table 5069 /, 'the former next hop is gone');
+    shell('ip addr add 192.0.2.4/24 dev conduit-a--d7c4');
+    t.same((await kernel.add(far)).pending, [], 'tried again when its network has come');
+    shell('ip addr del 192.0.2.4/24 dev conduit-a--d7c4');
+    const noDevice = { ...EXAMPLE, interfaces: { ...EXAMPLE.interfaces, external: 'ext-vlan9' } };
+    t.match((await kernel.add(noDevice)).warnings, [/ext-vlan9/, /ext-vlan9/]);
+    t.same(await applyAll(kernel, EXAMPLE), { pending: [], warnings: [] });
+  });
+
+  t.test('what others made stays', async t => {
+    shell(
+      'ip rule add fwmark 5044 lookup 77 priority 98; ip rule add iif lo fwmark 5044 lookup 5044 priority 9',
+    );
+    shell('ip rule add from 20.0.0.9 lookup 4096 priority 100; ip route add default via 172.16.0.7 table 77');
+    shell('nft add table inet other; ip route add 10.9.0.0/16 via 172.16.1.8 table 5073');
+    const foreign = state();
+    await applyAll(await open(), EXAMPLE);
+    t.equal(state(), foreign);
+    await (await open()).removeAll();
+    const left = state();
+    t.match(left, /fwmark 0x13b4 lookup 77/);
+    t.match(left, /fwmark 0x13b4 iif lo lookup 5044/);
+    t.match(left, /from 20.0.0.9 lookup 4096/);
+    t.match(left, /10.9.0.0\/16 via 172.16.1.8/);
+    t.match(left, /table inet other/);
+    shell(
+      'ip rule del priority 98; ip rule del priority 9; ip rule del priority 100; ip route flush table 77',
+    );
+    shell('nft delete table inet other; ip route flush table 5073');
+    t.equal(state(), before);
+  });
+
+  t.test('removing all leaves the kernel as it was, and no journal; twice is no fault', async t => {
+    const kernel = await open();
+    await applyAll(kernel, EXAMPLE);
+    t.ok(existsSync(journalPath));
+    await kernel.removeAll();
+    t.equal(state(), before);
+    t.notOk(existsSync(journalPath));
+    await kernel.removeAll();
+    t.equal(state(), before);
+  });
+
+  t.test('a mangle table that others use stays', async t => {
+    shell('iptables-nft -t mangle -A FORWARD -j ACCEPT');
+    const former = state();
+    const kernel = await open();
+    await applyAll(kernel, EXAMPLE);
+    await kernel.removeAll();
+    t.match(state(), /chain FORWARD/);
+    t.match(former, /chain FORWARD/);
+    shell('nft delete table ip mangle');
+    t.equal(state(), before);
+  });
+
+  t.test('a table or route of ours that no journal claims is a clash, and nothing changes', async t => {
+    shell('nft add table inet meridio-defrag');
+    await t.rejects(open(), { code: 'CLASH', message: /meridio-defrag/ });
+    shell('nft delete table inet meridio-defrag');
+    shell('ip route add default via 172.16.0.7 table 5044');
+    const former = state();
+    const kernel = await open();
+    await t.rejects(kernel.add(EXAMPLE), ClashError);
+    t.equal(state(), former);
+    t.notOk(existsSync(journalPath));
+    shell('ip route flush table 5044');
+  });
+
+  t.test('a neighbour entry does not outlive its target', async t => {
+    shell('ip neigh add 172.16.0.6 lladdr 02:00:00:00:00:01 dev conduit-a--d7c4 nud reachable');
+    const kernel = await open();
+    await applyAll(kernel, EXAMPLE);
+    t.notMatch(shell('ip neigh show to 172.16.0.6'), /02:00:00:00:00:01/);
+    await kernel.removeAll();
+  });
+
+  t.test('300 targets come and go in one go', async t => {
+    const many: WantedKernel = {
+      ...EXAMPLE,
+      targets: Array.from({ length: 300 }, (_, index) =>
+        target(index + 1, `172.16.${index % 2}.${(index % 250) + 5}`, `fd00::${(index + 16).toString(16)}`),
+      ),
+      markRanges: [{ first: 5001, last: 5300 }],
+    };
+    const kernel = await open();
+    const started = performance.now();
+    t.same((await kernel.add(many)).pending, []);
+    const added = performance.now();
+    await kernel.applyRuleset(many);
+    const steered = performance.now();
+    await kernel.removeStale(many);
+    const checked = performance.now();
+    t.equal(shell('ip rule').match(/^1:/gm)?.length, 300 - 98);
+    const removing = performance.now();
+    await kernel.removeAll();
+    const removed = performance.now();
+    const times = [added - started, steered - added, checked - steered, removed - removing];
+    t.comment(`add, ruleset, stale, removeAll: ${times.map(time => `${time.toFixed(0)} ms`).join(', ')}`);
+    t.ok(removed - removing < 1000, 'all of it is removed in less than a second');
+    t.equal(state(), before);
+  });
+}
+
+function nfqlbText(carrier: 'nft' | 'xtables'): string {
+  const priority = carrier === 'nft' ? 'filter' : 'mangle - 1';
+  const steer = carrier === 'nft' ? 'queue to 0-3' : 'meta mark set 0x4d61676d';
+  return `table inet meridio-nfqlb {
+	set ipv4-vips {
+		type ipv4_addr
+		flags interval
+		elements = { 20.0.0.1 }
+	}
+
+	set ipv6-vips {
+		type ipv6_addr
+		flags interval
+		elements = { 2000::1 }
+	}
+
+	chain nfqlb {
+		type filter hook prerouting priority ${priority}; policy accept;
+		ip daddr @ipv4-vips counter packets 0 bytes 0 ${steer}
+		ip6 daddr @ipv6-vips counter packets 0 bytes 0 ${steer}
+	}
+
+	chain nfqlb-local {
+		type filter hook output priority ${priority}; policy accept;
+		meta l4proto icmp ip daddr @ipv4-vips counter packets 0 bytes 0 ${steer}
+		meta l4proto ipv6-icmp ip6 daddr @ipv6-vips counter packets 0 bytes 0 ${steer}
+	}
+}
+`;
+}

@@ -1,0 +1,173 @@
+/** The rendered ruleset, comparison with a listing, both carriers; no root needed. */
+import t from 'tap';
+import { NFT_CARRIER, probeCarrier, XTABLES_CARRIER } from '../../host/kernel/carrier.js';
+import type { CommandResult, Run } from '../../host/kernel/command.js';
+import { parseMangleRules, renderMangle } from '../../host/kernel/mangle.js';
+import { refillCommands, renderTables, replaceCommands, tableObjects } from '../../host/kernel/nft.js';
+import { differenceOf, isEmptyMangle } from '../../host/kernel/nft-listing.js';
+import { EXAMPLE } from './example.js';
+
+type Listed = Record<string, Record<string, unknown>>;
+
+const inTable = (table: string) => ({ family: 'inet', table });
+const match = (left: unknown, right: string, op = '==') => ({ match: { op, left, right } });
+const COUNTER = { counter: { packets: 0, bytes: 0 } };
+const QUEUE = { queue: { num: { range: [0, 3] } } };
+const V4 = match({ payload: { protocol: 'ip', field: 'daddr' } }, '@ipv4-vips');
+const V6 = match({ payload: { protocol: 'ip6', field: 'daddr' } }, '@ipv6-vips');
+const L4 = { meta: { key: 'l4proto' } };
+const IIFNAME = { meta: { key: 'iifname' } };
+const STATE = { ct: { key: 'state' } };
+
+t.test('carrier nft renders the reference ruleset', t => {
+  const [nat, defrag, nfqlb] = renderTables(EXAMPLE, NFT_CARRIER);
+  const q = inTable('meridio-nfqlb');
+  const base = { type: 'filter', policy: 'accept' };
+  t.same(replaceCommands(nfqlb!), [
+    { add: { table: { family: 'inet', name: 'meridio-nfqlb' } } },
+    { delete: { table: { family: 'inet', name: 'meridio-nfqlb' } } },
+    { add: { table: { family: 'inet', name: 'meridio-nfqlb' } } },
+    { add: { set: { ...q, name: 'ipv4-vips', type: 'ipv4_addr', flags: ['interval'] } } },
+    { add: { set: { ...q, name: 'ipv6-vips', type: 'ipv6_addr', flags: ['interval'] } } },
+    { add: { chain: { ...q, ...base, name: 'nfqlb', hook: 'prerouting', prio: 0 } } },
+    { add: { chain: { ...q, ...base, name: 'nfqlb-local', hook: 'output', prio: 0 } } },
+    { add: { rule: { ...q, chain: 'nfqlb', expr: [V4, COUNTER, QUEUE] } } },
+    { add: { rule: { ...q, chain: 'nfqlb', expr: [V6, COUNTER, QUEUE] } } },
+    {
+      add: {
+        rule: { ...q, chain: 'nfqlb-local', expr: [match(L4, 'icmp'), V4, COUNTER, QUEUE] },
+      },
+    },
+    {
+      add: {
+        rule: { ...q, chain: 'nfqlb-local', expr: [match(L4, 'ipv6-icmp'), V6, COUNTER, QUEUE] },
+      },
+    },
+    { add: { element: { ...q, name: 'ipv4-vips', elem: ['20.0.0.1'] } } },
+    { add: { element: { ...q, name: 'ipv6-vips', elem: ['2000::1'] } } },
+  ]);
+  const d = inTable('meridio-defrag');
+  t.same(tableObjects(defrag!), [
+    { table: { family: 'inet', name: 'meridio-defrag' } },
+    { chain: { ...d, ...base, name: 'pre-defrag', hook: 'prerouting', prio: -500 } },
+    { chain: { ...d, ...base, name: 'in', hook: 'prerouting', prio: -300 } },
+    { chain: { ...d, ...base, name: 'out', hook: 'output', prio: -300 } },
+    { rule: { ...d, chain: 'pre-defrag', expr: [match(IIFNAME, 'conduit-a-*'), { notrack: null }] } },
+    { rule: { ...d, chain: 'in', expr: [{ notrack: null }] } },
+    { rule: { ...d, chain: 'in', expr: [match(STATE, 'untracked', 'in'), { accept: null }] } },
+    { rule: { ...d, chain: 'out', expr: [{ notrack: null }] } },
+  ]);
+  t.same(tableObjects(nat!), [{ table: { family: 'inet', name: 'meridio-nat' } }]);
+  t.end();
+});
+
+t.test('one queue is a number, several are a range; xtables has its own words for both', t => {
+  t.same(NFT_CARRIER.steer({ first: 2, last: 2 }), { queue: { num: 2 } });
+  t.same(XTABLES_CARRIER.mangleRules({ first: 2, last: 2 })[0], {
+    chain: 'PREROUTING',
+    text: '-m mark --mark 0x4d61676d -j NFQUEUE --queue-num 2',
+  });
+  t.same(XTABLES_CARRIER.mangleRules({ first: 0, last: 3 })[1], {
+    chain: 'OUTPUT',
+    text: '-m mark --mark 0x4d61676d -j NFQUEUE --queue-balance 0:3',
+  });
+  t.same(NFT_CARRIER.mangleRules({ first: 0, last: 3 }), []);
+  t.end();
+});
+
+t.test('without internal interfaces nothing is exempt, without VIPs the sets are empty', t => {
+  const bare = { ...EXAMPLE, vips: [], interfaces: { external: null, internal: [] } };
+  const [, defrag, nfqlb] = renderTables(bare, XTABLES_CARRIER);
+  t.same(defrag?.chains[0]?.rules, []);
+  t.same(refillCommands(nfqlb!), [
+    { flush: { set: { ...inTable('meridio-nfqlb'), name: 'ipv4-vips' } } },
+    { flush: { set: { ...inTable('meridio-nfqlb'), name: 'ipv6-vips' } } },
+  ]);
+  t.end();
+});
+
+t.test('differences between a listing and the wanted table', t => {
+  const table = renderTables(EXAMPLE, XTABLES_CARRIER)[2]!;
+  // As the kernel lists it: handles, counts, elements inside their set, another spelling.
+  const listed = (elem: unknown[] = ['20.0.0.1'], flags: unknown = ['interval']): Listed[] =>
+    (structuredClone(tableObjects(table)) as Listed[]).map((object, index) => {
+      const [kind, fields] = Object.entries(object)[0]!;
+      const extra =
+        fields.name === 'ipv4-vips'
+          ? { elem, flags }
+          : fields.name === 'ipv6-vips'
+            ? { elem: ['2000:0::1'] }
+            : {};
+      const expr = JSON.parse(JSON.stringify(fields.expr ?? []).replace('"packets":0', '"packets":17'));
+      return { [kind]: { ...fields, ...extra, ...(kind === 'rule' ? { expr } : {}), handle: index } };
+    });
+  const turned = (first: number): Listed[] => {
+    const objects = listed();
+    return [...objects.slice(0, first), objects[first + 1]!, objects[first]!, ...objects.slice(first + 2)];
+  };
+  t.equal(differenceOf(listed(), table), 'none', 'handles, counts and spelling do not differ');
+  t.equal(differenceOf(turned(3), table), 'none', 'chains have no order');
+  t.equal(differenceOf(turned(5), table), 'structure', 'rules have');
+  for (const elem of [
+    [],
+    ['20.0.0.2'],
+    [{ range: ['20.0.0.1', '20.0.0.2'] }],
+    [{ elem: { val: '20.0.0.1' } }],
+  ]) {
+    t.equal(differenceOf(listed(elem), table), 'elements', JSON.stringify(elem));
+  }
+  t.equal(differenceOf([], table), 'structure', 'no table');
+  t.equal(
+    differenceOf(listed(['20.0.0.1'], 'interval'), table),
+    'none',
+    'newer versions of nft print one flag as text',
+  );
+  t.end();
+});
+
+t.test('mangle rules: new ones come in before old ones go, doubles are removed', t => {
+  const wanted = XTABLES_CARRIER.mangleRules({ first: 0, last: 3 });
+  const text = wanted[0]!.text;
+  const saved = [
+    '*mangle',
+    ':PREROUTING ACCEPT [0:0]',
+    '-A PREROUTING -j ACCEPT',
+    '-A PREROUTING -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 7',
+    `-A OUTPUT ${text}`,
+    `-A OUTPUT ${text}`,
+    'COMMIT',
+  ].join('\n');
+  t.equal(
+    renderMangle(parseMangleRules(saved), wanted),
+    `*mangle\n-I PREROUTING ${text}\n` +
+      `-D PREROUTING -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 7\n-D OUTPUT ${text}\nCOMMIT\n`,
+  );
+  t.equal(renderMangle(wanted, wanted), null);
+  t.equal(renderMangle([], []), null);
+  t.end();
+});
+
+t.test('a mangle table is empty without rules and chains of others', t => {
+  const table = { table: { family: 'ip', name: 'mangle' } };
+  t.ok(isEmptyMangle([table, { chain: { name: 'OUTPUT' } }]));
+  t.notOk(isEmptyMangle([table, { chain: { name: 'mine' } }]));
+  t.notOk(isEmptyMangle([table, { rule: { chain: 'OUTPUT' } }]));
+  t.end();
+});
+
+t.test('the carrier is what the kernel takes, and its refusals are told', async t => {
+  const answers = (nft: Partial<CommandResult>, xtables: Partial<CommandResult>): Run => {
+    return async program => {
+      const answer = program === 'nft' ? nft : xtables;
+      return { exitCode: 0, stdout: '', stderr: '', ...answer };
+    };
+  };
+  const no = { exitCode: 1, stderr: 'internal:0:0-0: Error: No such file or directory\n' };
+  const warned = { stderr: 'Warning: Extension NFQUEUE revision 0 not supported, missing kernel module?\n' };
+  t.equal((await probeCarrier(answers({}, {}))).name, 'nft');
+  t.equal((await probeCarrier(answers(no, {}))).name, 'xtables');
+  await t.rejects(probeCarrier(answers(no, warned)), {
+    code: 'ENVIRONMENT',
+    message: /nftables queue: .*No such file or directory; xtables NFQUEUE: .*not supported/,
+  });
+});

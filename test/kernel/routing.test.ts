@@ -1,0 +1,194 @@
+/** Rows of wanted in, lines for ip out; no root needed. */
+import t from 'tap';
+import { parseFailures } from '../../host/kernel/batch.js';
+import { type Claims, NO_CLAIMS, unitedClaims } from '../../host/kernel/claims.js';
+import { WHOLE_MARK } from '../../host/kernel/marks.js';
+import { assignPriorities } from '../../host/kernel/priority.js';
+import { parseRoutes } from '../../host/kernel/route.js';
+import {
+  additions,
+  claimsOf,
+  type RoutingListing,
+  refuseForeignRoutes,
+  removals,
+  wantedRouting,
+} from '../../host/kernel/routing.js';
+import { parseRules, type Rule } from '../../host/kernel/rule.js';
+import type { WantedKernel } from '../../host/kernel/wanted.js';
+import { EXAMPLE, target } from './example.js';
+
+const DEFAULTS = [
+  { priority: 0, src: 'all', table: '255' },
+  { priority: 32766, src: 'all', table: '254' },
+];
+const EMPTY: RoutingListing = { families: [4], rules: [parseRules(4, DEFAULTS)], routes: [] };
+
+function ruleFor(fwmark: number, priority: number): Rule {
+  return { family: 4, priority, fwmark: { value: fwmark, mask: WHOLE_MARK }, from: null, table: fwmark };
+}
+
+function listingOf(rules: readonly Rule[], routes: RoutingListing['routes'] = []): RoutingListing {
+  const priorities = new Set(rules.map(rule => rule.priority));
+  return { families: [4], rules: [{ rules, priorities }], routes };
+}
+
+function claimsWith(claims: Partial<Claims>): Claims {
+  return unitedClaims(NO_CLAIMS, claims);
+}
+
+t.test('the example from nothing', t => {
+  const small: WantedKernel = { ...EXAMPLE, markRanges: [{ first: 5001, last: 5003 }] };
+  const wanted = wantedRouting(small, EMPTY, NO_CLAIMS);
+  const lines = additions(wanted, EMPTY, NO_CLAIMS).map(change => change.line);
+  t.same(lines, [
+    'route replace blackhole default table 4097',
+    'route replace default via 169.254.100.150 dev ext-vlan0 table 4096 proto static metric 32',
+    'route replace default via 172.16.0.6 table 5069',
+    'route replace default via 172.16.0.8 table 5062',
+    'route replace default via 172.16.1.6 table 5044',
+    'route replace default via 172.16.1.8 table 5073',
+    'rule add priority 102 fwmark 0x1389/0xffffffff blackhole',
+    'rule add priority 102 fwmark 0x138a/0xfffffffe blackhole',
+    'rule add priority 100 from 20.0.0.1/32 lookup 4096',
+    'rule add priority 101 from 20.0.0.1/32 lookup 4097',
+    'rule add priority 99 fwmark 0x13cd/0xffffffff lookup 5069',
+    'rule add priority 98 fwmark 0x13c6/0xffffffff lookup 5062',
+    'rule add priority 97 fwmark 0x13b4/0xffffffff lookup 5044',
+    'rule add priority 96 fwmark 0x13d1/0xffffffff lookup 5073',
+    'neigh flush to 172.16.0.6',
+    'neigh flush to 172.16.0.8',
+    'neigh flush to 172.16.1.6',
+    'neigh flush to 172.16.1.8',
+  ]);
+  t.end();
+});
+
+t.test('several gateways are one multipath route', t => {
+  const gateways = [...EXAMPLE.gateways, { family: 4 as const, address: '169.254.100.151' }];
+  const wanted = wantedRouting({ ...EXAMPLE, gateways, targets: [] }, EMPTY, NO_CLAIMS);
+  t.equal(
+    additions(wanted, EMPTY, NO_CLAIMS)[1]?.line,
+    'route replace default table 4096 proto static metric 32 ' +
+      'nexthop via 169.254.100.150 dev ext-vlan0 nexthop via 169.254.100.151 dev ext-vlan0',
+  );
+  t.end();
+});
+
+t.test('a VIP of all addresses is two halves', t => {
+  const vips = [{ family: 4 as const, address: '0.0.0.0', length: 0 }];
+  const wanted = wantedRouting({ ...EXAMPLE, vips, targets: [], markRanges: [] }, EMPTY, NO_CLAIMS);
+  t.same(
+    wanted.rules.map(rule => `${rule.priority} ${rule.from}`),
+    ['100 0.0.0.0/1', '101 0.0.0.0/1', '100 128.0.0.0/1', '101 128.0.0.0/1'],
+  );
+  t.end();
+});
+
+t.test('priorities', t => {
+  const ours = (rule: Rule) => rule.table !== 666;
+  const rows: [claim: string, marks: number[], standing: Rule[], expected: number[]][] = [
+    ['from 99 down in the order of the file', [7, 5, 6], [], [99, 98, 97]],
+    ['an existing target keeps its own', [5, 7, 6], [ruleFor(7, 42)], [99, 42, 98]],
+    ['one of any hand is not free', [7, 5], [ruleFor(666, 99), ruleFor(8, 98)], [97, 96]],
+    ['of two the higher is kept', [7], [ruleFor(7, 42), ruleFor(7, 44)], [44]],
+    ['a foreign rule for the same mark is not kept', [666], [ruleFor(666, 50)], [99]],
+  ];
+  for (const [claim, marks, standing, expected] of rows) {
+    const listing = listingOf(standing).rules;
+    t.same([...assignPriorities(marks, listing, ours).values()], expected, claim);
+  }
+  const many = Array.from({ length: 101 }, (_, index) => 5001 + index);
+  t.same([...assignPriorities(many, [], ours).values()].slice(96), [3, 2, 1, 1, 1], 'the others share 1');
+  t.end();
+});
+
+t.test('what is applied and claimed needs no line, whatever the spelling', t => {
+  const only = { ...EXAMPLE, vips: [], gateways: [], markRanges: [], targets: [target(1, 'fd00:0:0:1::6')] };
+  const listing: RoutingListing = {
+    families: [6],
+    rules: [parseRules(6, [{ priority: 60, src: 'all', fwmark: '0x1389', table: '5001' }])],
+    routes: parseRoutes(6, [
+      { dst: 'default', gateway: 'fd00::1:0:0:0:6', dev: 'x', table: '5001', metric: 1024 },
+    ]),
+  };
+  const claims = claimsWith({
+    rules: [{ ...ruleFor(5001, 60), family: 6 }],
+    routes: [{ family: 6, table: 5001 }],
+  });
+  const wanted = wantedRouting(only, listing, claims);
+  t.same(additions(wanted, listing, claims), []);
+  t.same(removals(wanted, listing, claims), []);
+  t.end();
+});
+
+t.test('only what is claimed is removed; rules first, blackholes last', t => {
+  const drop: Rule = { ...ruleFor(5000, 102), table: null };
+  const routes = parseRoutes(4, [
+    { dst: 'default', gateway: '172.16.0.6', dev: 'x', table: '5001' },
+    { dst: 'default', gateway: '172.16.0.6', dev: 'x', table: '5002' },
+    { dst: 'default', gateway: '172.16.0.6', dev: 'x', table: '5003', protocol: '12' },
+  ]);
+  const listing = listingOf([drop, ruleFor(5001, 99), ruleFor(5001, 98), ruleFor(5002, 97)], routes);
+  const claims = claimsWith({
+    rules: [drop, ruleFor(5001, 99), ruleFor(5003, 90)],
+    routes: [
+      { family: 4, table: 5001 },
+      { family: 4, table: 5003 },
+    ],
+  });
+  t.same(
+    removals({ rules: [], routes: [] }, listing, claims).map(removal => removal.line),
+    [
+      'rule del priority 99 fwmark 0x1389/0xffffffff lookup 5001',
+      'route del default table 5001',
+      'rule del priority 102 fwmark 0x1388/0xffffffff blackhole',
+    ],
+  );
+  t.end();
+});
+
+t.test('a default route by another hand in a wanted table is a clash', t => {
+  const routes = parseRoutes(4, [{ dst: 'default', gateway: '172.16.0.9', dev: 'x', table: '5044' }]);
+  const listing = { ...EMPTY, routes };
+  const wanted = wantedRouting(EXAMPLE, listing, NO_CLAIMS);
+  t.throws(() => refuseForeignRoutes(wanted, listing, NO_CLAIMS), {
+    code: 'CLASH',
+    message: /IPv4 routing table 5044 already holds a default route via 172.16.0.9/,
+  });
+  refuseForeignRoutes(wanted, listing, claimsWith({ routes: [{ family: 4, table: 5044 }] }));
+  t.end();
+});
+
+t.test('a rule that stands by another hand is not claimed', t => {
+  const foreign: Rule = { family: 4, priority: 100, fwmark: null, from: '20.0.0.1/32', table: 4096 };
+  const listing = listingOf([foreign]);
+  const wanted = wantedRouting(EXAMPLE, listing, NO_CLAIMS);
+  t.notOk(claimsOf(wanted, listing, NO_CLAIMS).rules.some(rule => rule.priority === 100));
+  t.end();
+});
+
+t.test('a rule of another form counts as a priority, never as ours', t => {
+  const listing = parseRules(4, [
+    { priority: 99, src: 'all', fwmark: '0x13b4', table: '5044', iif: 'lo' } as never,
+    { priority: 98, src: 'all', action: '8' },
+    { priority: 97, src: '10.0.0.0', srclen: 8, fwmark: '0x1380', fwmask: '0xffffff80', action: 'blackhole' },
+  ]);
+  t.same([...listing.priorities], [99, 98, 97]);
+  t.same(listing.rules, [
+    { family: 4, priority: 97, fwmark: { value: 0x1380, mask: 0xffffff80 }, from: '10.0.0.0/8', table: null },
+  ]);
+  t.end();
+});
+
+t.test('failed lines of a batch are told with their words', t => {
+  const stderr =
+    'Error: Nexthop has invalid gateway.\nCommand failed -:10\nRTNETLINK answers: File exists\nCommand failed -:12\n';
+  t.same(
+    [...parseFailures(stderr)],
+    [
+      [9, 'Error: Nexthop has invalid gateway.'],
+      [11, 'RTNETLINK answers: File exists'],
+    ],
+  );
+  t.end();
+});
