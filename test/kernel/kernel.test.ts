@@ -246,6 +246,22 @@ if (insideNamespace(import.meta.url)) {
     t.same(await applyAll(kernel, EXAMPLE), { pending: [], warnings: [] });
   });
 
+  t.test('a target behind a link that is down is pending until the link is up', async t => {
+    shell('ip link add conduit-a--x type veth peer name x netns peer && ip -n peer link set x up');
+    shell('ip addr add 172.16.9.4/24 dev conduit-a--x && ip link set conduit-a--x up');
+    const wanted = { ...EXAMPLE, targets: [...EXAMPLE.targets, target(9, '172.16.9.6')] };
+    const kernel = await open();
+    t.same((await applyAll(kernel, wanted)).pending, []);
+    shell('ip link set conduit-a--x down');
+    t.match((await kernel.add(wanted)).pending, [{ fwmark: 5009, reason: /172.16.9.6/ }]);
+    t.throws(() => shell('ip route get 20.0.0.1 mark 5009'), 'its packets are dropped');
+    shell('ip link set conduit-a--x up');
+    t.same((await kernel.add(wanted)).pending, []);
+    t.match(shell('ip route get 20.0.0.1 mark 5009'), /via 172.16.9.6/);
+    await applyAll(kernel, EXAMPLE);
+    shell('ip link del conduit-a--x');
+  });
+
   t.test('what others made stays', async t => {
     shell(
       'ip rule add fwmark 5044 lookup 77 priority 98; ip rule add iif lo fwmark 5044 lookup 5044 priority 9',
