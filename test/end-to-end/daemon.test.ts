@@ -1,0 +1,303 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import type { StatusReply } from '../../host/control/api.js';
+import { RUN_DIRECTORY } from '../../host/control/socket.js';
+import { MAGMARK } from '../../scripts/lab/daemon.js';
+import { UDP_PORT, VIP } from '../../scripts/lab/plan.js';
+import { Topology } from '../../scripts/lab/topology.js';
+import { Clients, startTargets } from '../../scripts/lab/traffic.js';
+import { waitFor } from '../../scripts/lab/wait.js';
+import {
+  answered,
+  configFile,
+  connectionsTo,
+  inLoadBalancer,
+  kernelState,
+  predict,
+  startDaemon,
+  writeConfig,
+} from './lab.js';
+
+/** Ranges, of which the clients use the first addresses. */
+const RANGES = { 4: '20.0.0.0/28', 6: '2000::/124' } as const;
+const VIPS = { 4: ['20.0.0.1', '20.0.0.2', '20.0.0.14'], 6: ['2000::1', '2000::2', '2000::e'] } as const;
+
+const TARGETS: Readonly<Record<number, string>> = {
+  69: '{identifier: 69, ips: [172.16.0.6, "fd00::6"]}',
+  62: '{identifier: 62, ips: [172.16.0.8, "fd00::8"]}',
+  44: '{identifier: 44, ips: [172.16.1.6, "fd00:0:0:1::6"]}',
+  73: '{identifier: 73, ips: [172.16.1.8, "fd00:0:0:1::8"]}',
+};
+
+/** Two streams; source ports from 50000 on go to the second by a flow of higher priority. */
+function configText(more: { a?: readonly number[]; b?: readonly number[]; extra?: string } = {}): string {
+  const targets = (identifiers: readonly number[]) =>
+    identifiers.map(identifier => TARGETS[identifier]).join(', ');
+  const vips = `["${RANGES[4]}", "${RANGES[6]}"]`;
+  return `
+queues: "0:1"
+interfaces: {external: ext-vlan0, internal: ["conduit-a-*"]}
+vips: ${vips}
+gateways:
+  - {name: g, protocol: static, ips: [169.254.100.150, "100:100::150"]}
+streams:
+  - {name: a, targets: [${targets(more.a ?? [69, 62, 44, 73])}]}
+  - {name: b, maxTargets: 80, targets: [${targets(more.b ?? [44, 73])}]}
+flows:
+  - {name: all-tcp, stream: a, priority: 1, protocols: [tcp], vips: ${vips}, destinationPortRanges: ["4000"]}
+  - {name: high-ports, stream: b, priority: 10, protocols: [tcp], vips: ${vips}, destinationPortRanges: ["4000"], sourcePortRanges: ["50000-59999"]}
+  - {name: udp, stream: b, priority: 1, protocols: [udp], vips: ${vips}, destinationPortRanges: ["${UDP_PORT}"]}
+${more.extra ?? ''}`;
+}
+
+// The targets own the ranges by routes; what a UDP server is bound to must be an address.
+const topology = Topology.reserve({ vips: [...Object.values(RANGES), `${VIP[4]}/32`, `${VIP[6]}/128`] });
+t.teardown(() => topology.destroy());
+try {
+  await topology.create();
+  await startTargets(topology);
+} catch (error) {
+  await topology.destroy();
+  throw error;
+}
+const clients = new Clients(topology);
+const pristine = await kernelState(topology);
+let port = 20000;
+
+/** Connect from every client, in both families, and compare with the offline core. */
+async function expectPredicted(t: Test, text: string, claim: string, firstPort?: number): Promise<void> {
+  for (const family of [4, 6] as const) {
+    const first = firstPort ?? port;
+    const connections = connectionsTo(family, VIPS[family], 80, first);
+    const predicted = predict(text, connections);
+    t.ok(
+      new Set(predicted).size > 1 && !predicted.includes(null),
+      `IPv${family}: the prediction uses several targets`,
+    );
+    t.strictSame(answered(await clients.connect(connections)), predicted, `IPv${family}: ${claim}`);
+  }
+  if (firstPort === undefined) port += 80;
+}
+
+function listing(argv: readonly string[]): Promise<string> {
+  return inLoadBalancer(topology, ...argv);
+}
+
+async function status(): Promise<StatusReply> {
+  return JSON.parse(await listing(['node', MAGMARK, 'status', '--json'])) as StatusReply;
+}
+
+t.test(
+  'two streams share ranges of VIPs: each connection reaches the target that the core predicts',
+  async t => {
+    const text = configText();
+    const daemon = startDaemon(topology, text);
+    await daemon.ready();
+    await expectPredicted(t, text, 'low source ports go to stream a');
+    await expectPredicted(
+      t,
+      text,
+      'high source ports go to stream b, whose flow has the higher priority',
+      50100,
+    );
+    const low = connectionsTo(4, VIPS[4], 60, 21000);
+    const high = connectionsTo(4, VIPS[4], 60, 51000);
+    t.ok(predict(text, low).some(identifier => identifier === 69 || identifier === 62));
+    t.notOk(predict(text, high).some(identifier => identifier === 69 || identifier === 62));
+
+    t.test('UDP and ping of both families are answered', async t => {
+      for (const family of [4, 6] as const) {
+        const datagrams = connectionsTo(family, [VIP[family]], 40, 22000, UDP_PORT);
+        const results = await clients.datagrams(datagrams, 400);
+        t.ok(
+          results.every(result => 'intact' in result && result.intact),
+          `IPv${family} datagrams`,
+        );
+        const pings = datagrams
+          .slice(0, 8)
+          .map(({ source, destination }) => ({ source, destination, count: 2 }));
+        t.strictSame(
+          await clients.ping(pings),
+          pings.map(() => 2),
+          `IPv${family} pings`,
+        );
+      }
+    });
+
+    t.test('what no flow matches is dropped', async t => {
+      const results = await clients.connect(connectionsTo(4, VIPS[4], 2, 23000, 4005));
+      t.ok(results.every(result => 'error' in result));
+      const { queues } = await status();
+      t.ok(
+        queues.some(queue => (queue.reasons['no-flow'] ?? 0) > 0),
+        'and counted as no-flow',
+      );
+    });
+
+    t.test('every queue works, and the listings tell', async t => {
+      const { queues, targets, generation } = await status();
+      t.equal(queues.length, 2);
+      t.ok(queues.every(queue => queue.packets > 0 && queue.dropped === 0));
+      t.equal(generation, 2);
+      t.ok(targets.every(target => target.pending === null));
+      const flows = JSON.parse(
+        await listing(['node', MAGMARK.replace('magmark.js', 'nfqlb.js'), 'flow-list']),
+      ) as { name: string; matches_count: number }[];
+      t.strictSame(
+        flows.map(flow => flow.name),
+        ['tshm-b-high-ports', 'tshm-a-all-tcp', 'tshm-b-udp'],
+      );
+      t.ok(flows.every(flow => flow.matches_count > 0));
+      const socket = (
+        await listing(['sh', '-c', `ls ${RUN_DIRECTORY}/net-$(stat -Lc %i /proc/self/ns/net).sock`])
+      ).trim();
+      t.equal(statSync(socket).mode & 0o777, 0o600);
+    });
+
+    t.test('a second daemon in the namespace ends having changed nothing', async t => {
+      const before = await kernelState(topology);
+      const argv = [
+        ...Topology.inside(topology.loadBalancer),
+        'node',
+        MAGMARK,
+        'run',
+        '--config',
+        configFile(topology),
+      ];
+      const { code, stderr } = await topology.processes.command(argv, { mayFail: true });
+      t.equal(code, 1);
+      t.match(stderr, /another magmark runs in this network namespace/);
+      t.equal(await kernelState(topology), before);
+      await expectPredicted(t, text, 'the first one serves on');
+    });
+
+    t.test('SIGTERM removes everything that was made, in under 2 s, with exit 0', async t => {
+      const { code, milliseconds } = await daemon.stop();
+      t.equal(code, 0);
+      t.ok(milliseconds < 2000, `${milliseconds} ms`);
+      t.equal(await kernelState(topology), pristine);
+      const inode = (await listing(['stat', '-Lc', '%i', '/proc/self/ns/net'])).trim();
+      t.strictSame(
+        readdirSync(RUN_DIRECTORY).filter(name => name.startsWith(`net-${inode}.`)),
+        [],
+      );
+    });
+  },
+);
+
+t.test('SIGHUP brings about the file, a faulty one changes nothing and says so', async t => {
+  const before = configText();
+  const daemon = startDaemon(topology, before);
+  await daemon.ready();
+  const kept = connectionsTo(4, VIPS[4], 60, 30000);
+  const owners = predict(before, kept);
+  t.strictSame(answered(await clients.connect(kept, true)), owners);
+
+  const state = await kernelState(topology);
+  for (const faulty of [
+    `${before}colour: red\n`,
+    'vips: [',
+    before.replace('queues: "0:1"', 'queues: "0:2"'),
+    before.replace('"20.0.0.0/28"', '"172.16.0.0/28"'),
+  ]) {
+    writeConfig(topology, faulty);
+    const line = await daemon.reload();
+    t.equal(line.msg, 'reload refused');
+    t.ok((line.faults as string[]).length > 0, `${(line.faults as string[])[0]}`);
+    t.equal(await kernelState(topology), state);
+  }
+  t.ok((await clients.echo('still there')).every(Boolean), 'every connection lives through faulty reloads');
+
+  const after = configText({ a: [69, 44, 73] });
+  writeConfig(topology, after);
+  t.equal((await daemon.reload()).msg, 'reloaded');
+  const moved = predict(after, kept).map((owner, index) => owner !== owners[index]);
+  const echoed = await clients.echo('after the change');
+  t.ok(
+    moved.some(Boolean) && !moved.every(Boolean),
+    `${moved.filter(Boolean).length} of ${moved.length} have to move`,
+  );
+  t.strictSame(
+    echoed,
+    moved.map(each => !each),
+    'exactly the connections whose slot kept its owner live on',
+  );
+  t.notMatch(await listing(['ip', 'rule']), /lookup 5062/);
+  t.equal((await listing(['ip', 'route', 'show', 'table', 'all'])).includes('table 5062'), false);
+  await expectPredicted(t, after, 'new connections follow the new table');
+  await clients.close();
+  t.equal((await daemon.stop('SIGINT')).code, 0);
+  t.equal(await kernelState(topology), pristine);
+});
+
+t.test('after SIGKILL the next start repairs what was left and doubles nothing', async t => {
+  const text = configText();
+  const first = startDaemon(topology, text);
+  await first.ready();
+  const whole = await kernelState(topology);
+  await first.stop('SIGKILL');
+  t.equal(await kernelState(topology), whole, 'a killed daemon leaves its ruleset');
+
+  // Somebody lost a rule and a route meanwhile, and the file has one target less.
+  await listing(['ip', 'rule', 'del', 'fwmark', '5069', 'lookup', '5069']);
+  await listing(['ip', '-6', 'route', 'del', 'default', 'table', '5044']);
+  const less = configText({ a: [69, 44, 73] });
+  const second = startDaemon(topology, less);
+  await second.ready();
+  await expectPredicted(t, less, 'the second daemon serves');
+  const rules = (await listing(['ip', 'rule']))
+    .split('\n')
+    .filter(line => line.includes('fwmark') && line.includes('lookup'));
+  t.equal(rules.length, 5);
+  t.equal(new Set(rules.map(line => line.replace(/^\d+:\s*/, ''))).size, 5, 'no rule stands twice');
+  await second.stop();
+  t.equal(await kernelState(topology), pristine);
+});
+
+t.test('a target without a way is pending, takes nothing, and serves once the way is there', async t => {
+  const lost = '{identifier: 7, ips: [172.16.9.9, "fd00:0:0:9::9"]}';
+  const text = configText()
+    .replace('{name: b,', '{name: b, fwmarkOffset: 7000,')
+    .replace('{name: a, targets: [', `{name: a, targets: [${lost}, `);
+  // Main leads everywhere in this namespace, but no gateway of it is a neighbour.
+  const daemon = startDaemon(topology, text);
+  await daemon.ready();
+  const pendingNow = async () => (await status()).targets.filter(target => target.pending !== null);
+  const [pending, ...others] = await pendingNow();
+  t.match(pending, { stream: 'a', identifier: 7, fwmark: 5007 });
+  t.match(pending?.pending, /172\.16\.9\.9/);
+  t.strictSame(others, []);
+  await expectPredicted(t, configText(), 'the others take its share');
+  await listing(['ip', 'address', 'add', '172.16.9.1/24', 'dev', 'conduit-a--f75b']);
+  await listing(['ip', 'address', 'add', 'fd00:0:0:9::1/64', 'dev', 'conduit-a--f75b', 'nodad']);
+  await waitFor(
+    'the target to leave the pending ones',
+    10_000,
+    async () => (await pendingNow()).length === 0,
+  );
+  t.match(
+    await listing(['ip', 'route', 'show', 'table', '5007']),
+    /^default via 172\.16\.9\.9 dev conduit-a--f75b/,
+  );
+  await listing(['ip', 'address', 'del', '172.16.9.1/24', 'dev', 'conduit-a--f75b']);
+  await listing(['ip', 'address', 'del', 'fd00:0:0:9::1/64', 'dev', 'conduit-a--f75b']);
+  await daemon.stop();
+  t.equal(await kernelState(topology), pristine);
+});
+
+t.test("the machine's initial namespace is refused unless that is said", async t => {
+  if (!existsSync('/proc/sys/net/core/dev_weight')) {
+    return t.pass('this machine is itself a container with a namespace of its own: nothing to refuse');
+  }
+  const file = join(topology.directory, 'config.yaml');
+  writeConfig(topology, configText());
+  const { status: code, stderr } = spawnSync('node', [MAGMARK, 'run', '--config', file], {
+    encoding: 'utf8',
+    timeout: 20_000,
+  });
+  t.equal(code, 2);
+  t.match(stderr, /initial network namespace/);
+  t.match(stderr, /--host-namespace/);
+});

@@ -1,0 +1,80 @@
+/** What the end-to-end tests share: a topology, its daemon's file, and what the kernel lists in its namespace. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { loadConfig } from '../../host/config/load.js';
+import { Simulator } from '../../host/simulator/simulator.js';
+import type { Family } from '../../host/types/config.js';
+import { LabDaemon } from '../../scripts/lab/daemon.js';
+import type { Answer } from '../../scripts/lab/messages.js';
+import { CLIENTS, clientAddress, TCP_PORT } from '../../scripts/lab/plan.js';
+import { type Connection, synPacket } from '../../scripts/lab/syn.js';
+import { Topology } from '../../scripts/lab/topology.js';
+
+let logs = 0;
+
+/** A daemon in the load balancer's namespace with the configuration `text`; it is not yet ready. */
+export function startDaemon(topology: Topology, text: string): LabDaemon {
+  writeConfig(topology, text);
+  return new LabDaemon(topology, configFile(topology), join(topology.directory, `daemon-${logs++}.log`));
+}
+
+export function configFile(topology: Topology): string {
+  return join(topology.directory, 'config.yaml');
+}
+
+export function writeConfig(topology: Topology, text: string): void {
+  writeFileSync(configFile(topology), text);
+}
+
+/** stdout of a command in the load balancer's namespace. */
+export async function inLoadBalancer(topology: Topology, ...argv: string[]): Promise<string> {
+  const { stdout } = await topology.processes.command([...Topology.inside(topology.loadBalancer), ...argv]);
+  return stdout;
+}
+
+/**
+ * Everything that the daemon could have made, as text. Left out: packet counts, and the kernel's own table local,
+ * which grows by itself (link-local addresses, anycast addresses of a host that forwards).
+ */
+export async function kernelState(topology: Topology): Promise<string> {
+  const listings = await Promise.all(
+    [
+      ['nft', 'list', 'ruleset'],
+      ['ip', '-4', 'rule'],
+      ['ip', '-6', 'rule'],
+      ['ip', '-4', 'route', 'show', 'table', 'all'],
+      ['ip', '-6', 'route', 'show', 'table', 'all'],
+    ].map(argv => inLoadBalancer(topology, ...argv)),
+  );
+  return listings
+    .join('\n')
+    .replace(/packets \d+ bytes \d+/g, 'packets N bytes N')
+    .replace(/^.* table local .*\n/gm, '');
+}
+
+/** What the offline core says of each connection: the target's identifier, null where it is dropped. */
+export function predict(text: string, connections: readonly Connection[]): (number | null)[] {
+  const simulator = Simulator.fromConfig(loadConfig(text, 'config.yaml'));
+  return connections.map(connection => simulator.decide(synPacket(connection)).identifier);
+}
+
+export function answered(answers: readonly Answer[]): (number | null)[] {
+  return answers.map(answer => ('identifier' in answer ? answer.identifier : null));
+}
+
+/** `count` connections from all clients to `destinations` in turn, with source ports from `port` on. */
+export function connectionsTo(
+  family: Family,
+  destinations: readonly string[],
+  count: number,
+  port: number,
+  destinationPort = TCP_PORT,
+): Connection[] {
+  return Array.from({ length: count }, (_, index) => ({
+    family,
+    source: clientAddress(family, index % CLIENTS),
+    sourcePort: port + index,
+    destination: destinations[index % destinations.length]!,
+    destinationPort,
+  }));
+}
