@@ -2,8 +2,9 @@
  * The daemon: one wanted state, brought about in one order whether it starts, reloads or repairs. Changes are made one
  * after the other; a change that fails leaves what ran before.
  */
-import { readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import type { Server } from 'node:net';
+import { dirname } from 'node:path';
 import { loadConfig } from '../config/load.js';
 import { configWarnings, coveredHosts } from '../config/resolve.js';
 import { ControlServer } from '../control/server.js';
@@ -65,9 +66,10 @@ export class Daemon {
     const lock = await lockNamespace();
     let pool: WorkerPool | null = null;
     try {
+      mkdirSync(dirname(options.journalPath), { recursive: true, mode: 0o755 });
       const kernel = await Kernel.open({
         journalPath: options.journalPath,
-        identity: namespaceIdentity(),
+        identity: await namespaceIdentity(),
         log,
       });
       const { images, module } = createImages(config);
@@ -149,8 +151,9 @@ export class Daemon {
     await this.kernel.applyRuleset(wanted);
     await this.images.retire();
     await this.kernel.removeStale(wanted);
+    const before = new Set(this.warnings);
     this.warnings = [...configWarnings(config), ...warnings];
-    for (const warning of this.warnings) this.options.log.warn(warning);
+    for (const warning of this.warnings) if (!before.has(warning)) this.options.log.warn(warning);
     this.retryPending();
   }
 

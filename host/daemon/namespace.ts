@@ -1,8 +1,9 @@
 /** The network namespace that the daemon works in: which one it is, whether it is the machine's own, and the lock on it. */
-import { existsSync, readFileSync, readlinkSync } from 'node:fs';
+import { existsSync, readlinkSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { parseHost } from '../config/address.js';
+import { type NamespaceIdentity, readBootId } from '../kernel/journal.js';
 import { namespaceCookie } from '../queue/native.js';
 import type { Host } from '../types/config.js';
 import { ClashError } from '../types/errors.js';
@@ -24,10 +25,10 @@ export function isInitialNamespace(): boolean {
 }
 
 /** What tells this namespace from every other since boot; inode numbers are used again. */
-export function namespaceIdentity(): { bootId: string; cookie: string } {
+export async function namespaceIdentity(): Promise<NamespaceIdentity> {
   const cookie = namespaceCookie();
   return {
-    bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+    bootId: await readBootId(),
     cookie: cookie === null ? `inode-${namespaceInode()}` : cookie.toString(),
   };
 }

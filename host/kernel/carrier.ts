@@ -5,10 +5,8 @@
  *   chains stand before mangle (-150): behind it nothing would be queued.
  */
 import { EnvironmentError } from '../types/errors.js';
+import { RESERVED_MARK } from '../types/marks.js';
 import type { Run } from './command.js';
-
-/** The mark between chain nfqlb and the mangle table ("Magm"). No target may have it; it never leaves the host. */
-export const RESERVED_MARK = 0x4d61676d;
 
 export interface Queues {
   readonly first: number;

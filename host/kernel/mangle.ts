@@ -1,6 +1,7 @@
 /** Our rules in the xtables mangle tables: recognised by the reserved mark, changed in one transaction a family. */
 import type { Family } from '../types/config.js';
-import { type MangleRule, RESERVED_MARK } from './carrier.js';
+import { RESERVED_MARK } from '../types/marks.js';
+import type { MangleRule } from './carrier.js';
 import type { Run } from './command.js';
 
 const PROGRAMS: Readonly<Record<Family, string>> = { 4: 'iptables-nft', 6: 'ip6tables-nft' };

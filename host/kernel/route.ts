@@ -1,11 +1,8 @@
 /** A default route in one of our tables: the wanted one, its text, and the kernel's listing of default routes. */
 import type { Family } from '../types/config.js';
+import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
 import { addressNumber } from './address.js';
 
-/** Egress: from VIPs to the gateways. */
-export const GATEWAY_TABLE = 4096;
-/** Behind it: what no gateway takes is dropped. */
-export const BLACKHOLE_TABLE = 4097;
 /** As BIRD's routes have it in the reference. */
 const GATEWAY_METRIC = 32;
 
@@ -88,14 +85,14 @@ export function routeText(route: WantedRoute): string {
 /** What follows `route del` for a listed route of our shape. */
 export function listedRouteText(route: ListedRoute): string {
   const type = route.type === 'blackhole' ? 'blackhole ' : '';
-  const attributes = route.table === GATEWAY_TABLE ? ` proto static metric ${GATEWAY_METRIC}` : '';
+  const attributes = route.table === EGRESS_TABLE ? ` proto static metric ${GATEWAY_METRIC}` : '';
   return `${type}default table ${route.table}${attributes}`;
 }
 
 /** True if we could have made this route: with a claim to its table, it is ours. */
 export function hasOurShape(route: ListedRoute): boolean {
   switch (route.table) {
-    case GATEWAY_TABLE:
+    case EGRESS_TABLE:
       return route.metric === GATEWAY_METRIC && STATIC_PROTOCOLS.has(route.protocol ?? '');
     case BLACKHOLE_TABLE:
       return route.type === 'blackhole' && route.protocol === undefined;

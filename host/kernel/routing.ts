@@ -1,12 +1,11 @@
 /** Policy routing: what is wanted, against what the kernel lists, as lines for batches of `ip`. Pure. */
 import type { Family, Prefix } from '../types/config.js';
 import { ClashError } from '../types/errors.js';
+import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
 import { type Claims, tableKey } from './claims.js';
 import { markBlocks, WHOLE_MARK } from './marks.js';
 import { assignPriorities, EGRESS_END_PRIORITY, EGRESS_PRIORITY, MARK_END_PRIORITY } from './priority.js';
 import {
-  BLACKHOLE_TABLE,
-  GATEWAY_TABLE,
   hasOurShape,
   isRoute,
   type ListedRoute,
@@ -70,7 +69,7 @@ export function wantedRouting(wanted: WantedKernel, listing: RoutingListing, cla
       routes.push(gatewayRoute(family, gateways, wanted.interfaces.external));
     }
     for (const from of wanted.vips.filter(vip => vip.family === family).flatMap(sourceTexts)) {
-      rules.push({ family, priority: EGRESS_PRIORITY, fwmark: null, from, table: GATEWAY_TABLE });
+      rules.push({ family, priority: EGRESS_PRIORITY, fwmark: null, from, table: EGRESS_TABLE });
       rules.push({ family, priority: EGRESS_END_PRIORITY, fwmark: null, from, table: BLACKHOLE_TABLE });
     }
     for (const { fwmark, nextHops, label } of wanted.targets) {
@@ -112,7 +111,7 @@ function blackholeRoute(family: Family): WantedRoute {
 }
 
 function gatewayRoute(family: Family, gateways: string[], device: string | null): WantedRoute {
-  return { family, table: GATEWAY_TABLE, gateways, device, label: 'gateways', purpose: 'gateway' };
+  return { family, table: EGRESS_TABLE, gateways, device, label: 'gateways', purpose: 'gateway' };
 }
 
 /** @throws ClashError if a default route that is not ours stands in a table that is wanted */
