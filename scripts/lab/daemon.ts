@@ -1,0 +1,114 @@
+/** The daemon in a namespace, started and steered as a user would: a command, a file, signals and its log. */
+import type { ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { StatusReply } from '../../host/control/api.js';
+import type { CommandOptions, CommandResult, Processes } from './processes.js';
+import { Topology } from './topology.js';
+import { waitFor } from './wait.js';
+
+const ROOT = new URL('../../../', import.meta.url);
+/** The package's commands, as `magmark` and `nfqlb` of an installed package run them. */
+export const MAGMARK = fileURLToPath(new URL('dist/host/bin/magmark.js', ROOT));
+export const NFQLB = fileURLToPath(new URL('dist/host/bin/nfqlb.js', ROOT));
+
+const READY_MS = 20_000;
+const RELOAD_MS = 10_000;
+const STOP_MS = 10_000;
+
+export interface LogLine {
+  readonly level: string;
+  readonly msg: string;
+  readonly [key: string]: unknown;
+}
+
+export class LabDaemon {
+  private readonly child: ChildProcess;
+
+  constructor(
+    topology: Topology,
+    configFile: string,
+    private readonly logFile: string,
+    private readonly namespace = topology.loadBalancer,
+  ) {
+    const argv = ['node', MAGMARK, 'run', '--config', configFile];
+    this.processes = topology.processes;
+    this.child = this.processes.start([...Topology.inside(this.namespace), ...argv], logFile);
+  }
+
+  private readonly processes: Processes;
+
+  get pid(): number {
+    return this.child.pid!;
+  }
+
+  /** What it logged so far. */
+  log(): LogLine[] {
+    return (
+      readFileSync(this.logFile, 'utf8')
+        .split('\n')
+        // What follows the last line end is still being written.
+        .slice(0, -1)
+        .filter(line => line.startsWith('{'))
+        .map(line => JSON.parse(line) as LogLine)
+    );
+  }
+
+  /** Last lines of the log, as they are. */
+  logTail(count = 20): string {
+    return readFileSync(this.logFile, 'utf8').trimEnd().split('\n').slice(-count).join('\n');
+  }
+
+  /** Its answer when everything stands. */
+  ready(): Promise<LogLine> {
+    return this.logged('the daemon to be ready', READY_MS, 0, ['ready']);
+  }
+
+  /** Have it read its file again. */
+  async reload(): Promise<LogLine> {
+    const before = this.log().length;
+    this.child.kill('SIGHUP');
+    return this.logged('the daemon to read its file again', RELOAD_MS, before, [
+      'reloaded',
+      'reload refused',
+    ]);
+  }
+
+  /** @returns how long it took, and its exit code: null if it died of a signal */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<{ milliseconds: number; code: number | null }> {
+    const start = performance.now();
+    this.child.kill(signal);
+    await waitFor(`the daemon to end on ${signal}`, STOP_MS, () => this.hasEnded());
+    return { milliseconds: Math.round(performance.now() - start), code: this.child.exitCode };
+  }
+
+  /** `nfqlb ARGUMENTS` in its namespace. */
+  nfqlb(args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
+    return this.processes.command([...Topology.inside(this.namespace), 'node', NFQLB, ...args], options);
+  }
+
+  /** `magmark status --json` in its namespace. */
+  async status(): Promise<StatusReply> {
+    const argv = [...Topology.inside(this.namespace), 'node', MAGMARK, 'status', '--json'];
+    return JSON.parse((await this.processes.command(argv)).stdout) as StatusReply;
+  }
+
+  private hasEnded(): boolean {
+    return this.child.exitCode !== null || this.child.signalCode !== null;
+  }
+
+  private logged(
+    what: string,
+    deadlineMs: number,
+    from: number,
+    messages: readonly string[],
+  ): Promise<LogLine> {
+    return waitFor(what, deadlineMs, () => {
+      const found = this.log()
+        .slice(from)
+        .find(line => messages.includes(line.msg));
+      if (found === undefined && this.hasEnded()) throw new Error(`the daemon ended:\n${this.logTail()}`);
+      return found;
+    });
+  }
+}
