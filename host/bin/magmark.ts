@@ -44,6 +44,14 @@ program
   .action(async (file: string) => (await import('../cli/validate.js')).validate(file));
 
 program
+  .command('replay')
+  .description('decide the packets of a capture with the production core: no root, no daemon')
+  .requiredOption('--config <file>', 'configuration, YAML or JSON')
+  .option('--json', 'one line of JSON per packet')
+  .argument('<capture>', 'pcap: Ethernet, raw IP or Linux cooked')
+  .action(async (capture: string, options) => (await import('../cli/replay.js')).replay(capture, options));
+
+program
   .command('schema')
   .description('print the JSON Schema of the configuration')
   .action(async () => {

@@ -2,10 +2,10 @@
  * The daemon: one wanted state, brought about in one order whether it starts, reloads or repairs. Changes are made one
  * after the other; a change that fails leaves what ran before.
  */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { dirname } from 'node:path';
-import { loadConfig } from '../config/load.js';
+import { readConfig } from '../config/file.js';
 import { configWarnings, coveredHosts } from '../config/resolve.js';
 import { ControlServer } from '../control/server.js';
 import { ImageStore, memoryBytes } from '../core/image.js';
@@ -245,16 +245,6 @@ function createImages(config: Config): { images: ImageStore; module: WebAssembly
   const region = instantiateCore(module, createMemory(0x100000));
   const memory = createMemory(memoryBytes(region, workers));
   return { images: new ImageStore(instantiateCore(module, memory), memory, workers), module };
-}
-
-function readConfig(file: string): Config {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new ConfigError([`${file}: cannot be read: ${(error as Error).message}`]);
-  }
-  return loadConfig(text, file);
 }
 
 function refuseCoveredHosts(config: Config): void {

@@ -16,6 +16,15 @@ export interface Decision {
   readonly fwmark: number | null;
 }
 
+/** One fragment of a packet. */
+export interface Fragment {
+  readonly first: boolean;
+  /** The same text for all fragments of a packet. */
+  readonly packet: string;
+}
+
+/** ::ffff:0:0/96 in hexadecimal. */
+const MAPPED = '00000000000000000000ffff';
 const ARENA_BYTES = 512 * 1024 * 1024;
 const NONE = 0xffffffff;
 
@@ -72,6 +81,20 @@ export class Simulator {
       identifier: target === NONE ? null : target + 1,
       fwmark: field(Layout.DescriptorVerdict) === 0 ? null : field(Layout.DescriptorMark),
     };
+  }
+
+  /** What the packet of the last `decide` is a fragment of; null: it is whole. */
+  get fragment(): Fragment | null {
+    const { core, view, area } = this;
+    const kind = view.getUint32(this.descriptor + core.Layout.DescriptorFragment, true);
+    if (kind === 0) return null;
+    const key = area + core.Region.WorkerKey;
+    const bytes = Buffer.from(view.buffer, key, core.Layout.ParsedKeyBytes);
+    const addresses = bytes.toString('hex', 0, 32);
+    const id = view.getUint32(key + core.Layout.ParsedFragmentId, true);
+    // The fragments of an IPv6 packet may differ in their next headers (RFC 8200, section 4.5).
+    const protocol = addresses.startsWith(MAPPED) ? bytes.readUInt16LE(34) : 'ipv6';
+    return { first: kind === 1, packet: `${addresses}/${protocol}/${id}` };
   }
 
   /** Packets that the flow `name` matched so far. */

@@ -10,6 +10,7 @@
  * | `ENVIRONMENT`       | EnvironmentError  | 2         | the machine lacks what is needed (rights, programs, kernel)    |
  * | `CONTROL_FAILED`    | ControlError      | 1         | the daemon cannot be reached, or refused the request           |
  * | `IMAGE_TOO_LARGE`   | ImageError        | 1         | the configuration does not fit the core's memory               |
+ * | `CAPTURE_UNREADABLE`| CaptureError      | 1         | a capture file is damaged or of an unknown kind                |
  */
 export abstract class MagmarkError extends Error {
   abstract readonly code: string;
@@ -46,4 +47,8 @@ export class ControlError extends MagmarkError {
 
 export class ImageError extends MagmarkError {
   readonly code = 'IMAGE_TOO_LARGE';
+}
+
+export class CaptureError extends MagmarkError {
+  readonly code = 'CAPTURE_UNREADABLE';
 }
