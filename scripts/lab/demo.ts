@@ -9,10 +9,12 @@ import { Expectations } from './expectations.js';
 import { kernelState, pasteableCommands } from './listings.js';
 import { FAMILIES } from './plan.js';
 import { Prediction } from './prediction.js';
+import { reload } from './reload-step.js';
 import { indented } from './report.js';
-import { counters, fragments, ping, reload, type Scene, showListings, stop, tcp } from './steps.js';
+import { counters, type Scene, showListings, stop } from './steps.js';
 import { Topology } from './topology.js';
 import { Clients, startTargets } from './traffic.js';
+import { fragments, ping, tcp } from './traffic-steps.js';
 
 const CONFIG = fileURLToPath(new URL('../../../scripts/lab/config.yaml', import.meta.url));
 
