@@ -100,7 +100,7 @@ export class Kernel {
   }
 
   /**
-   * The nftables tables, each in one transaction, behind the rules that queue.
+   * The nftables tables, in one transaction, behind the rules that queue.
    * @throws ClashError, with nothing changed, if a table of our name stands that is not ours; KernelError
    */
   applyRuleset(wanted: WantedKernel): Promise<void> {

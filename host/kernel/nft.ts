@@ -7,8 +7,8 @@ import type { WantedKernel } from './wanted.js';
 export const NFQLB_TABLE = 'meridio-nfqlb';
 export const NAT_TABLE = 'meridio-nat';
 export const DEFRAG_TABLE = 'meridio-defrag';
-/** In the order in which they are applied: the one that brings traffic in comes last. */
-export const TABLES = [NAT_TABLE, DEFRAG_TABLE, NFQLB_TABLE] as const;
+/** In the order in which the reference lists them, which is that of their making; one transaction makes them all. */
+export const TABLES = [NFQLB_TABLE, NAT_TABLE, DEFRAG_TABLE] as const;
 
 /** One address, or a prefix. */
 export type Element = string | { readonly prefix: { readonly addr: string; readonly len: number } };
@@ -42,7 +42,7 @@ const ACCEPT: Statement = { accept: null };
 
 /** The tables of a configuration, in the order of TABLES. */
 export function renderTables(wanted: WantedKernel, carrier: Carrier): NftTable[] {
-  return [{ name: NAT_TABLE, sets: [], chains: [] }, defragTable(wanted), nfqlbTable(wanted, carrier)];
+  return [nfqlbTable(wanted, carrier), { name: NAT_TABLE, sets: [], chains: [] }, defragTable(wanted)];
 }
 
 function nfqlbTable(wanted: WantedKernel, carrier: Carrier): NftTable {

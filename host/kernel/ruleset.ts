@@ -16,19 +16,23 @@ export function mangleTable(family: Family): string {
   return family === 4 ? 'ip mangle' : 'ip6 mangle';
 }
 
-/** Make each of `wanted` what the kernel holds, one transaction each; one that stands as wanted is not touched. */
+/** Make all of `wanted` what the kernel holds, in one transaction; a table that stands as wanted is not touched. */
 export async function applyTables(
   run: Run,
   wanted: readonly NftTable[],
   listed: ReadonlySet<string>,
 ): Promise<void> {
+  const commands: Command[] = [];
   for (const table of wanted) {
     const name = `inet ${table.name}`;
     const objects = listed.has(name) ? listedObjects(await list(run, ['table', 'inet', table.name])) : [];
     const difference = differenceOf(objects, table);
     if (difference !== 'none') {
-      await execute(run, difference === 'elements' ? refillCommands(table) : replaceCommands(table));
+      commands.push(...(difference === 'elements' ? refillCommands(table) : replaceCommands(table)));
     }
+  }
+  if (commands.length > 0) {
+    await execute(run, commands);
   }
 }
 

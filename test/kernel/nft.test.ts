@@ -20,7 +20,7 @@ const IIFNAME = { meta: { key: 'iifname' } };
 const STATE = { ct: { key: 'state' } };
 
 t.test('carrier nft renders the reference ruleset', t => {
-  const [nat, defrag, nfqlb] = renderTables(EXAMPLE, NFT_CARRIER);
+  const [nfqlb, nat, defrag] = renderTables(EXAMPLE, NFT_CARRIER);
   const q = inTable('meridio-nfqlb');
   const base = { type: 'filter', policy: 'accept' };
   t.same(replaceCommands(nfqlb!), [
@@ -77,7 +77,7 @@ t.test('one queue is a number, several are a range; xtables has its own words fo
 
 t.test('without internal interfaces nothing is exempt, without VIPs the sets are empty', t => {
   const bare = { ...EXAMPLE, vips: [], interfaces: { external: null, internal: [] } };
-  const [, defrag, nfqlb] = renderTables(bare, XTABLES_CARRIER);
+  const [nfqlb, , defrag] = renderTables(bare, XTABLES_CARRIER);
   t.same(defrag?.chains[0]?.rules, []);
   t.same(refillCommands(nfqlb!), [
     { flush: { set: { ...inTable('meridio-nfqlb'), name: 'ipv4-vips' } } },
@@ -87,7 +87,7 @@ t.test('without internal interfaces nothing is exempt, without VIPs the sets are
 });
 
 t.test('differences between a listing and the wanted table', t => {
-  const table = renderTables(EXAMPLE, XTABLES_CARRIER)[2]!;
+  const table = renderTables(EXAMPLE, XTABLES_CARRIER)[0]!;
   // As the kernel lists it: handles, counts, elements inside their set, another spelling.
   const listed = (elem: unknown[] = ['20.0.0.1'], flags: unknown = ['interval']): Listed[] =>
     (structuredClone(tableObjects(table)) as Listed[]).map((object, index) => {
