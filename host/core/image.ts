@@ -3,6 +3,7 @@
  * no worker uses it any more. Nothing that a worker may be reading is ever written.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { unitedRanges, withoutCovered } from '../types/address.js';
 import type {
   ByteMatch,
   Config,
@@ -42,6 +43,12 @@ export interface ImageStream {
   readonly active: readonly Target[];
   /** Address of u16[tableSize]. */
   readonly table: number;
+}
+
+/** An array in the arena. */
+interface Place {
+  readonly address: number;
+  readonly count: number;
 }
 
 interface Blocks {
@@ -121,7 +128,6 @@ export class ImageStore {
         generation,
         config,
         this.writeFlows(flows, config, blocks),
-        flows.length,
         this.writeStreams(streams, blocks),
       );
       this.retired = this.image === null ? null : this.blocks;
@@ -208,7 +214,7 @@ export class ImageStore {
     return table;
   }
 
-  private writeStreams(streams: readonly ImageStream[], blocks: Blocks): { address: number; count: number } {
+  private writeStreams(streams: readonly ImageStream[], blocks: Blocks): Place {
     const { Layout } = this.core;
     const address = this.allocate(streams.length * Layout.StreamBytes, blocks);
     streams.forEach(({ stream, tableSize, active, table }, index) => {
@@ -225,7 +231,7 @@ export class ImageStore {
     return { address, count: streams.length };
   }
 
-  private writeFlows(flows: readonly ImageFlow[], config: Config, blocks: Blocks): number {
+  private writeFlows(flows: readonly ImageFlow[], config: Config, blocks: Blocks): Place {
     const { Layout, Protocols } = this.core;
     const bits: Record<Protocol, number> = { tcp: Protocols.Tcp, udp: Protocols.Udp, sctp: Protocols.Sctp };
     const address = this.allocate(flows.length * Layout.FlowBytes, blocks);
@@ -245,30 +251,24 @@ export class ImageStore {
       );
       this.word(at + Layout.FlowCounter, this.counters.indexOf(name));
       this.word(at + Layout.FlowEncapPort, hidden ? encapPort : 0);
-      this.array(at + Layout.FlowDestinations, this.writeCidrs(flow.vips, blocks), flow.vips.length);
-      this.array(
-        at + Layout.FlowSources,
-        this.writeCidrs(flow.sourceSubnets, blocks),
-        flow.sourceSubnets.length,
-      );
-      this.array(
-        at + Layout.FlowDestinationPorts,
-        this.writeRanges(destinationPorts, blocks),
-        destinationPorts.length,
-      );
-      const sourcePorts = hidden ? [] : flow.sourcePortRanges;
-      this.array(at + Layout.FlowSourcePorts, this.writeRanges(sourcePorts, blocks), sourcePorts.length);
-      const byteMatches = hidden ? [] : flow.byteMatches;
-      this.array(at + Layout.FlowByteMatches, this.writeByteMatches(byteMatches, blocks), byteMatches.length);
+      this.array(at + Layout.FlowDestinations, this.writeCidrs(flow.vips, blocks));
+      this.array(at + Layout.FlowSources, this.writeCidrs(flow.sourceSubnets, blocks));
+      this.array(at + Layout.FlowDestinationPorts, this.writeRanges(destinationPorts, blocks));
+      this.array(at + Layout.FlowSourcePorts, this.writeRanges(hidden ? [] : flow.sourcePortRanges, blocks));
+      this.array(at + Layout.FlowByteMatches, this.writeByteMatches(hidden ? [] : flow.byteMatches, blocks));
     });
-    return address;
+    return { address, count: flows.length };
   }
 
-  private writeCidrs(prefixes: readonly Prefix[], blocks: Blocks): number {
+  /** CidrRecord[] of the same addresses; what is covered by another is left out. */
+  private writeCidrs(prefixes: readonly Prefix[], blocks: Blocks): Place {
     const { CidrBytes } = this.core.Layout;
+    const merged = ([4, 6] as const).flatMap(family =>
+      withoutCovered(prefixes.filter(each => each.family === family)),
+    );
     const bytes = new Uint8Array(this.memory.buffer);
-    const address = this.allocate(prefixes.length * CidrBytes, blocks);
-    prefixes.forEach((prefix, index) => {
+    const address = this.allocate(merged.length * CidrBytes, blocks);
+    merged.forEach((prefix, index) => {
       const mask = maskBytes(prefix);
       bytes.set(
         addressBytes(prefix).map((byte, at) => byte & mask[at]!),
@@ -276,20 +276,22 @@ export class ImageStore {
       );
       bytes.set(mask, address + index * CidrBytes + 16);
     });
-    return address;
+    return { address, count: merged.length };
   }
 
-  private writeRanges(ranges: readonly PortRange[], blocks: Blocks): number {
+  /** RangeRecord[] of the same ports; what meets or touches is one. */
+  private writeRanges(ranges: readonly PortRange[], blocks: Blocks): Place {
     const { RangeBytes } = this.core.Layout;
-    const address = this.allocate(ranges.length * RangeBytes, blocks);
-    ranges.forEach((range, index) => {
+    const merged = unitedRanges(ranges);
+    const address = this.allocate(merged.length * RangeBytes, blocks);
+    merged.forEach((range, index) => {
       this.view.setUint16(address + index * RangeBytes, range.first, true);
       this.view.setUint16(address + index * RangeBytes + 2, range.last, true);
     });
-    return address;
+    return { address, count: merged.length };
   }
 
-  private writeByteMatches(matches: readonly ByteMatch[], blocks: Blocks): number {
+  private writeByteMatches(matches: readonly ByteMatch[], blocks: Blocks): Place {
     const { ByteMatchBytes } = this.core.Layout;
     const { IpProtocol } = this.core;
     const numbers: Record<Protocol, number> = {
@@ -303,22 +305,15 @@ export class ImageStore {
         this.word(address + index * ByteMatchBytes + place * 4, word);
       });
     });
-    return address;
+    return { address, count: matches.length };
   }
 
-  private writeHeader(
-    at: number,
-    generation: number,
-    config: Config,
-    flows: number,
-    flowCount: number,
-    streams: { address: number; count: number },
-  ): void {
+  private writeHeader(at: number, generation: number, config: Config, flows: Place, streams: Place): void {
     const { Layout } = this.core;
     this.clear(at, Layout.HeaderBytes);
     this.word(at + Layout.HeaderGeneration, generation);
-    this.array(at + Layout.HeaderFlows, flows, flowCount);
-    this.array(at + Layout.HeaderStreams, streams.address, streams.count);
+    this.array(at + Layout.HeaderFlows, flows);
+    this.array(at + Layout.HeaderStreams, streams);
     this.word(at + Layout.HeaderSctpPortsHash, config.hashMode === 'sctp-ports' ? 1 : 0);
     this.word(at + Layout.HeaderPromiscuousPing, config.promiscuousPing ? 1 : 0);
     this.word(at + Layout.HeaderMarkNoFlow, config.noFlowFwmark === null ? 0 : 1);
@@ -332,7 +327,7 @@ export class ImageStore {
   }
 
   /** Address and count stand side by side in every record. */
-  private array(at: number, address: number, count: number): void {
+  private array(at: number, { address, count }: Place): void {
     this.word(at, count === 0 ? 0 : address);
     this.word(at + 4, count);
   }

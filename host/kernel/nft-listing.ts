@@ -1,6 +1,7 @@
 /** What `nft -j list` prints, compared with a wanted table. */
+
+import { addressNumber, type Interval, prefixInterval, unitedIntervals } from '../types/address.js';
 import type { Family } from '../types/config.js';
-import { addressNumber, type Interval, prefixInterval, unitedIntervals } from './address.js';
 import { type NftTable, tableObjects } from './nft.js';
 
 /** How a listed table differs: in nothing, in its sets' elements alone, or otherwise. */

@@ -1,6 +1,7 @@
 /** The reference document's nftables tables, in the form in which `nft -j` lists them, and the commands that make them. */
+
+import { ADDRESS_BITS, withoutCovered } from '../types/address.js';
 import type { Family, Prefix } from '../types/config.js';
-import { ADDRESS_BITS, withoutCovered } from './address.js';
 import type { Carrier, Statement } from './carrier.js';
 import type { WantedKernel } from './wanted.js';
 

@@ -1,7 +1,8 @@
 /** A default route in one of our tables: the wanted one, its text, and the kernel's listing of default routes. */
+
+import { addressNumber } from '../types/address.js';
 import type { Family } from '../types/config.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
-import { addressNumber } from './address.js';
 
 /** As BIRD's routes have it in the reference. */
 const GATEWAY_METRIC = 32;

@@ -1,6 +1,7 @@
 /** An ip rule of the forms that this daemon makes, its text, and the kernel's listing of all rules. */
+
+import { ADDRESS_BITS, addressNumber } from '../types/address.js';
 import type { Family } from '../types/config.js';
-import { ADDRESS_BITS, addressNumber } from './address.js';
 import { type MarkBlock, WHOLE_MARK } from './marks.js';
 
 export interface Rule {

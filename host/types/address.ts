@@ -1,5 +1,8 @@
-/** Addresses as numbers: the kernel's tools and a configuration may spell one IPv6 address differently. */
-import type { Family, Prefix } from '../types/config.js';
+/**
+ * Addresses as numbers, prefixes and ports as intervals: the kernel's tools and a configuration may spell one address
+ * differently, and what overlaps is merged before it is compared.
+ */
+import type { Family, PortRange, Prefix } from './config.js';
 
 /** Addresses, both ends included. */
 export interface Interval {
@@ -79,6 +82,12 @@ export function unitedIntervals(intervals: readonly Interval[]): Interval[] {
     }
   }
   return united;
+}
+
+/** Ascending ports in which ranges that meet or touch are one. */
+export function unitedRanges(ranges: readonly PortRange[]): PortRange[] {
+  const intervals = ranges.map(({ first, last }) => ({ first: BigInt(first), last: BigInt(last) }));
+  return unitedIntervals(intervals).map(({ first, last }) => ({ first: Number(first), last: Number(last) }));
 }
 
 function compare(a: bigint, b: bigint): number {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { addressNumber, prefixInterval, unitedIntervals, withoutCovered } from '../../host/kernel/address.js';
+import { addressNumber, prefixInterval, unitedIntervals, withoutCovered } from '../../host/types/address.js';
 import type { Prefix } from '../../host/types/config.js';
 
 t.test('spellings of one address are one number', t => {
