@@ -1,0 +1,300 @@
+import t, { type Test } from 'tap';
+import { loadConfig } from '../../host/config/load.js';
+import type { StatusReply } from '../../host/control/api.js';
+import { Simulator } from '../../host/simulator/simulator.js';
+import { MAGMARK } from '../../scripts/lab/daemon.js';
+import {
+  CLIENTS,
+  clientAddress,
+  EXTERNAL,
+  TARGETS,
+  TCP_PORT,
+  UDP_PORT,
+  VIP,
+} from '../../scripts/lab/plan.js';
+import { Topology } from '../../scripts/lab/topology.js';
+import { Clients, startTargets } from '../../scripts/lab/traffic.js';
+import { waitFor } from '../../scripts/lab/wait.js';
+import { be16, icmp, ip, SCTP, TCP, transport, UDP } from '../fixture/packet.js';
+import { crc32c, SCTP_INIT, tooBig, wirePacket, withChecksums } from '../fixture/wire.js';
+import { answered, connectionsTo, inLoadBalancer, predict, startDaemon } from './lab.js';
+import { Listener, listenInTargets, sendRaw } from './raw.js';
+
+const FAMILIES = [4, 6] as const;
+const ARRIVAL_MS = 10_000;
+const MARKED_PORT = 7000;
+
+const CONFIG = `
+queues: "0:1"
+interfaces: {external: ext-vlan0, internal: ["conduit-a-*"]}
+vips: [20.0.0.1/32, "2000::1/128"]
+gateways: [{name: g, protocol: static, ips: [169.254.100.150, "100:100::150"]}]
+streams:
+  - name: a
+    targets:
+${TARGETS.map(({ identifier, ips }) => `      - {identifier: ${identifier}, ips: ["${ips[4]}", "${ips[6]}"]}`).join('\n')}
+  - name: marked
+    targets: [{identifier: 44, ips: [172.16.1.6, "fd00:0:0:1::6"]}]
+flows:
+  - {name: tcp, stream: a, priority: 1, protocols: [tcp], vips: [20.0.0.1/32, "2000::1/128"], destinationPortRanges: ["${TCP_PORT}"]}
+  - {name: udp, stream: a, priority: 1, protocols: [udp], vips: [20.0.0.1/32, "2000::1/128"], destinationPortRanges: ["${UDP_PORT}", "${MARKED_PORT}"]}
+  - {name: sctp, stream: a, priority: 1, protocols: [sctp], vips: [20.0.0.1/32, "2000::1/128"], destinationPortRanges: ["5000"]}
+  - name: marked
+    stream: marked
+    priority: 10
+    protocols: [udp]
+    vips: [20.0.0.1/32, "2000::1/128"]
+    destinationPortRanges: ["${MARKED_PORT}"]
+    byteMatches: ["udp[4:2] & 0x00ff = 0x0c"]
+`;
+
+const topology = Topology.reserve();
+t.teardown(() => topology.destroy());
+let clients: Clients;
+let listeners: Map<number, Listener>;
+let fromVips: Listener;
+try {
+  await topology.create();
+  await startTargets(topology);
+  clients = new Clients(topology);
+  await startDaemon(topology, CONFIG).ready();
+  listeners = await listenInTargets(topology);
+  fromVips = await Listener.start(topology, topology.gateway, EXTERNAL.name);
+} catch (error) {
+  await topology.destroy();
+  throw error;
+}
+const simulator = Simulator.fromConfig(loadConfig(CONFIG, 'config.yaml'));
+
+async function status(): Promise<StatusReply> {
+  return JSON.parse(await inLoadBalancer(topology, 'node', MAGMARK, 'status', '--json')) as StatusReply;
+}
+
+/** Transport header and what follows, of a packet without options. */
+const payloadOf = (packet: Uint8Array): Uint8Array => packet.subarray(packet[0]! >> 4 === 4 ? 20 : 40);
+const protocolOf = (packet: Uint8Array): number => packet[packet[0]! >> 4 === 4 ? 9 : 6]!;
+
+/** Send packets, each told from the others by its transport bytes, and expect each at the target that the core names. */
+async function expectArrival(t: Test, packets: readonly Uint8Array[], claim: string): Promise<void> {
+  const key = (packet: Uint8Array) =>
+    `${protocolOf(packet)} ${Buffer.from(payloadOf(packet)).toString('hex')}`;
+  const wanted = new Map(packets.map(packet => [key(packet), simulator.decide(packet).identifier]));
+  await sendRaw(topology, packets);
+  const arrived = (): Map<string, number> =>
+    new Map(
+      [...listeners].flatMap(([identifier, { packets }]) =>
+        packets.map(packet => [key(packet), identifier] as const),
+      ),
+    );
+  await waitFor(`${claim}: all to arrive`, ARRIVAL_MS, () => {
+    const keys = arrived();
+    return [...wanted.keys()].every(each => keys.has(each));
+  });
+  const got = arrived();
+  t.strictSame(new Map([...wanted.keys()].map(each => [each, got.get(each)])), wanted, claim);
+}
+
+t.test('SCTP reaches the target that the core names, with its CRC32c intact', async t => {
+  for (const family of FAMILIES) {
+    const packets = Array.from({ length: 40 }, (_, index) =>
+      wirePacket(SCTP, clientAddress(family, index % CLIENTS), 30000 + index, VIP[family], 5000, SCTP_INIT),
+    );
+    await expectArrival(t, packets, `IPv${family}`);
+    t.ok(
+      new Set(packets.map(packet => simulator.decide(packet).identifier)).size > 1,
+      `IPv${family}: several targets`,
+    );
+  }
+  const received = [...listeners.values()]
+    .flatMap(({ packets }) => packets)
+    .filter(packet => protocolOf(packet) === SCTP);
+  t.ok(received.length >= 80);
+  for (const packet of received) {
+    const bytes = Uint8Array.from(payloadOf(packet));
+    const stated = new DataView(bytes.buffer).getUint32(8, true);
+    bytes.fill(0, 8, 12);
+    if (crc32c(bytes) !== stated) t.fail('a packet arrived with a wrong CRC32c');
+  }
+});
+
+t.test('a byte statement sends just what it names to its own stream', async t => {
+  for (const family of FAMILIES) {
+    const packets = Array.from({ length: 30 }, (_, index) => {
+      const payload = [index, family, ...(index % 2 === 0 ? [0, 0] : [0, 0, 0])];
+      return wirePacket(UDP, clientAddress(family, index), 31000 + index, VIP[family], MARKED_PORT, payload);
+    });
+    for (const [index, packet] of packets.entries()) {
+      t.equal(
+        simulator.decide(packet).flow,
+        index % 2 === 0 ? 'marked' : 'udp',
+        `IPv${family}, datagram ${index}`,
+      );
+    }
+    await expectArrival(t, packets, `IPv${family}`);
+  }
+});
+
+t.test("frag-needed for a live connection reaches the connection's own target", async t => {
+  for (const family of FAMILIES) {
+    const mtu = family === 4 ? 1200 : 1280;
+    const connections = connectionsTo(family, [VIP[family]], 12, 32000);
+    const owners = predict(CONFIG, connections);
+    t.strictSame(answered(await clients.connect(connections, true)), owners);
+    for (const [index, connection] of connections.entries()) {
+      const cause = await lastReply(connection.sourcePort);
+      await sendRaw(topology, [
+        tooBig(family === 4 ? '198.51.100.7' : '2001:db8:ffff::7', VIP[family], mtu, cause),
+      ]);
+      const owner = topology.target(owners[index]!);
+      const sockets = [
+        'ss',
+        '-tinH',
+        'sport',
+        '=',
+        `:${TCP_PORT}`,
+        'and',
+        'dport',
+        '=',
+        `:${connection.sourcePort}`,
+      ];
+      await waitFor(
+        `IPv${family}: the target to have learned the path MTU of port ${connection.sourcePort}`,
+        ARRIVAL_MS,
+        async () => {
+          const { stdout } = await topology.processes.command([...Topology.inside(owner), ...sockets]);
+          return stdout.includes(`pmtu:${mtu}`);
+        },
+      );
+    }
+    t.ok((await clients.echo('still there')).every(Boolean), `IPv${family}: all connections live on`);
+    await clients.close();
+  }
+
+  /** The target's next packet on a connection, as far as an error carries it: with the sequence number that is due. */
+  async function lastReply(port: number): Promise<Uint8Array> {
+    const isReply = (packet: Uint8Array): boolean => {
+      const header = new DataView(Uint8Array.from(payloadOf(packet)).buffer);
+      return protocolOf(packet) === TCP && header.getUint16(0) === TCP_PORT && header.getUint16(2) === port;
+    };
+    const packet = await waitFor('a reply of the target', ARRIVAL_MS, () =>
+      fromVips.packets.findLast(isReply),
+    );
+    const copy = Uint8Array.from(packet);
+    const header = payloadOf(copy);
+    const view = new DataView(header.buffer, header.byteOffset);
+    const dataBytes = header.length - (header[12]! >> 4) * 4;
+    const flags = header[13]!;
+    view.setUint32(4, view.getUint32(4) + dataBytes + ((flags & 0x02) !== 0 ? 1 : 0));
+    return copy;
+  }
+});
+
+/** What a hostile or broken sender may send; checksums of the IP header are right, so that nothing is dropped on the way. */
+function malformed(): Uint8Array[] {
+  const packets: Uint8Array[] = [];
+  for (const family of FAMILIES) {
+    const source = clientAddress(family, 0);
+    const packet = (protocol: number, payload: readonly number[], more: Parameters<typeof ip>[4] = {}) =>
+      packets.push(withChecksums(ip(source, VIP[family], protocol, payload, more), -1));
+    for (const protocol of [TCP, UDP, SCTP, family === 4 ? 1 : 58]) {
+      for (let length = 0; length < 12; length++)
+        packet(protocol, transport(protocol, 1000, TCP_PORT).slice(0, length));
+    }
+    // Errors whose inner packet is cut, of another version, an error itself, or says more than there is.
+    const error = (inner: readonly number[]) =>
+      packet(family === 4 ? 1 : 58, icmp(family === 4 ? 3 : 1, 1, [0, 0, 0, 0], inner));
+    const inner = [...ip(VIP[family], source, UDP, transport(UDP, UDP_PORT, 1000))];
+    for (let length = 0; length <= inner.length; length++) error(inner.slice(0, length));
+    error([
+      ...ip(
+        VIP[family === 4 ? 6 : 4],
+        clientAddress(family === 4 ? 6 : 4, 0),
+        UDP,
+        transport(UDP, UDP_PORT, 1000),
+      ),
+    ]);
+    error([...ip(VIP[family], source, family === 4 ? 1 : 58, icmp(3, 1, [0, 0, 0, 0], inner))]);
+    error([...inner.slice(0, 2), 0xff, 0xff, ...inner.slice(4)]);
+  }
+  // Lying lengths: what the kernel lets through of them, the core must bear.
+  for (const total of [0, 19, 21, 60, 65535]) {
+    const bytes = Uint8Array.from(wirePacket(TCP, clientAddress(4, 0), 1000, VIP[4], TCP_PORT));
+    bytes.set(be16(total), 2);
+    packets.push(withChecksums(bytes, -1));
+    const six = Uint8Array.from(wirePacket(TCP, clientAddress(6, 0), 1000, VIP[6], TCP_PORT));
+    six.set(be16(total), 4);
+    packets.push(six);
+  }
+  // Endless extension headers, and such as lie about their length.
+  const client = clientAddress(6, 0);
+  const option = (next: number) => [next, 0, 1, 4, 0, 0, 0, 0];
+  for (const count of [1, 16, 17, 60, 140]) {
+    const chain = Array.from({ length: count }, (_, index) => option(index === count - 1 ? TCP : 60)).flat();
+    packets.push(ip(client, VIP[6], 60, transport(TCP, 1000, TCP_PORT), { options: chain }));
+  }
+  for (const length of [1, 100, 255]) packets.push(ip(client, VIP[6], 60, [TCP, length, 0, 0, 0, 0, 0, 0]));
+  for (const next of [43, 44, 51, 135, 139, 140, 59, 0])
+    packets.push(ip(client, VIP[6], next, [next, 0, 0, 0, 0, 0, 0, 0]));
+  return packets;
+}
+
+/** Fragments that overlap, leave gaps, come alone, or end in the middle of the ports. */
+function fragments(): Uint8Array[] {
+  const packets: Uint8Array[] = [];
+  const data = new Array<number>(64).fill(7);
+  const shapes: readonly (readonly [offset: number, more: boolean, bytes: number])[][] = [
+    [
+      [0, true, 16],
+      [1, true, 16],
+      [3, false, 8],
+    ],
+    [
+      [0, true, 24],
+      [1, false, 8],
+    ],
+    [
+      [0, true, 8],
+      [5, false, 8],
+    ],
+    [[4, false, 8]],
+    [[8189, false, 64]],
+    [
+      [0, true, 8],
+      [0, true, 16],
+      [2, false, 8],
+    ],
+  ];
+  let id = 100;
+  for (const shape of shapes) {
+    id++;
+    for (const [offset, more, bytes] of shape) {
+      const payload = [...transport(UDP, 1000, UDP_PORT, data)].slice(0, bytes);
+      const four = ip(clientAddress(4, 1), VIP[4], UDP, payload, {
+        fragment: (more ? 0x2000 : 0) | offset,
+        id,
+      });
+      packets.push(withChecksums(four, -1));
+      const header = [UDP, 0, ...be16((offset << 3) | (more ? 1 : 0)), 0, 0, ...be16(id)];
+      packets.push(ip(clientAddress(6, 1), VIP[6], 44, payload, { options: header }));
+    }
+  }
+  return packets;
+}
+
+t.test('malformed packets are dropped with their reasons, and the daemon serves on', async t => {
+  const restarts = (await status()).workerRestarts;
+  for (let round = 0; round < 5; round++) await sendRaw(topology, [...malformed(), ...fragments()]);
+  for (const family of FAMILIES) {
+    const connections = connectionsTo(family, [VIP[family]], 64, 33000);
+    t.strictSame(
+      answered(await clients.connect(connections)),
+      predict(CONFIG, connections),
+      `IPv${family} serves on`,
+    );
+  }
+  const after = await status();
+  t.equal(after.workerRestarts, restarts, 'no worker died');
+  const seen = new Set(after.queues.flatMap(queue => Object.keys(queue.reasons)));
+  for (const reason of ['ok', 'no-flow', 'truncated', 'headers-too-deep', 'bad-header'])
+    t.ok(seen.has(reason), `${reason} was counted`);
+});
