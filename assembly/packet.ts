@@ -77,9 +77,11 @@ function ipv4(at: usize, parsed: Parsed, inner: bool): Reason {
 
   const fragment = be16(at + 6);
   if ((fragment & 0x3fff) != 0) {
-    parsed.fragmentId = <u32>load<u16>(at + 4);
     const later = (fragment & 0x1fff) != 0;
-    if (!inner) parsed.fragment = later ? 2 : 1;
+    if (!inner) {
+      parsed.fragment = later ? 2 : 1;
+      parsed.fragmentId = <u32>load<u16>(at + 4);
+    }
     if (later) return Reason.FragmentWithoutFirst;
   }
   return transport(at + <usize>headerLength, protocol, parsed, inner, IpProtocol.Icmp);
@@ -103,51 +105,53 @@ function ipv6(at: usize, parsed: Parsed, inner: bool): Reason {
 
   let protocol = <u32>load<u8>(at + 6);
   at += 40;
-  for (let followed = 0; followed <= Limit.ExtensionHeaders; followed++) {
-    parsed.protocol = <u16>protocol;
-    let length: u32 = 0;
+  for (let followed = 0; isExtensionHeader(protocol); followed++) {
+    if (followed == Limit.ExtensionHeaders) return Reason.HeadersTooDeep;
+    reason = reach(parsed, at, 2);
+    if (reason != Reason.Ok) return reason;
+    const length = extensionHeaderBytes(protocol, <u32>load<u8>(at + 1));
+    reason = reach(parsed, at, length);
+    if (reason != Reason.Ok) return reason;
     if (protocol == IpProtocol.Fragment) {
-      reason = reach(parsed, at, 8);
-      if (reason != Reason.Ok) return reason;
-      length = 8;
       const fragment = be16(at + 2);
       // Offset 0 without more to come is an atomic fragment (RFC 6946): a whole packet.
       if ((fragment & 0xfff9) != 0) {
-        parsed.fragmentId = load<u32>(at + 4);
         const later = (fragment & 0xfff8) != 0;
-        if (!inner) parsed.fragment = later ? 2 : 1;
+        if (!inner) {
+          parsed.fragment = later ? 2 : 1;
+          parsed.fragmentId = load<u32>(at + 4);
+        }
         if (later) return Reason.FragmentWithoutFirst;
       }
-    } else if (protocol == IpProtocol.Authentication) {
-      reason = reach(parsed, at, 2);
-      if (reason != Reason.Ok) return reason;
-      length = (<u32>load<u8>(at + 1) + 2) * 4; // RFC 4302, section 2.2: in words of 4, less 2
-    } else if (isOptionHeader(protocol)) {
-      reason = reach(parsed, at, 2);
-      if (reason != Reason.Ok) return reason;
-      length = (<u32>load<u8>(at + 1) + 1) * 8;
-    } else {
-      return transport(at, protocol, parsed, inner, IpProtocol.Icmpv6);
     }
-    reason = reach(parsed, at, length);
-    if (reason != Reason.Ok) return reason;
     protocol = <u32>load<u8>(at);
     at += <usize>length;
   }
-  return Reason.HeadersTooDeep;
+  parsed.protocol = <u16>protocol;
+  return transport(at, protocol, parsed, inner, IpProtocol.Icmpv6);
 }
 
-/** Extension headers whose second byte is their length in words of 8, less one (RFC 6564; IANA's list). */
+/** The extension headers that are followed: those of RFC 8200 and of IANA's list that state their own length. */
 @inline
-function isOptionHeader(protocol: u32): bool {
+function isExtensionHeader(protocol: u32): bool {
   return (
     protocol == IpProtocol.HopByHop ||
     protocol == IpProtocol.Routing ||
+    protocol == IpProtocol.Fragment ||
+    protocol == IpProtocol.Authentication ||
     protocol == IpProtocol.DestinationOptions ||
     protocol == IpProtocol.Mobility ||
     protocol == IpProtocol.Hip ||
     protocol == IpProtocol.Shim6
   );
+}
+
+/** @param stated the second byte of the header */
+@inline
+function extensionHeaderBytes(protocol: u32, stated: u32): u32 {
+  if (protocol == IpProtocol.Fragment) return 8;
+  if (protocol == IpProtocol.Authentication) return (stated + 2) * 4; // RFC 4302, section 2.2: in words of 4, less 2
+  return (stated + 1) * 8; // RFC 6564: in words of 8, less 1
 }
 
 /** @param icmp the number that ICMP has under this IP version */

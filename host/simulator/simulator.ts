@@ -23,8 +23,6 @@ export interface Fragment {
   readonly packet: string;
 }
 
-/** ::ffff:0:0/96 in hexadecimal. */
-const MAPPED = '00000000000000000000ffff';
 const ARENA_BYTES = 512 * 1024 * 1024;
 const NONE = 0xffffffff;
 
@@ -55,6 +53,12 @@ export class Simulator {
     const images = new ImageStore(core, memory, 1);
     images.publish(config);
     return new Simulator(core, images);
+  }
+
+  /** Decide by `config` from now on; counters of flows that it has too go on. */
+  async configure(config: Config): Promise<void> {
+    this.images.publish(config);
+    await this.images.retire();
   }
 
   /** @param packet bytes from the IP header on; @param wireLength its length on the wire, if it was cut short */
@@ -88,12 +92,14 @@ export class Simulator {
     const { core, view, area } = this;
     const kind = view.getUint32(this.descriptor + core.Layout.DescriptorFragment, true);
     if (kind === 0) return null;
-    const key = area + core.Region.WorkerKey;
-    const bytes = Buffer.from(view.buffer, key, core.Layout.ParsedKeyBytes);
-    const addresses = bytes.toString('hex', 0, 32);
-    const id = view.getUint32(key + core.Layout.ParsedFragmentId, true);
+    // What tells fragments apart is the outer header's: the key is that of a packet inside, where there is one.
+    const bytes = Buffer.from(view.buffer, this.packet, core.Region.PacketSize);
+    const id = view.getUint32(area + core.Region.WorkerKey + core.Layout.ParsedFragmentId, true);
     // The fragments of an IPv6 packet may differ in their next headers (RFC 8200, section 4.5).
-    const protocol = addresses.startsWith(MAPPED) ? bytes.readUInt16LE(34) : 'ipv6';
+    const [addresses, protocol] =
+      bytes[0]! >> 4 === 4
+        ? [bytes.toString('hex', 12, 20), bytes[9]]
+        : [bytes.toString('hex', 8, 40), 'ipv6'];
     return { first: kind === 1, packet: `${addresses}/${protocol}/${id}` };
   }
 

@@ -33,3 +33,13 @@ export function referenceTable(size: number, targetCount: number, active: readon
   }
   return slots;
 }
+
+/** The largest prime not above `n`, at least 3. */
+export function referencePrime(n: number): number {
+  for (let candidate = n; candidate > 3; candidate--) {
+    let divisor = 2;
+    while (divisor * divisor <= candidate && candidate % divisor !== 0) divisor++;
+    if (divisor * divisor > candidate) return candidate;
+  }
+  return 3;
+}

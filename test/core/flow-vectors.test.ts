@@ -1,0 +1,120 @@
+/** Sets of flows, and the flow that nfqlb chose for each packet. */
+import t from 'tap';
+import { parseByteMatch } from '../../host/config/byte-match.js';
+import { orderedFlows } from '../../host/core/image.js';
+import { Simulator } from '../../host/simulator/simulator.js';
+import type { ByteMatch, Config, Flow, PortRange } from '../../host/types/config.js';
+import { configOf, flowOf, prefixOf, streamOf } from '../fixture/config.js';
+import { type VectorFlow, type VectorFlowSet, vectors } from '../fixture/vectors.js';
+import { Reference } from '../reference/flow.js';
+
+/**
+ * Flows that nfqlb lists elsewhere among those of their priority than where they stand in the file, by set. A flow that is
+ * set again with another priority moves no further than it must, so nfqlb's list tells of its past: one whose priority was
+ * lowered stands before its new equals, one whose priority was raised behind them. The file holds no past.
+ */
+const MOVED: Readonly<Record<number, readonly string[]>> = {
+  0: ['f18'],
+  1: ['f7'],
+  2: ['f8'],
+  4: ['f1', 'f5'],
+  5: ['f6'],
+  7: ['f13'],
+};
+
+/** Packets for which we choose otherwise than nfqlb, as [set, index into its packets] with the reason. */
+const EXCEPTIONS: readonly (readonly [set: number, packet: number, reason: string])[] = [];
+
+function rangesOf(text: string | undefined): PortRange[] {
+  if (text === undefined) return [];
+  return text.split(',').map(part => {
+    const [first, last = first] = part.split('-').map(Number);
+    return { first: first!, last: last! };
+  });
+}
+
+function byteMatchOf(text: string): ByteMatch {
+  const match = parseByteMatch(text);
+  if (typeof match === 'string') throw new Error(match);
+  return match;
+}
+
+function flowOfVector(flow: VectorFlow): Flow {
+  return flowOf(flow.name, flow.name, {
+    priority: flow.priority,
+    protocols: flow.protocols ?? [],
+    vips: (flow.dsts ?? []).map(prefixOf),
+    sourceSubnets: (flow.srcs ?? []).map(prefixOf),
+    destinationPortRanges: rangesOf(flow.dports),
+    sourcePortRanges: rangesOf(flow.sports),
+    byteMatches: (flow.match ?? []).map(byteMatchOf),
+    udpEncapPort: flow.udpencap ?? null,
+  });
+}
+
+/** The set as a configuration: one stream a flow with the flow's mark, flows in the order in which nfqlb lists them. */
+function configOfSet(set: VectorFlowSet): Config {
+  const flows = [...set.flows].sort(
+    (one, other) => set.order.indexOf(one.name) - set.order.indexOf(other.name),
+  );
+  return configOf({
+    promiscuousPing: set.promiscuousPing,
+    streams: flows.map(flow => streamOf(flow.name, 1, { 1: flow.target_fwmark }, 3)),
+    flows: flows.map(flowOfVector),
+  });
+}
+
+const simulator = Simulator.fromConfig(configOf({}));
+
+t.test('flows stand in the order of nfqlb, save those that were set again with another priority', async t => {
+  for (const [index, set] of vectors.flowSets.entries()) {
+    const moved = MOVED[index] ?? [];
+    const stayed = (names: readonly string[]) => names.filter(name => !moved.includes(name.replace('#', '')));
+    const inFileOrder = orderedFlows(configOf({ flows: set.flows.map(flowOfVector) })).map(
+      ({ name }) => name,
+    );
+    t.strictSame(stayed(inFileOrder), stayed(set.order), `flowSets[${index}]`);
+    t.equal(inFileOrder.join() === set.order.join(), moved.length === 0, `flowSets[${index}] needs its list`);
+    t.strictSame(
+      orderedFlows(configOfSet(set)).map(({ name }) => name),
+      set.order,
+    );
+  }
+});
+
+t.test('every packet gets the flow and the mark that nfqlb gave it', async t => {
+  for (const [setIndex, set] of vectors.flowSets.entries()) {
+    const config = configOfSet(set);
+    const reference = new Reference(config);
+    await simulator.configure(config);
+    for (const [index, packet] of set.packets.entries()) {
+      const bytes = Buffer.from(packet.hex, 'hex');
+      const { flow, fwmark } = simulator.decide(bytes);
+      const exception = EXCEPTIONS.find(each => each[0] === setIndex && each[1] === index);
+      const chosen = { flow: packet.flow, fwmark: packet.fwmark };
+      const name = `flowSets[${setIndex}].packets[${index}] ${packet.kind}`;
+      if (exception === undefined) t.strictSame({ flow, fwmark: fwmark ?? -1 }, chosen, name);
+      else t.notSame({ flow, fwmark: fwmark ?? -1 }, chosen, `${name}: ${exception[2]}`);
+      t.strictSame(simulator.decide(bytes), reference.decide(bytes), `${name}: the reference`);
+    }
+  }
+});
+
+t.test('every prefix of every packet gets the reason of the reference', async t => {
+  for (const [setIndex, set] of vectors.flowSets.entries()) {
+    const config = configOfSet(set);
+    const reference = new Reference(config);
+    await simulator.configure(config);
+    const others: string[] = [];
+    for (const { hex } of set.packets) {
+      const bytes = Buffer.from(hex, 'hex');
+      for (let length = 0; length <= bytes.length; length++) {
+        const cut = bytes.subarray(0, length);
+        const found = simulator.decide(cut).reason;
+        const expected = reference.decide(cut).reason;
+        if (found !== expected) others.push(`${cut.toString('hex')}: ${found}, not ${expected}`);
+      }
+    }
+    t.strictSame(others, [], `flowSets[${setIndex}]`);
+  }
+});
