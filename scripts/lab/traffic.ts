@@ -1,6 +1,6 @@
 /** The traffic of a topology: a server in each target, and the clients in the gateway. */
 import type { ChildProcess } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -43,9 +43,11 @@ export class Clients {
     const argv = [...Topology.inside(topology.gateway), 'node', program('./client.js')];
     this.child = topology.processes.start(argv, log, 'pipes');
     this.ended = new Promise((_, reject) => {
-      this.child.on('exit', () =>
-        reject(new Error(`the client program ended: ${readFileSync(log, 'utf8').trim()}`)),
-      );
+      this.child.on('exit', () => {
+        // Gone with the topology's directory, if that was destroyed meanwhile.
+        const said = existsSync(log) ? readFileSync(log, 'utf8').trim() : '';
+        reject(new Error(`the client program ended: ${said}`));
+      });
     });
     this.ended.catch(() => undefined);
     // Its end is told by `ended`.
