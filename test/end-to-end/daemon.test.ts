@@ -52,6 +52,8 @@ flows:
 ${more.extra ?? ''}`;
 }
 
+// Slow machines are no fault: every wait below has a bound of its own.
+t.setTimeout(600_000);
 // The targets own the ranges by routes; what a UDP server is bound to must be an address.
 const topology = Topology.reserve({ vips: [...Object.values(RANGES), `${VIP[4]}/32`, `${VIP[6]}/128`] });
 t.teardown(() => topology.destroy());
