@@ -9,13 +9,13 @@ import { check } from './check.js';
 import { flowSet } from './flow-set.js';
 import { damage, packetSpec, render } from './packet.js';
 
-const PAIRS = 250_000;
+const PAIRS = 100_000;
 const RUNS_A_ROUND = 250;
 
 const aimed = fc.array(fc.tuple(packetSpec(2), damage), { minLength: 1, maxLength: 60, size: 'max' });
 
 t.test(
-  'core and reference agree in every field, for at least 250,000 pairs of flow set and packet',
+  'core and reference agree in every field, for at least 100,000 pairs of flow set and packet',
   async t => {
     const simulator = Simulator.fromConfig(configOf({}));
     const reasons: Record<string, number> = {};
@@ -51,8 +51,7 @@ t.test(
     ])
       t.ok((reasons[reason] ?? 0) > 0, `${reason} occurred`);
     t.ok(reasons.ok! > pairs / 10, 'packets reach their flows');
-    for (const [kind, count] of Object.entries(decided))
-      t.ok(count > 1_000, `${kind} packets reach a target`);
+    for (const [kind, count] of Object.entries(decided)) t.ok(count > 500, `${kind} packets reach a target`);
     t.ok(byteMatched > 1_000, 'flows with statements about bytes match');
   },
 );

@@ -1,0 +1,156 @@
+/**
+ * `npm run bench:core [-- --json --rounds N --sample-ms N --loop-packets N]`: the decision in Wasm beside the same decision in C at -O3,
+ * in nanoseconds a packet. Exit 1 if they decide one packet differently, or if the loop makes garbage.
+ */
+import { parseArgs } from 'node:util';
+import Table from 'cli-table3';
+import { MagmarkError } from '../../host/types/errors.js';
+import { type Garbage, measureGarbage } from './garbage.js';
+import { Opponent } from './opponent.js';
+import { decideBatches, descriptorsOf, type Workload, workloadOf } from './workload.js';
+
+interface Figures {
+  readonly median: number;
+  readonly fastest: number;
+  readonly slowest: number;
+  readonly samples: readonly number[];
+}
+
+interface Row {
+  readonly family: 4 | 6;
+  readonly flows: number;
+  readonly packetsPerSample: number;
+  readonly differentPackets: number;
+  /** Nanoseconds a packet. */
+  readonly wasm: Figures;
+  readonly c: Figures;
+  /** Median over the rounds of Wasm's time over C's. */
+  readonly ratio: number;
+  /** Both sides wrote the same descriptors. */
+  readonly agree: boolean;
+}
+
+interface Report {
+  readonly ok: boolean;
+  readonly compiler: string;
+  readonly node: string;
+  readonly rounds: number;
+  readonly rows: readonly Row[];
+  readonly garbage: Garbage;
+}
+
+const FAMILIES = [4, 6] as const;
+const FLOWS = [1, 100, 1000] as const;
+const CALIBRATION_BATCHES = 200;
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((one, other) => one - other);
+  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
+}
+
+function figures(samples: readonly number[]): Figures {
+  return { median: median(samples), fastest: Math.min(...samples), slowest: Math.max(...samples), samples };
+}
+
+/** Nanoseconds of Wasm for `batches` batches. */
+function measureWasm(workload: Workload, batches: number): number {
+  decideBatches(workload, (batches >> 2) + workload.areas); // caches and branch predictors, as in core.c
+  const from = process.hrtime.bigint();
+  decideBatches(workload, batches);
+  return Number(process.hrtime.bigint() - from);
+}
+
+/** The samples of one case; the two sides take turns, and the first turn changes hands. */
+function measureRow(workload: Workload, opponent: Opponent, rounds: number, sampleMs: number): Row {
+  const perPacket = (nanoseconds: number, batches: number) =>
+    nanoseconds / (batches * workload.core.Limit.Batch);
+  decideBatches(workload, workload.areas);
+  opponent.load(workload);
+  const agree = descriptorsOf(workload).equals(opponent.descriptors(workload));
+  const batchNs = measureWasm(workload, CALIBRATION_BATCHES) / CALIBRATION_BATCHES;
+  const batches = Math.max(workload.areas, Math.round((sampleMs * 1e6) / batchNs));
+  const wasm: number[] = [];
+  const c: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    if (round % 2 === 0) wasm.push(perPacket(measureWasm(workload, batches), batches));
+    c.push(perPacket(opponent.measure(workload, batches), batches));
+    if (round % 2 === 1) wasm.push(perPacket(measureWasm(workload, batches), batches));
+  }
+  return {
+    family: workload.family,
+    flows: workload.flows,
+    packetsPerSample: batches * workload.core.Limit.Batch,
+    differentPackets: workload.areas * workload.core.Limit.Batch,
+    wasm: figures(wasm),
+    c: figures(c),
+    ratio: median(wasm.map((nanoseconds, round) => nanoseconds / c[round]!)),
+    agree,
+  };
+}
+
+async function bench(rounds: number, sampleMs: number, loopPackets: number): Promise<Report> {
+  const workloads = FAMILIES.flatMap(family => FLOWS.map(flows => workloadOf(family, flows)));
+  const opponent = Opponent.compile(workloads[0]!.core);
+  try {
+    const rows = workloads.map(workload => measureRow(workload, opponent, rounds, sampleMs));
+    // All of the rows' rounds have warmed the loop: what it still allocates, it allocates for ever.
+    const batches = Math.ceil(loopPackets / workloads[0]!.core.Limit.Batch);
+    const garbage = await measureGarbage(
+      () => decideBatches(workloads[0]!, batches),
+      batches * workloads[0]!.core.Limit.Batch,
+    );
+    const ok = rows.every(row => row.agree) && garbage.collections === 0 && garbage.control > 0;
+    return { ok, compiler: opponent.compiler, node: process.version, rounds, rows, garbage };
+  } finally {
+    opponent.close();
+  }
+}
+
+function text({ rows, garbage, compiler, node, rounds }: Report): string {
+  const range = ({ fastest, slowest }: Figures) => `${fastest.toFixed(1)} to ${slowest.toFixed(1)}`;
+  const table = new Table({
+    head: ['', 'flows', 'Wasm', 'fastest to slowest', 'C -O3', 'fastest to slowest', 'Wasm / C', 'decisions'],
+    colAligns: ['left', 'right', 'right', 'right', 'right', 'right', 'right', 'left'],
+    style: { head: [], border: [] },
+  });
+  for (const { family, flows, wasm, c, ratio, agree } of rows)
+    table.push([
+      `IPv${family}`,
+      flows,
+      wasm.median.toFixed(1),
+      range(wasm),
+      c.median.toFixed(1),
+      range(c),
+      ratio.toFixed(2),
+      agree ? 'the same' : 'DIFFERENT',
+    ]);
+  return [
+    `Nanoseconds for one packet's decision: medians of ${rounds} samples taken by turns, packets spread evenly over the flows.`,
+    table.toString(),
+    `Wasm / C is the median of the rounds' ratios. Node.js ${node}; ${compiler}.`,
+    `Garbage: ${garbage.collections} collections and ${garbage.heapGrowthBytes} bytes of heap growth over ` +
+      `${garbage.packets} decisions (control: ${garbage.control} seen when garbage was made on purpose).`,
+  ].join('\n');
+}
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '9' },
+    'sample-ms': { type: 'string', default: '60' },
+    'loop-packets': { type: 'string', default: '5000000' },
+  },
+});
+try {
+  const report = await bench(
+    Number(values.rounds),
+    Number(values['sample-ms']),
+    Number(values['loop-packets']),
+  );
+  console.log(values.json ? JSON.stringify(report) : text(report));
+  if (!report.ok) process.exitCode = 1;
+} catch (error) {
+  if (!(error instanceof MagmarkError)) throw error;
+  console.error(error.message);
+  process.exitCode = error.exitCode;
+}

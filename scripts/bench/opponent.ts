@@ -1,0 +1,105 @@
+/** The decision in C: compiled for this machine into a folder of its own, run over the core's memory written to a file. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Core } from '../../host/core/wasm.js';
+import { EnvironmentError } from '../../host/types/errors.js';
+import type { Workload } from './workload.js';
+
+const SOURCE = fileURLToPath(new URL('../../../scripts/bench/core.c', import.meta.url));
+const OUTPUT_BYTES = 64 * 1024 * 1024;
+
+/** Where things stand in the memory, from the core itself. */
+function definitions({ Region, Layout, Limit }: Core): string[] {
+  const numbers = {
+    CONTROL_GENERATION: Region.Control + Layout.ControlGeneration,
+    HEADERS: Region.Headers,
+    HEADER_SIZE: Region.HeaderSize,
+    WORKERS: Region.Workers,
+    WORKER_SIZE: Region.WorkerSize,
+    WORKER_STATE: Region.WorkerState,
+    WORKER_REASONS: Region.WorkerReasons,
+    WORKER_DESCRIPTORS: Region.WorkerDescriptors,
+    WORKER_FLOW_COUNTERS: Region.WorkerFlowCounters,
+    DESCRIPTOR_BYTES: Layout.DescriptorBytes,
+    HEADER_BYTES: Layout.HeaderBytes,
+    FLOW_BYTES: Layout.FlowBytes,
+    STREAM_BYTES: Layout.StreamBytes,
+    CIDR_BYTES: Layout.CidrBytes,
+    RANGE_BYTES: Layout.RangeBytes,
+    BYTE_MATCH_BYTES: Layout.ByteMatchBytes,
+    READ_BYTES: Limit.ReadBytes,
+    EXTENSION_HEADERS: Limit.ExtensionHeaders,
+    BATCH: Limit.Batch,
+  };
+  return Object.entries(numbers).map(([name, value]) => `-D${name}=${value}`);
+}
+
+export class Opponent {
+  private constructor(
+    private readonly folder: string,
+    /** What the compiler calls itself. */
+    readonly compiler: string,
+  ) {}
+
+  /** @throws EnvironmentError if there is no C compiler, or it refuses */
+  static compile(core: Core): Opponent {
+    const folder = mkdtempSync(join(tmpdir(), 'magmark-bench-'));
+    try {
+      execFileSync(
+        'cc',
+        [
+          '-O3',
+          '-std=gnu11',
+          '-Wall',
+          '-Wextra',
+          '-Werror',
+          ...definitions(core),
+          '-o',
+          join(folder, 'core'),
+          SOURCE,
+        ],
+        {
+          encoding: 'utf8',
+          stdio: 'pipe',
+        },
+      );
+      const [compiler = 'cc'] = execFileSync('cc', ['--version'], { encoding: 'utf8' }).split('\n');
+      return new Opponent(folder, compiler);
+    } catch (error) {
+      rmSync(folder, { recursive: true });
+      throw new EnvironmentError(`cc -O3 ${SOURCE} failed: ${(error as Error).message}`);
+    }
+  }
+
+  /** Keep a copy of the workload's memory, for the calls that follow. */
+  load({ memory, flows, family }: Workload): void {
+    writeFileSync(this.image({ flows, family }), new Uint8Array(memory.buffer));
+  }
+
+  /** Nanoseconds for `batches` batches. */
+  measure(workload: Workload, batches: number): number {
+    return Number(this.run(workload, String(batches)).toString('utf8'));
+  }
+
+  /** The descriptors of all areas with its answers. */
+  descriptors(workload: Workload): Buffer {
+    return this.run(workload, 'check');
+  }
+
+  close(): void {
+    rmSync(this.folder, { recursive: true });
+  }
+
+  private image({ flows, family }: Pick<Workload, 'flows' | 'family'>): string {
+    return join(this.folder, `${family}-${flows}.memory`);
+  }
+
+  private run(workload: Workload, what: string): Buffer {
+    return execFileSync(join(this.folder, 'core'), [this.image(workload), String(workload.areas), what], {
+      maxBuffer: OUTPUT_BYTES,
+    });
+  }
+}

@@ -1,0 +1,32 @@
+/** The benchmark works and its two sides agree; its times are nobody's business here. */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import t from 'tap';
+
+const BENCH = fileURLToPath(new URL('../../scripts/bench/core.js', import.meta.url));
+const QUICK = ['--rounds', '2', '--sample-ms', '1', '--loop-packets', '200000'];
+
+async function run(...more: readonly string[]): Promise<string> {
+  const { stdout } = await promisify(execFile)(process.execPath, [BENCH, ...QUICK, ...more]);
+  return stdout;
+}
+
+t.test('Wasm and C decide every packet of every case alike, and the loop makes no garbage', async t => {
+  const report = JSON.parse(await run('--json'));
+  t.equal(report.ok, true);
+  t.strictSame(
+    report.rows.map(({ family, flows, agree }: Record<string, unknown>) => [family, flows, agree]),
+    [4, 6].flatMap(family => [1, 100, 1000].map(flows => [family, flows, true])),
+  );
+  for (const { wasm, c, ratio } of report.rows) t.ok(wasm.median > 0 && c.median > 0 && ratio > 0);
+  t.equal(report.garbage.collections, 0);
+  t.ok(report.garbage.packets >= 200_000);
+  t.ok(report.garbage.control > 0, 'the observer sees garbage where some is made');
+});
+
+t.test('without --json it prints one table for people', async t => {
+  const text = await run();
+  t.match(text, /Wasm \/ C/);
+  t.equal(text.match(/the same/g)?.length, 6);
+});
