@@ -8,7 +8,7 @@ import { parse, ports } from './packet';
 import { Reason } from './reason';
 
 /**
- * Decide the packets of descriptors [first, first + count) of a worker's area.
+ * Decide the packets of descriptors [first, first + count) of a worker's area; `rest` follows once they are answered.
  * A generation must have been published before.
  */
 export function decide(worker: usize, first: u32, count: u32): void {
@@ -32,6 +32,13 @@ export function decide(worker: usize, first: u32, count: u32): void {
   }
   state.batches++;
   state.packets += <u64>count;
+}
+
+/**
+ * Say that the verdicts of what was decided are sent: the worker uses no image until its next batch. The host then frees
+ * former images, and removes routes that only their marks led to.
+ */
+export function rest(worker: usize): void {
   atomic.store<u32>(worker + offsetof<WorkerState>('epoch'), 0);
 }
 

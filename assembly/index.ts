@@ -1,5 +1,5 @@
 /** What the core offers: the export list. The layout of its memory is in `layout.ts`. */
-export { decide } from './decide';
+export { decide, rest } from './decide';
 export { populate, populateScratchBytes, primeAtMost } from './maglev';
 export { Layout, Limit, Protocols, Region, IpProtocol } from './layout';
 export { Reason } from './reason';

@@ -101,7 +101,7 @@ export class Parsed {
 /** One worker's own words. Only its thread writes them, save `stop`. */
 @unmanaged
 export class WorkerState {
-  /** Generation that the worker works with, 0 between batches. */
+  /** Generation that the worker works with, from the begin of `decide` to `rest`; else 0. */
   epoch: u32;
   /** Not 0: leave the loop. Written by the main thread. */
   stop: u32;

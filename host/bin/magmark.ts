@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The command `magmark`. */
+import '../cli/signals.js';
 import { Command, Option } from 'commander';
 import { MagmarkError } from '../types/errors.js';
 import { version } from '../version.js';

@@ -1,8 +1,9 @@
 /** `magmark run`: the daemon in the foreground, steered by signals. */
 import { namespaceFile, socketPath } from '../control/socket.js';
-import { Daemon } from '../daemon/daemon.js';
+import { Daemon, Stopped } from '../daemon/daemon.js';
 import { createLog } from '../daemon/log.js';
 import { MagmarkError } from '../types/errors.js';
+import { onSignal, type Signal } from './signals.js';
 
 export interface RunOptions {
   readonly config: string;
@@ -24,43 +25,41 @@ export async function run(options: RunOptions): Promise<void> {
     fatal(reason instanceof Error ? reason : new Error(String(reason))),
   );
 
-  const starting = Daemon.start({
-    configFile: options.config,
-    socketPath: socketPath(options.socket),
-    journalPath: options.journal ?? namespaceFile('journal'),
-    hostNamespace: options.hostNamespace ?? false,
-    log,
-  });
-  let stopping: Promise<void> | null = null;
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      stopping ??= starting.then(
-        async daemon => {
-          log.info({ signal }, 'stopping');
-          await daemon.stop();
-          process.exit(0);
-        },
-        // The start's own error is reported below.
-        () => undefined,
-      );
-      stopping.catch(fatal);
-    });
-  }
-  process.on('SIGHUP', () => {
-    starting
-      .then(
-        daemon => daemon.reload(),
-        () => undefined,
-      )
-      .catch(fatal);
-  });
+  const stop = new AbortController();
+  let daemon: Daemon | null = null;
+  let reloadAsked = false;
+  const steer = (signal: Signal): void => {
+    if (signal === 'SIGHUP') {
+      // A start that has read its file already reads it again when it stands.
+      if (daemon === null) reloadAsked = true;
+      else daemon.reload().catch(fatal);
+      return;
+    }
+    if (stop.signal.aborted) return;
+    log.info({ signal }, 'stopping');
+    stop.abort();
+    daemon?.stop().then(clean => process.exit(clean ? 0 : 1), fatal);
+  };
+  onSignal(steer);
 
   try {
-    await starting;
+    daemon = await Daemon.start({
+      configFile: options.config,
+      socketPath: socketPath(options.socket),
+      journalPath: options.journal ?? namespaceFile('journal'),
+      hostNamespace: options.hostNamespace ?? false,
+      stop: stop.signal,
+      log,
+    });
+    if (stop.signal.aborted) process.exit((await daemon.stop()) ? 0 : 1);
+    if (reloadAsked) daemon.reload().catch(fatal);
   } catch (error) {
+    if (error instanceof Stopped) {
+      log.info('stopped');
+      process.exit(0);
+    }
     if (!(error instanceof MagmarkError)) throw error;
     log.fatal({ code: error.code, faults: error.message.split('\n') }, 'cannot start');
-    process.exitCode = error.exitCode;
-    process.exit();
+    process.exit(error.exitCode);
   }
 }

@@ -29,6 +29,27 @@ export function parseHost(text: string): Host | string {
   return typeof address === 'string' ? address : { family: family(address), address: canonical(address) };
 }
 
+/** Addresses that no neighbour has, as ipaddr.js names their ranges. */
+const NOBODY = ['unspecified', 'loopback', 'multicast', 'broadcast'];
+
+/** @returns the address of a gateway, or the fault as a string */
+export function parseGateway(text: string): Host | string {
+  const host = parseHost(text);
+  if (typeof host === 'string') return host;
+  const range = ipaddr.parse(host.address).range();
+  return NOBODY.includes(range) ? `${text} is no neighbour's address: it is ${range}` : host;
+}
+
+/** @returns the address of a target, or the fault as a string */
+export function parseNextHop(text: string): Host | string {
+  const host = parseGateway(text);
+  if (typeof host === 'string' || host.family === 4) return host;
+  // A link-local address means nothing without its interface, which the configuration does not name.
+  return ipaddr.parse(host.address).range() === 'linkLocal'
+    ? `${text} is link-local: which interface is not known`
+    : host;
+}
+
 /** @returns the prefix with host bits cleared, or the fault as a string */
 export function parsePrefix(text: string): Prefix | string {
   const [head = '', tail, more] = text.split('/');

@@ -6,6 +6,10 @@ import { ConfigError } from '../types/errors.js';
 import { resolve } from './resolve.js';
 import { schema } from './schema.js';
 
+/** Aliases, counted with all that they expand to: far above what a configuration has, far below what fills a memory. */
+const MOST_ALIASES = 100_000;
+/** After these the others are echoes. */
+const MOST_SYNTAX_FAULTS = 20;
 /** A file of this size is not a configuration. */
 const MAX_TEXT_BYTES = 64 * 1024 * 1024;
 
@@ -24,11 +28,16 @@ export function loadConfig(text: string, name: string): Config {
 
 function readYaml(text: string, name: string): unknown {
   if (text.length > MAX_TEXT_BYTES) throw new ConfigError([`${name}: larger than ${MAX_TEXT_BYTES} bytes`]);
-  const document = parseDocument(text, { uniqueKeys: true, prettyErrors: true, strict: true });
+  const document = parseDocument(text, {
+    uniqueKeys: true,
+    prettyErrors: true,
+    strict: true,
+    logLevel: 'error',
+  });
   const problems = [...document.errors, ...document.warnings];
   if (problems.length > 0) {
     throw new ConfigError(
-      problems.map(problem => {
+      problems.slice(0, MOST_SYNTAX_FAULTS).map(problem => {
         const at = problem.linePos?.[0];
         const where = at === undefined ? name : `${name}:${at.line}:${at.col}`;
         return `${where}: ${problem.message.split('\n')[0]!.replace(/ at line \d+, column \d+:$/, '')}`;
@@ -36,7 +45,7 @@ function readYaml(text: string, name: string): unknown {
     );
   }
   try {
-    return document.toJS({ maxAliasCount: 100 });
+    return document.toJS({ maxAliasCount: MOST_ALIASES });
   } catch (error) {
     // Aliases that expand without bound are found only here.
     throw new ConfigError([`${name}: ${(error as Error).message}`]);
@@ -68,16 +77,13 @@ function issueLines(issue: z.core.$ZodIssue, document: unknown): string[] {
 
 /** `streams[0].targets[1].identifier`; the whole document is `configuration`. */
 function pathText(path: readonly PropertyKey[]): string {
-  const text = path.reduce<string>(
-    (before, part) =>
-      typeof part === 'number'
-        ? `${before}[${part}]`
-        : before === ''
-          ? String(part)
-          : `${before}.${String(part)}`,
-    '',
-  );
+  const text = path.map(partText).join('').replace(/^\./, '');
   return text === '' ? 'configuration' : text;
+}
+
+function partText(part: PropertyKey): string {
+  if (typeof part === 'number') return `[${part}]`;
+  return /^[\w+-]+$/.test(String(part)) ? `.${String(part)}` : `[${JSON.stringify(String(part))}]`;
 }
 
 function valueAt(document: unknown, path: readonly PropertyKey[]): unknown {

@@ -3,7 +3,7 @@
  * (`magmark schema`) both come from this one value.
  */
 import { z } from 'zod';
-import { parseHost, parsePrefix } from './address.js';
+import { parseGateway, parseNextHop, parsePrefix } from './address.js';
 import { parseByteMatch } from './byte-match.js';
 import { parsePortRange, parseQueues } from './range.js';
 
@@ -21,7 +21,8 @@ const name = z
   .min(1)
   .max(200)
   .regex(/^[A-Za-z0-9_+.-]+$/, { error: 'a name has letters, digits, "-", "_", "+" and "." only' });
-const host = textOf(parseHost).describe('IPv4 or IPv6 address');
+const nextHop = textOf(parseNextHop).describe('IPv4 or IPv6 address of a neighbour');
+const gatewayAddress = textOf(parseGateway).describe('IPv4 or IPv6 address of a neighbour');
 const prefix = textOf(parsePrefix).describe('IPv4 or IPv6 prefix, for example 20.0.0.1/32');
 const portRange = z
   .union([textOf(parsePortRange), z.int().min(1).max(65535)], { error: 'a port range is "n" or "a-b"' })
@@ -29,17 +30,18 @@ const portRange = z
 const mark = z.int().min(0).max(MAX_MARK).describe('firewall mark');
 const interfaceName = z
   .string()
-  .regex(/^[^\s/:*"]{1,15}$/, {
-    error: 'an interface name has 1 to 15 characters, no space, "/", ":" or "*"',
+  .regex(/^[^\s/:*"\\@][^\s/:*"\\]{0,14}$/, {
+    error:
+      'an interface name has 1 to 15 characters, no space, slash, colon, quote or "*", and no "@" at its begin',
   })
   .refine(text => text !== '.' && text !== '..', { error: 'not an interface name' });
-const interfacePattern = z.string().regex(/^(?:[^\s/:*"]{1,15}|[^\s/:*"]{1,14}\*)$/, {
+const interfacePattern = z.string().regex(/^[^\s/:*"\\@](?:[^\s/:*"\\]{0,14}|[^\s/:*"\\]{0,13}\*)$/, {
   error: 'an interface pattern is a name of 1 to 15 characters, or a shorter beginning with "*" at its end',
 });
 
 const target = z.strictObject({
   identifier: z.int().min(1).describe('1 to maxTargets; its index in the Maglev table is one less'),
-  ips: z.array(host).min(1).max(2).describe('one address for each family of the VIPs'),
+  ips: z.array(nextHop).min(1).max(2).describe('one address for each family of the VIPs'),
 });
 
 const stream = z.strictObject({
@@ -84,7 +86,7 @@ const flow = z.strictObject({
 const gateway = z.strictObject({
   name,
   protocol: z.enum(['static']),
-  ips: z.array(host).min(1),
+  ips: z.array(gatewayAddress).min(1),
 });
 
 export const schema = z.strictObject({

@@ -1,8 +1,7 @@
 /** The control socket: HTTP with JSON on a unix socket of mode 0600. */
-import { chmodSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
+import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
-import { dirname } from 'node:path';
 import { ControlError } from '../types/errors.js';
 import type { ErrorReply, FlowReply, StatusReply, StreamReply } from './api.js';
 
@@ -13,37 +12,45 @@ export interface Answers {
   streams(): StreamReply[];
 }
 
+/** Bytes of a unix socket's path, less the final 0 (sun_path in unix(7)); Node cuts longer ones off. */
+const MOST_PATH_BYTES = 107;
+
 export class ControlServer {
+  /** Until they are set, every request is told that the daemon is starting. */
+  answers: Answers | null = null;
+
   private constructor(
     private readonly server: Server,
     readonly path: string,
   ) {}
 
-  /** @throws ControlError if the path is taken by something that is alive, or is not a socket */
-  static async start(
-    path: string,
-    answers: Answers,
-    onError: (error: Error) => void,
-  ): Promise<ControlServer> {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o755 });
-    await removeStale(path);
-    const server = createServer({ maxHeaderSize: 8192, requestTimeout: 5000 }, (request, response) => {
-      answer(request, response, answers, onError);
-    });
+  /** @throws ControlError if the path is taken by something that is alive, is not a socket, or is no path for one */
+  static async start(path: string, onError: (error: Error) => void): Promise<ControlServer> {
+    if (Buffer.byteLength(path) > MOST_PATH_BYTES) {
+      throw new ControlError(
+        `control socket ${path}: longer than the ${MOST_PATH_BYTES} bytes of a socket's path`,
+      );
+    }
+    const server = createServer({ maxHeaderSize: 8192, requestTimeout: 5000 });
+    const control = new ControlServer(server, path);
+    server.on('request', (request, response) => answer(request, response, control.answers, onError));
     const umask = process.umask(0o177);
     try {
+      await removeStale(path);
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject);
         server.listen(path, resolve);
       });
+      chmodSync(path, 0o600);
     } catch (error) {
+      server.close();
+      if (error instanceof ControlError) throw error;
       throw new ControlError(`control socket ${path}: ${(error as Error).message}`);
     } finally {
       process.umask(umask);
     }
-    chmodSync(path, 0o600);
     server.on('error', onError);
-    return new ControlServer(server, path);
+    return control;
   }
 
   async stop(): Promise<void> {
@@ -72,7 +79,7 @@ async function removeStale(path: string): Promise<void> {
 function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  answers: Answers,
+  answers: Answers | null,
   onError: (error: Error) => void,
 ): void {
   request.resume();
@@ -85,18 +92,22 @@ function answer(
   }
 }
 
-function replyTo(request: IncomingMessage, answers: Answers): [status: number, reply: unknown] {
-  const routes = new Map<string, () => unknown>([
-    ['/v1/status', () => answers.status()],
-    ['/v1/flows', () => answers.flows()],
-    ['/v1/streams', () => answers.streams()],
-  ]);
+/** What each path answers. */
+const ROUTES = new Map<string, (answers: Answers) => unknown>([
+  ['/v1/status', answers => answers.status()],
+  ['/v1/flows', answers => answers.flows()],
+  ['/v1/streams', answers => answers.streams()],
+]);
+
+function replyTo(request: IncomingMessage, answers: Answers | null): [status: number, reply: unknown] {
   const fault = (status: number, error: string): [number, ErrorReply] => [status, { error }];
-  const route = routes.get(request.url ?? '');
-  if (route === undefined)
-    return fault(404, `there is no ${request.url}; version 1 has ${[...routes.keys()].join(', ')}`);
+  const route = ROUTES.get(request.url ?? '');
+  if (route === undefined) {
+    return fault(404, `there is no ${request.url}; version 1 has ${[...ROUTES.keys()].join(', ')}`);
+  }
   if (request.method !== 'GET') return fault(405, `${request.method} is not possible on ${request.url}`);
-  return [200, route()];
+  if (answers === null) return fault(503, 'magmark is starting');
+  return [200, route(answers)];
 }
 
 function send(response: ServerResponse, status: number, reply: unknown): void {

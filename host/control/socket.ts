@@ -12,5 +12,5 @@ export function namespaceFile(extension: string): string {
 
 /** @param option of the command line; the environment variable MAGMARK_SOCKET and the namespace's own path follow it */
 export function socketPath(option?: string): string {
-  return option ?? (process.env.MAGMARK_SOCKET || namespaceFile('sock'));
+  return option || process.env.MAGMARK_SOCKET || namespaceFile('sock');
 }

@@ -11,6 +11,8 @@ type Numbers<Name extends string> = Readonly<Record<Name, number>>;
 export interface Core {
   /** Decide the packets of descriptors [first, first + count) of the worker area at `worker`. */
   decide(worker: number, first: number, count: number): void;
+  /** Say that what was decided is answered: until its next batch the worker at `worker` uses no image. */
+  rest(worker: number): void;
   /** Fill u16[size] at `slots`; see assembly/maglev.ts. Returns a Reason. */
   populate(slots: number, size: number, active: number, targetCount: number, scratch: number): number;
   populateScratchBytes(targetCount: number): number;

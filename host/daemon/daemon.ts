@@ -2,7 +2,7 @@
  * The daemon: one wanted state, brought about in one order whether it starts, reloads or repairs. Changes are made one
  * after the other; a change that fails leaves what ran before.
  */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { dirname } from 'node:path';
 import { readConfig } from '../config/file.js';
@@ -26,32 +26,42 @@ export interface DaemonOptions {
   readonly journalPath: string;
   /** Work in the machine's initial network namespace. */
   readonly hostNamespace: boolean;
+  /** Aborted: a change under way ends after its present step, and none begins. */
+  readonly stop: AbortSignal;
   readonly log: Log;
 }
 
 /** How often targets whose routes were refused are tried again. */
 const PENDING_RETRY_MS = 1000;
 
+/** A change was ended by `DaemonOptions.stop`; what it did is taken back or about to be removed. */
+export class Stopped extends Error {}
+
+/** What is taken before the kernel is changed, and given back last. */
+interface Holdings {
+  readonly lock: Server;
+  readonly control: ControlServer;
+  readonly pool: WorkerPool;
+}
+
 export class Daemon {
   readonly startedAt = new Date();
   pending: readonly PendingTarget[] = [];
   warnings: readonly string[] = [];
-  private control: ControlServer | null = null;
   private retry: NodeJS.Timeout | null = null;
   private turn: Promise<unknown> = Promise.resolve();
-  private stopping = false;
+  private waitingReload: Promise<void> | null = null;
 
   private constructor(
     readonly options: DaemonOptions,
-    private readonly lock: Server,
+    private readonly holdings: Holdings,
     readonly images: ImageStore,
     readonly kernel: Kernel,
-    readonly pool: WorkerPool,
   ) {}
 
   /**
    * Start and return once everything stands.
-   * @throws MagmarkError; the kernel is then as it was before, save what a crashed run had left
+   * @throws MagmarkError or Stopped; the kernel is then as it was before, save what a crashed run had left
    */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const { log } = options;
@@ -63,30 +73,31 @@ export class Daemon {
       );
     }
     refuseCoveredHosts(config);
-    const lock = await lockNamespace();
-    let pool: WorkerPool | null = null;
+    const undo: (() => unknown)[] = [];
     try {
-      mkdirSync(dirname(options.journalPath), { recursive: true, mode: 0o755 });
-      const kernel = await Kernel.open({
-        journalPath: options.journalPath,
-        identity: await namespaceIdentity(),
-        log,
-      });
+      const lock = await lockNamespace();
+      undo.push(() => lock.close());
+      makeRunDirectory(dirname(options.journalPath));
+      makeRunDirectory(dirname(options.socketPath));
+      const control = await ControlServer.start(options.socketPath, error =>
+        log.error({ err: error }, 'control socket'),
+      );
+      undo.push(() => control.stop());
+      const identity = await namespaceIdentity();
+      const kernel = await Kernel.open({ journalPath: options.journalPath, identity, log });
       const { images, module } = createImages(config);
       images.publish(config);
-      pool = await WorkerPool.start({
-        core: { module, memory: images.memory },
-        queues: config.queues,
-        queueLength: config.queueLength,
-        log,
-      });
-      const daemon = new Daemon(options, lock, images, kernel, pool);
+      const core = { module, memory: images.memory };
+      const { queues, queueLength } = config;
+      const pool = await WorkerPool.start({ core, queues, queueLength, log });
+      undo.push(() => pool.stop());
+      const daemon = new Daemon(options, { lock, control, pool }, images, kernel);
       await daemon.applyOrUndo(config, () => kernel.removeAll());
-      await daemon.openControl();
+      control.answers = answersOf(daemon);
       log.info(
         {
           carrier: kernel.carrier,
-          queues: config.queues,
+          queues,
           socket: options.socketPath,
           generation: images.current?.generation,
         },
@@ -94,10 +105,13 @@ export class Daemon {
       );
       return daemon;
     } catch (error) {
-      await pool?.stop();
-      lock.close();
+      for (const step of undo.reverse()) await step();
       throw error;
     }
+  }
+
+  get pool(): WorkerPool {
+    return this.holdings.pool;
   }
 
   /** The configuration that is in force. */
@@ -105,10 +119,15 @@ export class Daemon {
     return this.images.current!.config;
   }
 
-  /** Read the file again and bring it about; a fault changes nothing and is logged. */
+  /**
+   * Read the file again and bring it about; a fault changes nothing and is logged. Who asks while another reload waits
+   * gets that one: it will read the same file.
+   */
   reload(): Promise<void> {
-    return this.inTurn(async () => {
-      const { log, configFile } = this.options;
+    this.waitingReload ??= this.inTurn(async () => {
+      this.waitingReload = null;
+      const { log, configFile, stop } = this.options;
+      if (stop.aborted) return;
       const former = this.config;
       try {
         const config = readConfig(configFile);
@@ -116,27 +135,45 @@ export class Daemon {
         refuseRestartOnly(former, config);
         await this.applyOrUndo(config, () => this.apply(former));
       } catch (error) {
-        if (!(error instanceof MagmarkError)) throw error;
-        log.error(
-          { file: configFile, code: error.code, faults: error.message.split('\n') },
-          'reload refused',
-        );
+        if (error instanceof Stopped) return;
+        const faults = (error as Error).message.split('\n');
+        if (error instanceof MagmarkError)
+          log.error({ file: configFile, code: error.code, faults }, 'reload refused');
+        else log.error({ file: configFile, faults, err: error }, 'reload refused');
         return;
       }
       log.info({ file: configFile, generation: this.images.current?.generation }, 'reloaded');
     });
+    return this.waitingReload;
   }
 
-  /** Stop steering, remove everything that was made, end the workers. */
-  stop(): Promise<void> {
-    this.stopping = true;
+  /**
+   * Stop steering, end the workers, remove everything that was made.
+   * @returns whether nothing is left; what could not be removed is logged and stays in the journal
+   */
+  stop(): Promise<boolean> {
     return this.inTurn(async () => {
+      const { lock, control, pool } = this.holdings;
+      const { log } = this.options;
       if (this.retry !== null) clearTimeout(this.retry);
-      await this.control?.stop();
-      await this.kernel.removeAll();
-      await this.pool.stop();
-      this.lock.close();
-      this.options.log.info('stopped');
+      await control.stop();
+      let clean = true;
+      // Rules and routes outlive the workers: a verdict that is still on its way must find its target's route.
+      for (const step of [
+        () => this.kernel.removeRuleset(),
+        () => pool.stop(),
+        () => this.kernel.removeAll(),
+      ]) {
+        try {
+          await step();
+        } catch (error) {
+          clean = false;
+          log.error({ faults: (error as Error).message.split('\n') }, 'not everything could be removed');
+        }
+      }
+      lock.close();
+      log.info({ clean }, 'stopped');
+      return clean;
     });
   }
 
@@ -146,9 +183,12 @@ export class Daemon {
    */
   private async apply(config: Config): Promise<void> {
     const wanted = wantedKernel(config);
+    this.proceed();
     const { pending, warnings } = await this.kernel.add(wanted);
-    this.publish(config, pending);
+    this.proceed();
+    await this.publish(config, pending);
     await this.kernel.applyRuleset(wanted);
+    this.proceed();
     await this.images.retire();
     await this.kernel.removeStale(wanted);
     const before = new Set(this.warnings);
@@ -157,25 +197,32 @@ export class Daemon {
     this.retryPending();
   }
 
+  /** @throws Stopped if nothing further shall be done */
+  private proceed(): void {
+    if (this.options.stop.aborted) throw new Stopped('stopped');
+  }
+
   /** Apply, or go back: `undo` runs before the error is passed on. */
   private async applyOrUndo(config: Config, undo: () => Promise<void>): Promise<void> {
     try {
       await this.apply(config);
     } catch (error) {
-      await this.images.retire();
       try {
         await undo();
       } catch (undoError) {
-        this.options.log.error(
-          { err: undoError },
-          'the former state could not be brought back; the next change tries again',
-        );
+        // Once it is stopped there is no former state to go back to: everything is removed next.
+        if (!(undoError instanceof Stopped)) {
+          this.options.log.error(
+            { err: undoError },
+            'the former state could not be brought back; the next change tries again',
+          );
+        }
       }
       throw error;
     }
   }
 
-  private publish(config: Config, pending: readonly PendingTarget[]): void {
+  private async publish(config: Config, pending: readonly PendingTarget[]): Promise<void> {
     const marks = new Set(pending.map(target => target.fwmark));
     for (const target of pending) {
       if (this.pending.some(before => before.fwmark === target.fwmark && before.reason === target.reason))
@@ -185,6 +232,8 @@ export class Daemon {
         'target is pending: it takes no traffic',
       );
     }
+    // A change that failed may have left a former image behind.
+    await this.images.retire();
     this.images.publish(config, (_stream: Stream, target: Target) => !marks.has(target.fwmark));
     this.pending = pending;
   }
@@ -193,7 +242,7 @@ export class Daemon {
   private retryPending(): void {
     if (this.retry !== null) clearTimeout(this.retry);
     this.retry = null;
-    if (this.pending.length === 0 || this.stopping) return;
+    if (this.pending.length === 0 || this.options.stop.aborted) return;
     this.retry = setTimeout(() => {
       this.inTurn(() => this.checkPending()).catch((error: Error) => {
         this.options.log.error({ err: error }, 'pending targets could not be tried again');
@@ -203,12 +252,12 @@ export class Daemon {
   }
 
   private async checkPending(): Promise<void> {
-    if (this.stopping) return;
+    if (this.options.stop.aborted) return;
     const { config, pending: before } = this;
     const { pending } = await this.kernel.add(wantedKernel(config));
     const marks = (targets: readonly PendingTarget[]) => targets.map(target => target.fwmark).join(',');
     if (marks(before) !== marks(pending)) {
-      this.publish(config, pending);
+      await this.publish(config, pending);
       await this.images.retire();
       const still = new Set(pending.map(target => target.fwmark));
       for (const target of before) {
@@ -219,23 +268,21 @@ export class Daemon {
     this.retryPending();
   }
 
-  private async openControl(): Promise<void> {
-    const { socketPath, log } = this.options;
-    try {
-      this.control = await ControlServer.start(socketPath, answersOf(this), error => {
-        log.error({ err: error }, 'control socket');
-      });
-    } catch (error) {
-      await this.kernel.removeAll();
-      throw error;
-    }
-  }
-
   /** One change after the other. */
   private inTurn<Result>(change: () => Promise<Result>): Promise<Result> {
     const result = this.turn.then(change);
     this.turn = result.catch(() => undefined);
     return result;
+  }
+}
+
+/** One level: what is above it must be there. @throws EnvironmentError that names it */
+function makeRunDirectory(directory: string): void {
+  if (existsSync(directory)) return;
+  try {
+    mkdirSync(directory, { mode: 0o755 });
+  } catch (error) {
+    throw new EnvironmentError(`${directory} cannot be made: ${(error as Error).message}`);
   }
 }
 

@@ -130,6 +130,11 @@ export class Kernel {
     });
   }
 
+  /** The ruleset alone: from now on no packet is steered. @throws KernelError */
+  removeRuleset(): Promise<void> {
+    return this.inTurn(() => this.takeRuleset());
+  }
+
   /**
    * Everything of ours: the ruleset first, so that no packet is marked any more, then rules and routes. What cannot be
    * removed stays claimed.
@@ -145,7 +150,7 @@ export class Kernel {
           errors.push(error as Error);
         }
       };
-      await attempt(() => this.removeRuleset());
+      await attempt(() => this.takeRuleset());
       await attempt(async () => this.removeRouting(NOTHING, await listRouting(this.run, this.families)));
       if (errors.length > 0) {
         const text = errors.map(error => error.message).join('; ');
@@ -154,7 +159,7 @@ export class Kernel {
     });
   }
 
-  private async removeRuleset(): Promise<void> {
+  private async takeRuleset(): Promise<void> {
     const { claims } = this.journal;
     if (claims.tables.length === 0 && claims.mangle.length === 0) {
       return;

@@ -44,14 +44,17 @@ function open(): NetfilterQueue {
 function serve(queue: NetfilterQueue): void {
   const words = new Int32Array(data.memory.buffer);
   const stop = (area + core.Region.WorkerState + core.Layout.WorkerStop) / 4;
-  let count = 0;
   let turns = 0;
   while (Atomics.load(words, stop) === 0) {
-    count = queue.exchange(count);
-    if (count > 0) core.decide(area, 0, count);
+    const count = queue.exchange(0);
+    if (count > 0) {
+      core.decide(area, 0, count);
+      queue.answer(count);
+      // Not before the verdicts are with the kernel: until then the routes that their marks lead to must stand.
+      core.rest(area);
+    }
     if (count === 0 || ++turns % REPORT_TURNS === 0) queue.statistics(data.counters);
   }
-  queue.answer(count);
   queue.statistics(data.counters);
   queue.close();
 }

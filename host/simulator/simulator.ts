@@ -71,6 +71,7 @@ export class Simulator {
     view.setUint32(descriptor + Layout.DescriptorLength, length, true);
     view.setUint32(descriptor + Layout.DescriptorWireLength, wireLength, true);
     core.decide(this.area, 0, 1);
+    core.rest(this.area);
 
     const field = (offset: number): number => view.getUint32(descriptor + offset, true);
     const image = this.images.current!;

@@ -12,6 +12,13 @@
  * | `IMAGE_TOO_LARGE`   | ImageError        | 1         | the configuration does not fit the core's memory               |
  * | `CAPTURE_UNREADABLE`| CaptureError      | 1         | a capture file is damaged or of an unknown kind                |
  */
+/** A fault may quote whatever the file holds: characters that would break its line or steer a terminal are escaped. */
+function printable(text: string): string {
+  const escaped = (character: string): string =>
+    `\\u${character.codePointAt(0)!.toString(16).padStart(4, '0')}`;
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, escaped);
+}
+
 export abstract class MagmarkError extends Error {
   abstract readonly code: string;
   readonly exitCode: number = 1;
@@ -22,9 +29,13 @@ export abstract class MagmarkError extends Error {
 
 export class ConfigError extends MagmarkError {
   readonly code = 'CONFIG_INVALID';
-  /** @param faults one line each, `path: what is wrong` */
-  constructor(readonly faults: readonly string[]) {
-    super(faults.join('\n'));
+  readonly faults: readonly string[];
+
+  /** @param faults `path: what is wrong`, each made one line whatever it quotes */
+  constructor(faults: readonly string[]) {
+    const lines = faults.map(printable);
+    super(lines.join('\n'));
+    this.faults = lines;
   }
 }
 

@@ -102,9 +102,15 @@ function datagram(connection: Connection, bytes: number): Promise<DatagramResult
   });
 }
 
-/** Replies to `count` echo requests. */
-function ping({ source, destination, count }: Ping): Promise<number> {
-  const argv = ['-q', '-n', '-c', `${count}`, '-i', '0.05', '-W', '2', '-I', source, destination];
+/** Replies to `count` echo requests, one after the other: of several in one run `ping` waits for the last one 50 ms only. */
+async function ping({ source, destination, count }: Ping): Promise<number> {
+  let replies = 0;
+  for (let n = 0; n < count; n++) replies += await pingOnce(source, destination);
+  return replies;
+}
+
+function pingOnce(source: string, destination: string): Promise<number> {
+  const argv = ['-q', '-n', '-c', '1', '-W', '5', '-I', source, destination];
   return new Promise((resolve, reject) => {
     execFile('ping', argv, (_error, stdout, stderr) => {
       const received = /([0-9]+) received/.exec(stdout)?.[1];

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { StatusReply } from '../../host/control/api.js';
 import type { CommandOptions, CommandResult, Processes } from './processes.js';
 import { Topology } from './topology.js';
-import { waitFor } from './wait.js';
+import { slowness, waitFor } from './wait.js';
 
 const ROOT = new URL('../../../', import.meta.url);
 /** The package's commands, as `magmark` and `nfqlb` of an installed package run them. */
@@ -14,7 +14,9 @@ export const NFQLB = fileURLToPath(new URL('dist/host/bin/nfqlb.js', ROOT));
 
 const READY_MS = 20_000;
 const RELOAD_MS = 10_000;
-const STOP_MS = 10_000;
+const STOP_MS = 60_000;
+/** What is promised, on an idle machine. */
+const STOP_LIMIT_MS = 2000;
 
 export interface LogLine {
   readonly level: string;
@@ -30,8 +32,9 @@ export class LabDaemon {
     configFile: string,
     private readonly logFile: string,
     private readonly namespace = topology.loadBalancer,
+    options: readonly string[] = [],
   ) {
-    const argv = ['node', MAGMARK, 'run', '--config', configFile];
+    const argv = ['node', MAGMARK, 'run', '--config', configFile, ...options];
     this.processes = topology.processes;
     this.child = this.processes.start([...Topology.inside(this.namespace), ...argv], logFile);
   }
@@ -74,12 +77,22 @@ export class LabDaemon {
     ]);
   }
 
-  /** @returns how long it took, and its exit code: null if it died of a signal */
-  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<{ milliseconds: number; code: number | null }> {
+  /** Send a signal and wait for nothing. */
+  signal(signal: NodeJS.Signals): void {
+    this.child.kill(signal);
+  }
+
+  /** @returns how long it took, how long it may take on this machine just now, and its exit code: null if a signal ended it */
+  async stop(
+    signal: NodeJS.Signals = 'SIGTERM',
+  ): Promise<{ milliseconds: number; limit: number; code: number | null }> {
+    const before = await slowness();
     const start = performance.now();
     this.child.kill(signal);
     await waitFor(`the daemon to end on ${signal}`, STOP_MS, () => this.hasEnded());
-    return { milliseconds: Math.round(performance.now() - start), code: this.child.exitCode };
+    const milliseconds = Math.round(performance.now() - start);
+    const limit = Math.round(STOP_LIMIT_MS * Math.max(before, await slowness()));
+    return { milliseconds, limit, code: this.child.exitCode };
   }
 
   /** `nfqlb ARGUMENTS` in its namespace. */

@@ -147,7 +147,12 @@ async function demonstrate(): Promise<number> {
   }
   if (!kept) {
     log = tailOf(logFile);
-    await topology.destroy();
+    try {
+      await topology.destroy();
+    } catch (error) {
+      process.stderr.write(`demo: ${(error as Error).message}\nwhat is left, scripts/demo --clean removes\n`);
+      return interruption?.exitCode ?? 1;
+    }
   }
   if (interruption !== null) {
     process.stderr.write(`demo: ${interruption.reason}; everything was removed\n`);

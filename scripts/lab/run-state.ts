@@ -2,7 +2,16 @@
  * What is known of each run, for whoever has to clean up after it: one file a run, written before anything is made.
  * The run's processes need no list: they carry its name in their environment, from the moment they exist.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 /** The environment's is for tests, which must not clean up after others. */
@@ -26,9 +35,17 @@ const stateFile = (id: string): string => join(STATE_DIRECTORY, `${id}.json`);
 
 /** Never half-written: whoever reads it finds the former state or this one. */
 export function saveState(state: RunState): void {
-  mkdirSync(STATE_DIRECTORY, { recursive: true, mode: 0o755 });
   const draft = join(STATE_DIRECTORY, `.${state.id}.${process.pid}`);
-  writeFileSync(draft, `${JSON.stringify(state, null, 2)}\n`);
+  for (let written = false; !written; ) {
+    mkdirSync(STATE_DIRECTORY, { recursive: true, mode: 0o755 });
+    try {
+      writeFileSync(draft, `${JSON.stringify(state, null, 2)}\n`);
+      written = true;
+    } catch (error) {
+      // The last of the other runs removed the directory in between.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+  }
   renameSync(draft, stateFile(state.id));
 }
 
@@ -36,10 +53,10 @@ export function saveState(state: RunState): void {
 export function removeState(id: string): void {
   rmSync(stateFile(id), { force: true });
   try {
-    if (readdirSync(STATE_DIRECTORY).length === 0) rmSync(STATE_DIRECTORY, { recursive: true });
+    rmdirSync(STATE_DIRECTORY);
   } catch (error) {
-    // Another run removed it, at the same moment.
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    // Other runs are in it, or another run removed it at the same moment.
+    if (!['ENOTEMPTY', 'ENOENT'].includes((error as NodeJS.ErrnoException).code!)) throw error;
   }
 }
 

@@ -219,7 +219,10 @@ export async function removeRun(state: RunState): Promise<void> {
   // A name without a namespace behind it is what an interrupted `ip netns add` leaves; its inode belongs to /run.
   const inodes = left.map(name => statSync(join(NAMESPACES, name)).ino);
   if (left.length > 0) {
-    await cleaner.command(['ip', '-batch', '-'], { input: lines(left.map(name => `netns delete ${name}`)) });
+    // In a session of its own: a second Ctrl-C must not end the removal half-way.
+    await cleaner.command(['setsid', '--wait', 'ip', '-force', '-batch', '-'], {
+      input: lines(left.map(name => `netns delete ${name}`)),
+    });
   }
   for (const inode of inodes) removeDaemonFiles(inode);
   rmSync(state.directory, { recursive: true, force: true });

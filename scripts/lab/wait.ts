@@ -1,5 +1,7 @@
 /** Waiting for conditions, each with a deadline. */
+import { execFile } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 
 const POLL_MS = 20;
 
@@ -20,6 +22,16 @@ export async function waitFor<Value>(
     if (performance.now() >= end) throw new Error(`waited ${deadlineMs} ms in vain for: ${what}`);
     await sleep(POLL_MS);
   }
+}
+
+/**
+ * How many times slower than an idle one this machine is just now, at least 1: the start of Node against 100 ms, which it
+ * takes when nothing else runs. For bounds that are promised of an idle machine.
+ */
+export async function slowness(): Promise<number> {
+  const start = performance.now();
+  await promisify(execFile)(process.execPath, ['-e', '0']);
+  return Math.max(1, (performance.now() - start) / 100);
 }
 
 /** Run `work` on every item, at most `width` at a time; results in the order of the items. */

@@ -117,6 +117,31 @@ t.test('every fault is named with its path, one a line', async t => {
       ['streams[0].targets[0].ips: no IPv6 address, but the stream has IPv6 VIPs'],
     ],
     [
+      'two addresses of a family',
+      replaced('"fd00::1"', '172.16.0.2, "fd00::1"').replace('172.16.0.2, "fd00::1"', '172.16.0.2'),
+      [
+        'streams[0].targets[0].ips: 2 IPv4 addresses, one is possible',
+        'streams[0].targets[0].ips: no IPv6 address, but the stream has IPv6 VIPs',
+      ],
+    ],
+    [
+      'an address that no neighbour has',
+      replaced('172.16.0.1,', '127.0.0.1,'),
+      ["streams[0].targets[0].ips[0]: 127.0.0.1 is no neighbour's address: it is loopback"],
+    ],
+    [
+      'a key that would break its line',
+      `${base}"a\\nb\\u001b[31m": 1\n`,
+      ['["a\\nb\\u001b[31m"]: unknown key'],
+    ],
+    [
+      'an interface that nft would take for a set',
+      `${base}interfaces: {internal: ["@x"]}\n`,
+      [
+        'interfaces.internal[0]: an interface pattern is a name of 1 to 15 characters, or a shorter beginning with "*" at its end (it is "@x")',
+      ],
+    ],
+    [
       'ports without protocols',
       replaced('protocols: [tcp], ', ''),
       ['flows[0].destinationPortRanges: ports need protocols'],

@@ -232,6 +232,23 @@ t.test('bytes that do not make a packet get their reason', async t => {
   for (const [claim, packet, reason] of rows) t.equal(simulator.decide(packet).reason, reason, claim);
 });
 
+t.test(
+  'a packet above 64 KiB states no length (BIG TCP) and is decided; a smaller one that states none is not',
+  async t => {
+    const simulator = Simulator.fromConfig(
+      configOf({ streams, flows: [flowOf('f', 'a', { protocols: ['tcp'] })] }),
+    );
+    const four = syn(1);
+    four.set([0, 0], 2);
+    const six = ip(client6, vip6, TCP, transport(TCP, 1, 2));
+    six.set([0, 0], 4);
+    t.equal(simulator.decide(four, 70_000).reason, 'ok');
+    t.equal(simulator.decide(four, 65_535).reason, 'bad-header');
+    t.equal(simulator.decide(six, 70_000).reason, 'ok');
+    t.equal(simulator.decide(six, 65_575).reason, 'truncated');
+  },
+);
+
 t.test('every prefix of every observed packet gets a reason', async t => {
   const simulator = Simulator.fromConfig(configOf({ streams, flows: [flowOf('f', 'a')] }));
   const reasons = new Set<string>();

@@ -24,6 +24,7 @@ function loop(): void {
       if (!accepted || view.getUint32(at + core.Layout.DescriptorMark, true) !== mark)
         Atomics.add(results, 1, 1);
     }
+    core.rest(area);
     Atomics.add(results, 0, 1);
     Atomics.store(results, 3, mark);
     if (last) return;

@@ -13,9 +13,10 @@ import { Topology } from '../../scripts/lab/topology.js';
 let logs = 0;
 
 /** A daemon in the load balancer's namespace with the configuration `text`; it is not yet ready. */
-export function startDaemon(topology: Topology, text: string): LabDaemon {
+export function startDaemon(topology: Topology, text: string, options: readonly string[] = []): LabDaemon {
   writeConfig(topology, text);
-  return new LabDaemon(topology, configFile(topology), join(topology.directory, `daemon-${logs++}.log`));
+  const log = join(topology.directory, `daemon-${logs++}.log`);
+  return new LabDaemon(topology, configFile(topology), log, topology.loadBalancer, options);
 }
 
 export function configFile(topology: Topology): string {
