@@ -4,7 +4,7 @@ import type { MangleClaim } from './claims.js';
 import { parseJson, type Run } from './command.js';
 import { applyMangle } from './mangle.js';
 import { type Command, deleteCommands, type NftTable, refillCommands, replaceCommands } from './nft.js';
-import { differenceOf, isEmptyMangle, listedObjects, listedTables } from './nft-listing.js';
+import { type Difference, differenceOf, isEmptyMangle, listedObjects, listedTables } from './nft-listing.js';
 
 /** All nftables tables, as `inet meridio-nfqlb`. */
 export async function listTables(run: Run): Promise<ReadonlySet<string>> {
@@ -16,17 +16,22 @@ export function mangleTable(family: Family): string {
   return family === 4 ? 'ip mangle' : 'ip6 mangle';
 }
 
-/** Make all of `wanted` what the kernel holds, in one transaction; a table that stands as wanted is not touched. */
+/**
+ * Make all of `wanted` what the kernel holds, in one transaction. Tables before the first that has to be made anew are
+ * not touched; those behind it are made anew too, since the kernel lists tables in the order of their making.
+ */
 export async function applyTables(
   run: Run,
   wanted: readonly NftTable[],
   listed: ReadonlySet<string>,
 ): Promise<void> {
   const commands: Command[] = [];
+  let anew = false;
   for (const table of wanted) {
     const name = `inet ${table.name}`;
     const objects = listed.has(name) ? listedObjects(await list(run, ['table', 'inet', table.name])) : [];
-    const difference = differenceOf(objects, table);
+    const difference: Difference = anew ? 'structure' : differenceOf(objects, table);
+    anew ||= difference === 'structure';
     if (difference !== 'none') {
       commands.push(...(difference === 'elements' ? refillCommands(table) : replaceCommands(table)));
     }

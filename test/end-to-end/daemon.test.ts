@@ -97,6 +97,15 @@ function catches(pid: number, number: number): boolean {
   return ((BigInt(`0x${mask}`) >> BigInt(number - 1)) & 1n) === 1n;
 }
 
+/** Whether every thread of a process is stopped by a signal. */
+function standsStill(pid: number): boolean {
+  const states = readdirSync(`/proc/${pid}/task`).map(thread => {
+    const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2)[0];
+  });
+  return states.every(state => state === 'T');
+}
+
 async function status(): Promise<StatusReply> {
   return JSON.parse(await listing(['node', MAGMARK, 'status', '--json'])) as StatusReply;
 }
@@ -329,6 +338,7 @@ t.test('a full queue drops what is configured, counts it, and goes on', async t 
   );
   daemon.signal('SIGSTOP');
   try {
+    await waitFor('every thread of the daemon to stand still', 10_000, () => standsStill(daemon.pid));
     await sendRaw(topology, packets);
     // Number, port id, waiting, mode, range, dropped by length, dropped by buffer, last id.
     await waitFor('all packets to be queued or dropped', 10_000, async () => {

@@ -199,6 +199,15 @@ if (insideNamespace(import.meta.url)) {
     t.match(shell('ip route show table 4096'), /^default via 169.254.100.150 [^\n]*\n$/);
   });
 
+  t.test('a table that is made anew keeps its place in the listing', async t => {
+    const former = state();
+    for (const name of ['nfqlb', 'nat', 'defrag']) {
+      shell(`nft delete table inet meridio-${name}`);
+      await applyAll(await open(), EXAMPLE);
+      t.equal(state(), former, `meridio-${name}`);
+    }
+  });
+
   t.test('half states are repaired: missing, doubled and stale things', async t => {
     const former = state();
     await applyAll(await open(), { ...EXAMPLE, targets: [...EXAMPLE.targets, target(1, '172.16.0.9')] });

@@ -1,0 +1,128 @@
+/** The genuine nft ruleset: Debian's kernel in virtual machines, with the carrier that the reference document shows. */
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { REFERENCE_LOOKUP } from '../../scripts/lab/plan.js';
+import type { VmReport } from '../../scripts/vm/report.js';
+
+const RUN = fileURLToPath(new URL('../../scripts/vm/run.js', import.meta.url));
+/** Verbatim from the reference document. */
+const REFERENCE = readFileSync(new URL('../../../test/vm/reference-ruleset.txt', import.meta.url), 'utf8');
+/** Two attempts of 6 minutes, and what is fetched before. */
+t.setTimeout(15 * 60_000);
+
+/** The runner's exit code, stdout, and what it said. */
+function run(): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  // tap's own variables would have the runner report to it.
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => !/^(_?TAP|NODE_OPTIONS|NODE_V8)/.test(name),
+  );
+  const child = spawn(process.execPath, ['--enable-source-maps', RUN, '--json'], {
+    env: Object.fromEntries(inherited),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  // Whoever ends the test ends the machines.
+  const end = (): void => void child.kill('SIGTERM');
+  process.once('exit', end);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, end);
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', chunk => (stdout += chunk));
+  child.stderr.on('data', chunk => (stderr += chunk));
+  return new Promise(resolve => child.on('close', code => resolve({ code, stdout, stderr })));
+}
+
+/** The document is indented by 8 spaces where nft prints a tab. */
+const asPrinted = (text: string): string =>
+  text.replace(/^( {8})+/gm, spaces => '\t'.repeat(spaces.length / 8));
+
+const withoutCounts = (text: string): string =>
+  text.replace(/counter packets \d+ bytes \d+/g, 'counter packets 0 bytes 0');
+
+/** One table of the reference, as `nft list table` prints it. */
+function referenceTable(name: string): string {
+  return asPrinted(REFERENCE)
+    .split(/^(?=table )/m)
+    .find(text => text.startsWith(`table inet ${name} `))!;
+}
+
+const { code, stdout, stderr } = await run();
+if (code === 2 && !process.env.CI) {
+  process.stderr.write(
+    `\nTHE GENUINE nft RULESET IS NOT TESTED: no virtual machine on this machine.\n${stderr}\n`,
+  );
+  t.plan(0, `no virtual machine: ${stderr.trim().split('\n').at(-1)}`);
+} else if (code !== 0) {
+  t.comment(stderr);
+  t.fail(`the virtual machines come to a result; exit code ${code}`);
+} else {
+  claims(JSON.parse(stdout) as VmReport);
+}
+
+function claims({ traffic, kernel }: VmReport): void {
+  for (const [name, machine] of Object.entries({ traffic, kernel })) {
+    const times = Object.entries(machine.durationsMs).map(([step, ms]) => `${step} ${ms} ms`);
+    t.comment(
+      `${name}: kernel ${machine.kernel}, ${machine.nft}; system after ${machine.bootMs} ms, end after ` +
+        `${machine.totalMs} ms, attempt ${machine.attempts}; by the guest's clock: ${times.join(', ')}`,
+    );
+  }
+  const { demo, listings, sctp } = traffic.found;
+
+  t.test('the demonstration succeeds with the carrier nft', t => {
+    if (demo.code !== 0) t.comment(demo.stderr);
+    t.equal(demo.code, 0, 'exit code');
+    const document = JSON.parse(demo.stdout || '{}');
+    t.equal(document.ok, true, 'every expectation held');
+    t.equal(document.carrier, 'nft', 'carrier');
+    t.strictSame(document.lookup, REFERENCE_LOOKUP, "the reference's table");
+    const answered = { attempted: 400, answered: 400, asPredicted: 400 };
+    t.strictSame(document.tcp, { ipv4: answered, ipv6: answered });
+    t.end();
+  });
+
+  t.test('nft lists the tables byte for byte as the reference does, save counters', t => {
+    if ('error' in listings) throw new Error(listings.error);
+    t.equal(listings.carrier, 'nft', 'carrier');
+    for (const name of ['meridio-nfqlb', 'meridio-defrag', 'meridio-nat'] as const) {
+      t.equal(withoutCounts(listings[name]), referenceTable(name), name);
+    }
+    t.equal(withoutCounts(listings.ruleset), asPrinted(REFERENCE), 'and so does the whole ruleset');
+    t.end();
+  });
+
+  t.test('the rules that queue count what went through them', t => {
+    if ('error' in listings) throw new Error(listings.error);
+    for (const family of ['ip', 'ip6']) {
+      const rule = new RegExp(
+        `^\t\t${family} daddr @\\S+ counter packets (\\d+) bytes \\d+ queue to 0-3$`,
+        'm',
+      );
+      t.ok(Number(rule.exec(listings['meridio-nfqlb'])?.[1]) > 0, family);
+    }
+    t.end();
+  });
+
+  t.test('SCTP associations of real sockets reach the targets that the core names offline', t => {
+    if ('error' in sctp) throw new Error(sctp.error);
+    const figures = {
+      attempted: 64,
+      answered: 64,
+      asPredicted: 64,
+      firstError: null,
+      targets: [44, 62, 69, 73],
+    };
+    t.strictSame(sctp, { ipv4: figures, ipv6: figures });
+    t.end();
+  });
+
+  t.test("the tests of the kernel's room pass with the carrier nft", t => {
+    const { code, stdout, stderr } = kernel.found;
+    if (code !== 0) t.comment(`${stdout}\n${stderr}`);
+    t.equal(code, 0, 'exit code');
+    t.match(stdout, /^ok \d+ - the listings are those of the reference/m, 'they ran');
+    t.notMatch(stdout, /^\s*not ok/m, 'none failed');
+    t.end();
+  });
+}
