@@ -17,6 +17,8 @@ export interface CommandOptions {
   readonly mayFail?: boolean;
 }
 
+/** Exit code that stands for a signal. */
+const SIGNALLED = 128;
 const COMMAND_TIMEOUT_MS = 20_000;
 const OUTPUT_BYTES = 64 * 1024 * 1024;
 /** The daemon promises to stop within 2 s. */
@@ -48,8 +50,9 @@ export class Processes {
       const settings = { env: this.environment(), timeout: COMMAND_TIMEOUT_MS, maxBuffer: OUTPUT_BYTES };
       const child = execFile(argv[0]!, argv.slice(1), settings, (error, stdout, stderr) => {
         if (error === null) return resolve({ stdout, stderr, code: 0 });
-        if (typeof error.code === 'number' && options.mayFail)
-          return resolve({ stdout, stderr, code: error.code });
+        // Without a number a signal ended it, or it could not be started: then the code is a text.
+        const code = typeof error.code === 'number' ? error.code : error.signal ? SIGNALLED : null;
+        if (code !== null && options.mayFail) return resolve({ stdout, stderr, code });
         reject(new Error(`${argv.join(' ')}: ${stderr.trim() || error.message}`));
       });
       // A command that ended without reading all of it says why by its exit code.

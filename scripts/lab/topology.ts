@@ -33,6 +33,7 @@ export interface TopologyOptions {
 
 const NAMESPACES = '/run/netns';
 const READY_MS = 10_000;
+const REMOVAL_TRIES = 10;
 
 export class Topology {
   readonly gateway: string;
@@ -214,20 +215,30 @@ export class Topology {
 /** Remove what a run made, whoever made it; its processes are ended first. */
 export async function removeRun(state: RunState): Promise<void> {
   await endProcesses(state.id);
-  const cleaner = new Processes('');
-  const left = state.namespaces.filter(name => existsSync(join(NAMESPACES, name)));
   // A name without a namespace behind it is what an interrupted `ip netns add` leaves; its inode belongs to /run.
-  const inodes = left.map(name => statSync(join(NAMESPACES, name)).ino);
-  if (left.length > 0) {
-    // In a session of its own: a second Ctrl-C must not end the removal half-way.
-    await cleaner.command(['setsid', '--wait', 'ip', '-force', '-batch', '-'], {
-      input: lines(left.map(name => `netns delete ${name}`)),
-    });
-  }
+  const inodes = standing(state).map(name => statSync(join(NAMESPACES, name)).ino);
+  await removeNamespaces(state);
   for (const inode of inodes) removeDaemonFiles(inode);
   rmSync(state.directory, { recursive: true, force: true });
   removeState(state.id);
 }
+
+/** A Ctrl-C that ends the removing command, as it ends every command of the terminal, is no reason to leave the rest. */
+async function removeNamespaces(state: RunState): Promise<void> {
+  for (let tries = 1; standing(state).length > 0; tries++) {
+    const input = lines(standing(state).map(name => `netns delete ${name}`));
+    const { stderr } = await new Processes('').command(['ip', '-force', '-batch', '-'], {
+      input,
+      mayFail: true,
+    });
+    if (tries === REMOVAL_TRIES && standing(state).length > 0) {
+      throw new Error(`${standing(state).join(', ')} cannot be removed: ${stderr.trim()}`);
+    }
+  }
+}
+
+const standing = (state: RunState): string[] =>
+  state.namespaces.filter(name => existsSync(join(NAMESPACES, name)));
 
 /** Socket and journal that a killed daemon left for its namespace, which is gone. */
 function removeDaemonFiles(inode: number): void {
