@@ -3,11 +3,12 @@
  * compares that with what the kernel lists, and changes the difference; `kernel.ts` is its door.
  */
 import { randomUUID } from 'node:crypto';
-import { type FileHandle, open, unlink, writeFile } from 'node:fs/promises';
+import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { EnvironmentError, KernelError } from '../types/errors.js';
+import { onFile } from './file.js';
 
 export interface CommandResult {
   readonly exitCode: number;
@@ -20,11 +21,13 @@ export interface CommandOptions {
   readonly input?: string;
   /** Hand a failing exit code back rather than throw: for batches whose lines fail one by one. */
   readonly allowFailure?: boolean;
+  /** After this time, in ms, the program is killed and the command has failed; default 30,000. */
+  readonly boundMs?: number;
 }
 
 /**
  * Start a program and wait for its end. Tests of rendering take a fake one.
- * @throws KernelError with command line, exit code and stderr; EnvironmentError if the program is not installed
+ * @throws KernelError with command line, exit code and stderr; EnvironmentError if the program cannot be started
  */
 export type Run = (
   program: string,
@@ -32,8 +35,8 @@ export type Run = (
   options?: CommandOptions,
 ) => Promise<CommandResult>;
 
-/** No command of this room took over 0.2 s for 1,000 rules; one that takes this long hangs. */
-const TIMEOUT_MS = 10_000;
+/** A listing of 10,000 rules takes 25 ms: what takes this long hangs, however loaded the machine is. */
+const BOUND_MS = 30_000;
 
 /** Logins of Debian lack the directories where nft, ip and iptables-nft stand. */
 const PATH = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`;
@@ -46,7 +49,7 @@ export const run: Run = async (program, args, options = {}) => {
   try {
     return await runWith(file.fd, program, args, options);
   } finally {
-    await file.close();
+    await onFile('close', 'the input of a command', () => file.close());
   }
 };
 
@@ -60,14 +63,16 @@ async function inputFile(text: string): Promise<FileHandle> {
   for (const directory of [tmpdir(), '/dev/shm']) {
     const path = join(directory, `magmark-${randomUUID()}`);
     try {
-      await writeFile(path, text, { flag: 'wx', mode: 0o600 });
+      const writer = await open(path, 'wx', 0o600);
       try {
+        await writer.writeFile(text);
         return await open(path, 'r');
       } finally {
         await unlink(path);
+        await writer.close();
       }
     } catch (error) {
-      refusals.push((error as Error).message);
+      refusals.push(`${path}: ${(error as Error).message}`);
     }
   }
   throw new EnvironmentError(`no place for the input of commands: ${refusals.join('; ')}`);
@@ -79,10 +84,11 @@ async function runWith(
   args: readonly string[],
   options: CommandOptions,
 ): Promise<CommandResult> {
+  const { boundMs = BOUND_MS } = options;
   const result = await execa(program, args, {
     // Any descriptor does; execa's types name 0 alone.
     stdin: stdin as 'ignore' | 0,
-    timeout: TIMEOUT_MS,
+    timeout: boundMs,
     killSignal: 'SIGKILL',
     env: { LC_ALL: 'C', PATH },
     reject: false,
@@ -90,11 +96,14 @@ async function runWith(
   });
   const line = [program, ...args].join(' ');
   if (result.timedOut) {
-    throw new KernelError(`${line}: no end after ${TIMEOUT_MS} ms`);
+    throw new KernelError(`${line}: no end after ${boundMs} ms`);
   }
   if (result.exitCode === undefined) {
     if (result.code === 'ENOENT') {
       throw new EnvironmentError(`${program} is not installed (looked in ${PATH})`);
+    }
+    if (result.code === 'EACCES') {
+      throw new EnvironmentError(`${program} stands in ${PATH}, but it may not be executed (EACCES)`);
     }
     throw new KernelError(`${line}: ${result.shortMessage ?? `ended by ${result.signal}`}`);
   }
@@ -102,6 +111,12 @@ async function runWith(
     throw new KernelError(`${line}: exit code ${result.exitCode}: ${result.stderr.trim()}`);
   }
   return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
+}
+
+/** What `ip -j` lists. @throws KernelError */
+export async function listJson(run: Run, args: readonly string[]): Promise<unknown[]> {
+  const { stdout } = await run('ip', args);
+  return stdout.trim() === '' ? [] : (parseJson(stdout, `ip ${args.join(' ')}`) as unknown[]);
 }
 
 /** The value of a command's JSON output. @throws KernelError if it is none */

@@ -2,10 +2,11 @@
  * The journal: our claims in one JSON file, so that a start after SIGKILL knows what is its own to repair and remove.
  * It is written whole and synced before each change of the kernel, and it is gone when nothing of ours is left.
  */
-import { open, readFile, rename, unlink } from 'node:fs/promises';
+import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { EnvironmentError } from '../types/errors.js';
 import { type Claims, claimsNothing, NO_CLAIMS } from './claims.js';
+import { onFile } from './file.js';
 
 /** Which network namespace: its inode number alone is given to another one later, also within one boot. */
 export interface NamespaceIdentity {
@@ -21,12 +22,17 @@ interface Contents {
   readonly claims: Claims;
 }
 
+/** @throws EnvironmentError */
 export async function readBootId(): Promise<string> {
-  return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
+  const path = '/proc/sys/kernel/random/boot_id';
+  return (await onFile('read', path, () => readFile(path, 'utf8'))).trim();
 }
 
 export class Journal {
+  /** The file's text; empty: there is none. */
   private written: string;
+  /** False while the directory may still hold the former file after a loss of power. */
+  private durable = true;
 
   private constructor(
     private readonly path: string,
@@ -39,7 +45,8 @@ export class Journal {
   /**
    * Read the journal at `path`; none there: no claims. One of another namespace claims nothing here and is set aside as
    * `path.other-namespace`, which `warn` is told.
-   * @throws EnvironmentError naming the file if it cannot be read or understood: what it claims would be left for ever
+   * @throws EnvironmentError naming the file if it cannot be read, understood or set aside: what it claims would be left
+   *   for ever
    */
   static async open(
     path: string,
@@ -52,7 +59,7 @@ export class Journal {
     }
     if (contents.identity.bootId !== identity.bootId || contents.identity.cookie !== identity.cookie) {
       const aside = `${path}.other-namespace`;
-      await rename(path, aside);
+      await onFile(`set aside as ${aside} the journal`, path, () => rename(path, aside));
       await syncDirectory(path);
       warn(
         `journal ${path} is of another network namespace or boot: its claims do not count, it is now ${aside}`,
@@ -66,20 +73,28 @@ export class Journal {
     return this.current;
   }
 
-  /** Make `claims` the journal's contents; on return they are on the disk. */
+  /**
+   * Make `claims` the journal's contents; on return they are on the disk.
+   * @throws EnvironmentError; `claims` of this object are then what the file holds, the former or these
+   */
   async write(claims: Claims): Promise<void> {
     const text = claimsNothing(claims) ? '' : this.text(claims);
     if (text !== this.written) {
       if (text === '') {
-        await unlink(this.path);
+        // It may be gone already, by another hand.
+        await onFile('remove journal', this.path, () => rm(this.path, { force: true }));
       } else {
-        await writeSynced(`${this.path}.new`, text);
-        await rename(`${this.path}.new`, this.path);
+        await onFile('write journal', `${this.path}.new`, () => writeSynced(`${this.path}.new`, text));
+        await onFile('replace journal', this.path, () => rename(`${this.path}.new`, this.path));
       }
-      await syncDirectory(this.path);
       this.written = text;
+      this.durable = false;
     }
     this.current = claims;
+    if (!this.durable) {
+      await syncDirectory(this.path);
+      this.durable = true;
+    }
   }
 
   private text(claims: Claims): string {
@@ -99,12 +114,14 @@ async function writeSynced(path: string, text: string): Promise<void> {
 }
 
 async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(dirname(path), 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
+  await onFile('sync the directory of journal', path, async () => {
+    const directory = await open(dirname(path), 'r');
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  });
 }
 
 async function readContents(path: string): Promise<Contents | null> {

@@ -9,8 +9,10 @@ import { type TableClaim, tableKey, unitedClaims } from './claims.js';
 import { type Run, run as runCommand } from './command.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
 import { applyMangle } from './mangle.js';
+import { flushNeighbours } from './neighbour.js';
 import { renderTables, TABLES } from './nft.js';
 import {
+  addedHops,
   additions,
   claimsOf,
   type RoutingListing,
@@ -22,7 +24,7 @@ import {
 import { applyChanges, applyRemovals, listRouting, throwAny } from './routing-apply.js';
 import { type Rule, ruleKey } from './rule.js';
 import { applyTables, listTables, mangleTable, removeMangle, removeTables } from './ruleset.js';
-import { applySysctls, hasIpv6 } from './sysctl.js';
+import { applySysctls, type Ipv6State, ipv6State } from './sysctl.js';
 import type { PendingTarget, WantedKernel } from './wanted.js';
 
 /** The part of the logger that is used. */
@@ -42,7 +44,7 @@ export interface KernelOptions {
 export interface AddOutcome {
   /** Targets of which a route was refused; each once. */
   readonly pending: PendingTarget[];
-  /** Settings and gateways that are not as wanted; one line each. */
+  /** IPv6 that is not served, settings, gateways and neighbour entries that are not as wanted; one line each. */
   readonly warnings: string[];
 }
 
@@ -53,7 +55,8 @@ export class Kernel {
 
   private constructor(
     private readonly steering: Carrier,
-    private readonly families: readonly Family[],
+    /** As of the last `add`: what follows it is for the same families. */
+    private ipv6: Ipv6State,
     private readonly journal: Journal,
     private readonly run: Run,
   ) {}
@@ -65,10 +68,9 @@ export class Kernel {
    */
   static async open(options: KernelOptions): Promise<Kernel> {
     const { journalPath, identity, log, run = runCommand } = options;
-    const families: Family[] = (await hasIpv6()) ? [4, 6] : [4];
     const steering = await probeCarrier(run);
     const journal = await Journal.open(journalPath, identity, message => log.warn({}, message));
-    const kernel = new Kernel(steering, families, journal, run);
+    const kernel = new Kernel(steering, await ipv6State(), journal, run);
     kernel.refuseForeignTables(await listTables(run));
     log.info({ carrier: steering.name }, `packets are steered into the queues by ${steering.name}`);
     return kernel;
@@ -78,24 +80,32 @@ export class Kernel {
     return this.steering.name;
   }
 
+  /** Families that are served. */
+  private get families(): Family[] {
+    return this.ipv6 === 'enabled' ? [4, 6] : [4];
+  }
+
   /**
    * Settings, then rules and routes that are new or changed; nothing is removed. A route that the kernel refuses makes
-   * its target pending.
+   * its target pending. IPv6 that is absent or disabled is a warning, and nothing is wanted for it until a later `add`
+   * finds it enabled.
    * @throws ClashError, with nothing changed, if a default route that is not ours stands in a wanted table; KernelError
    */
   add(wanted: WantedKernel): Promise<AddOutcome> {
     return this.inTurn(async () => {
-      const listing = await listRouting(this.run, this.families);
+      this.ipv6 = await ipv6State();
+      const listing = await this.list();
       const routing = wantedRouting(wanted, listing, this.journal.claims);
       refuseForeignRoutes(routing, listing, this.journal.claims);
       const before = this.journal.claims;
       await this.journal.write(unitedClaims(before, claimsOf(routing, listing, before)));
-      const warnings = await applySysctls();
-      const outcome = await applyChanges(this.run, additions(routing, listing, before));
+      const warnings = await applySysctls(this.ipv6);
+      const outcome = await applyChanges(this.run, additions(routing, listing));
+      const refused = await flushNeighbours(this.run, addedHops(routing, listing, before));
       const pending = wanted.targets
         .filter(({ fwmark }) => outcome.refused.has(fwmark))
         .map(({ fwmark, label }) => ({ fwmark, label, reason: outcome.refused.get(fwmark)!.join('; ') }));
-      return { pending, warnings: [...warnings, ...outcome.warnings] };
+      return { pending, warnings: [...warnings, ...outcome.warnings, ...refused] };
     });
   }
 
@@ -116,7 +126,10 @@ export class Kernel {
       await this.journal.write(unitedClaims(this.journal.claims, claims));
       if (mangleRules.length > 0) {
         // Before the chains that set the reserved mark: a packet that bears it must find who queues it.
-        await Promise.all(this.families.map(family => applyMangle(this.run, family, mangleRules)));
+        // One after the other: the kernel lists tables in the order of their making.
+        for (const family of this.families) {
+          await applyMangle(this.run, family, mangleRules);
+        }
       }
       await applyTables(this.run, renderTables(wanted, this.steering), listed);
     });
@@ -125,7 +138,7 @@ export class Kernel {
   /** Rules and routes of ours that are not wanted, also those that a crashed run left. @throws KernelError */
   removeStale(wanted: WantedKernel): Promise<void> {
     return this.inTurn(async () => {
-      const listing = await listRouting(this.run, this.families);
+      const listing = await this.list();
       await this.removeRouting(wantedRouting(wanted, listing, this.journal.claims), listing);
     });
   }
@@ -138,7 +151,7 @@ export class Kernel {
   /**
    * Everything of ours: the ruleset first, so that no packet is marked any more, then rules and routes. What cannot be
    * removed stays claimed.
-   * @throws KernelError naming all that could not be removed
+   * @throws KernelError naming all that could not be removed; EnvironmentError if that is the journal alone
    */
   removeAll(): Promise<void> {
     return this.inTurn(async () => {
@@ -151,7 +164,10 @@ export class Kernel {
         }
       };
       await attempt(() => this.takeRuleset());
-      await attempt(async () => this.removeRouting(NOTHING, await listRouting(this.run, this.families)));
+      await attempt(async () => this.removeRouting(NOTHING, await this.list()));
+      if (errors.length === 1) {
+        throw errors[0];
+      }
       if (errors.length > 0) {
         const text = errors.map(error => error.message).join('; ');
         throw new KernelError(text, { cause: errors[0] });
@@ -166,8 +182,15 @@ export class Kernel {
     }
     const listed = await listTables(this.run);
     await removeTables(this.run, claims.tables, listed);
-    await Promise.all(claims.mangle.map(claim => removeMangle(this.run, claim, listed)));
+    for (const claim of claims.mangle) {
+      await removeMangle(this.run, claim, listed);
+    }
     await this.journal.write({ ...this.journal.claims, tables: [], mangle: [] });
+  }
+
+  /** IPv6 too where it is disabled: its rules stand on, and are then ours to remove. */
+  private list(): Promise<RoutingListing> {
+    return listRouting(this.run, this.ipv6 === 'absent' ? [4] : [4, 6], this.families);
   }
 
   private async removeRouting(wanted: WantedRouting, listing: RoutingListing): Promise<void> {

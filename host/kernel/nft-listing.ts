@@ -2,10 +2,13 @@
 
 import { addressNumber, type Interval, prefixInterval, unitedIntervals } from '../types/address.js';
 import type { Family } from '../types/config.js';
-import { type NftTable, tableObjects } from './nft.js';
+import { frameObjects, type NftTable, ruleObjects } from './nft.js';
 
-/** How a listed table differs: in nothing, in its sets' elements alone, or otherwise. */
-export type Difference = 'none' | 'elements' | 'structure';
+/**
+ * How a listed table differs: in the table, sets or chains themselves (`frame`), or in the rules of these chains and the
+ * elements of these sets, as wanted.
+ */
+export type Difference = 'frame' | Pick<NftTable, 'chains' | 'sets'>;
 
 interface Fields {
   readonly [key: string]: unknown;
@@ -29,15 +32,22 @@ export function listedTables(listing: unknown): Set<string> {
 
 /** @param objects of `nft -j list table` */
 export function differenceOf(objects: readonly ListedObject[], wanted: NftTable): Difference {
-  if (canonical(objects) !== canonical(tableObjects(wanted) as ListedObject[])) {
-    return 'structure';
+  const frame = objects.filter(object => object.rule === undefined);
+  if (canonicalTexts(frame).sort().join() !== canonicalTexts(frameObjects(wanted)).sort().join()) {
+    return 'frame';
   }
-  const sets = objects.flatMap(({ set }) => (set === undefined ? [] : [set]));
-  const same = wanted.sets.every(({ name, elements }) => {
-    const listed = sets.find(set => set.name === name);
-    return intervalsText((listed?.elem ?? []) as unknown[]) === intervalsText(elements);
-  });
-  return same ? 'none' : 'elements';
+  return {
+    chains: wanted.chains.filter(chain => {
+      const listed = objects.filter(({ rule }) => rule?.chain === chain.name);
+      // Rules have an order, the other objects have none.
+      const asked = ruleObjects({ ...wanted, chains: [chain] });
+      return canonicalTexts(listed).join() !== canonicalTexts(asked).join();
+    }),
+    sets: wanted.sets.filter(({ name, elements }) => {
+      const listed = objects.find(({ set }) => set?.name === name)?.set;
+      return intervalsText((listed?.elem ?? []) as unknown[]) !== intervalsText(elements);
+    }),
+  };
 }
 
 /** True if a listed table has no rule, and no chain but those that xtables makes by itself. */
@@ -55,16 +65,9 @@ const BUILT_IN_CHAINS = new Set<string | undefined>([
   'POSTROUTING',
 ]);
 
-/** Text that is equal for equal structure: without handles, counts and elements; only rules have an order. */
-function canonical(objects: readonly ListedObject[]): string {
-  const texts = objects.map(object => JSON.stringify(object, canonicalValue));
-  const rules = objects.flatMap((object, index) =>
-    object.rule === undefined ? [] : [[object.rule.chain as string, texts[index]!] as const],
-  );
-  const others = texts.filter((_, index) => objects[index]!.rule === undefined).sort();
-  // A stable sort: rules of one chain keep their order.
-  const ordered = rules.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([, text]) => text);
-  return [...others, ...ordered].join('\n');
+/** Texts that are equal for equal objects: without handles, counts and elements. */
+function canonicalTexts(objects: readonly object[]): string[] {
+  return objects.map(object => JSON.stringify(object, canonicalValue));
 }
 
 const VOLATILE = new Set(['handle', 'elem', 'packets', 'bytes']);

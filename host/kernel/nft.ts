@@ -114,8 +114,8 @@ function vipElements(vips: readonly Prefix[], family: Family): Element[] {
   );
 }
 
-/** The table as the objects of a listing, without its sets' elements. */
-export function tableObjects(table: NftTable): Command[] {
+/** The table, its sets and its chains as the objects of a listing, without elements and rules. */
+export function frameObjects(table: NftTable): Command[] {
   const place = { family: 'inet', table: table.name };
   return [
     { table: { family: 'inet', name: table.name } },
@@ -123,29 +123,40 @@ export function tableObjects(table: NftTable): Command[] {
     ...table.chains.map(({ name, hook, priority }) => ({
       chain: { ...place, name, type: 'filter', hook, prio: priority, policy: 'accept' },
     })),
-    ...table.chains.flatMap(chain =>
-      chain.rules.map(expr => ({ rule: { ...place, chain: chain.name, expr } })),
-    ),
   ];
 }
 
-/** One transaction that puts `table` in the place of whatever has its name. */
+/** The rules of all chains as the objects of a listing. */
+export function ruleObjects({ name: table, chains }: NftTable): Command[] {
+  return chains.flatMap(chain =>
+    chain.rules.map(expr => ({ rule: { family: 'inet', table, chain: chain.name, expr } })),
+  );
+}
+
+/**
+ * Puts `table` in the place of whatever has its name. Only for a table that is missing or has other chains or sets: with a
+ * base chain's hook the kernel drops every packet of the namespace that is queued.
+ */
 export function replaceCommands(table: NftTable): Command[] {
   return [
     // So that the deletion finds something.
     { add: { table: { family: 'inet', name: table.name } } },
     ...deleteCommands([table.name]),
-    ...tableObjects(table).map(object => ({ add: object })),
+    ...[...frameObjects(table), ...ruleObjects(table)].map(object => ({ add: object })),
     ...elementCommands(table),
   ];
 }
 
-/** One transaction that changes the sets' elements alone: counters go on. */
-export function refillCommands(table: NftTable): Command[] {
-  const flushes = table.sets.map(set => ({
-    flush: { set: { family: 'inet', table: table.name, name: set.name } },
-  }));
-  return [...flushes, ...elementCommands(table)];
+/** Fills `contents` of a listed `table` anew: chains and sets stay, and so do the counters of other chains. */
+export function refillCommands(table: NftTable, contents: Pick<NftTable, 'chains' | 'sets'>): Command[] {
+  const place = { family: 'inet', table: table.name };
+  const refilled = { ...contents, name: table.name };
+  return [
+    ...contents.chains.map(({ name }) => ({ flush: { chain: { ...place, name } } })),
+    ...contents.sets.map(({ name }) => ({ flush: { set: { ...place, name } } })),
+    ...ruleObjects(refilled).map(object => ({ add: object })),
+    ...elementCommands(refilled),
+  ];
 }
 
 export function deleteCommands(tables: readonly string[]): Command[] {

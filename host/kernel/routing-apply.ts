@@ -1,38 +1,42 @@
-/** Policy routing listed and changed through `ip`: two listings and at most a few batches a family. */
+/** Policy routing listed and changed through `ip`: two listings and a few batches a family. */
 import type { Family } from '../types/config.js';
 import { KernelError } from '../types/errors.js';
 import { runBatch } from './batch.js';
-import { parseJson, type Run } from './command.js';
+import { listJson, type Run } from './command.js';
 import { parseRoutes } from './route.js';
 import type { Change, Removal, RoutingListing } from './routing.js';
 import { parseRules } from './rule.js';
 
-export async function listRouting(run: Run, families: readonly Family[]): Promise<RoutingListing> {
+/**
+ * List rules and default routes.
+ * @param present families that the kernel has
+ * @param served  those of them for which rules and routes are wanted
+ */
+export async function listRouting(
+  run: Run,
+  present: readonly Family[],
+  served: readonly Family[],
+): Promise<RoutingListing> {
   const listings = await Promise.all(
-    families.map(async family => {
+    present.map(async family => {
       const [rules, routes] = await Promise.all([
-        list(run, ['-N', '-j', `-${family}`, 'rule']),
-        list(run, ['-N', '-j', `-${family}`, 'route', 'show', 'table', 'all', 'exact', 'default']),
+        listJson(run, ['-N', '-j', `-${family}`, 'rule']),
+        listJson(run, ['-N', '-j', `-${family}`, 'route', 'show', 'table', 'all', 'exact', 'default']),
       ]);
       return { rules: parseRules(family, rules as never[]), routes: parseRoutes(family, routes as never[]) };
     }),
   );
   return {
-    families,
+    families: served,
     rules: listings.map(listing => listing.rules),
     routes: listings.flatMap(listing => listing.routes),
   };
 }
 
-async function list(run: Run, args: readonly string[]): Promise<unknown> {
-  const { stdout } = await run('ip', args);
-  return stdout.trim() === '' ? [] : parseJson(stdout, `ip ${args.join(' ')}`);
-}
-
 export interface ChangeOutcome {
   /** What the kernel answered, by the mark of the target whose route it refused. */
   readonly refused: ReadonlyMap<number, readonly string[]>;
-  /** Gateways' routes, neighbour entries, rules that stand by another hand. */
+  /** Gateways' routes, rules that stand by another hand. */
   readonly warnings: readonly string[];
 }
 
@@ -50,7 +54,7 @@ export async function applyChanges(run: Run, changes: readonly Change[]): Promis
     const text = `ip -${change.family} ${change.line}: ${answer}`;
     if (change.route?.purpose === 'target') {
       refused.set(change.route.table, [...(refused.get(change.route.table) ?? []), text]);
-    } else if (change.route?.purpose === 'gateway' || change.optional) {
+    } else if (change.route?.purpose === 'gateway') {
       warnings.push(text);
     } else if (change.route === null && EXISTS.test(answer)) {
       warnings.push(text);

@@ -1,5 +1,5 @@
 /** Policy routing: what is wanted, against what the kernel lists, as lines for batches of `ip`. Pure. */
-import type { Family, Prefix } from '../types/config.js';
+import type { Family, Host, Prefix } from '../types/config.js';
 import { ClashError } from '../types/errors.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
 import { type Claims, tableKey } from './claims.js';
@@ -16,8 +16,9 @@ import {
 import { type Rule, type RuleListing, ruleKey, ruleText, servesMark } from './rule.js';
 import type { WantedKernel } from './wanted.js';
 
-/** What the kernel lists, for the families that it has. */
+/** What the kernel lists. */
 export interface RoutingListing {
+  /** Those for which something is wanted; rules and routes of another may be listed, to be removed. */
   readonly families: readonly Family[];
   readonly rules: readonly RuleListing[];
   /** Default routes outside main. */
@@ -35,8 +36,6 @@ export interface Change {
   readonly line: string;
   /** The route that it sets, whose refusal may be borne; null: a rule. */
   readonly route: WantedRoute | null;
-  /** True for what only refreshes: its failure harms no packet. */
-  readonly optional: boolean;
 }
 
 /** One thing of ours that goes. */
@@ -143,9 +142,26 @@ export function claimsOf(
   };
 }
 
-/** Lines that add what is wanted and not there. Routes precede the rules that lead to them. */
-export function additions(wanted: WantedRouting, listing: RoutingListing, claims: Claims): Change[] {
+/**
+ * Lines that add what is wanted and not there. Until both stand, a mark meets the blackhole behind the targets' rules,
+ * whichever comes first. Rules do: each one of IPv6 that is added makes the kernel walk all tables that there are.
+ */
+export function additions(wanted: WantedRouting, listing: RoutingListing): Change[] {
   const listed = new Set(listing.rules.flatMap(({ rules }) => rules.map(ruleKey)));
+  return [
+    ...wanted.rules
+      .filter(rule => !listed.has(ruleKey(rule)))
+      .map(rule => ({ family: rule.family, line: `rule add ${ruleText(rule)}`, route: null })),
+    ...missingRoutes(wanted, listing).map(route => ({
+      family: route.family,
+      line: `route replace ${routeText(route)}`,
+      route,
+    })),
+  ];
+}
+
+/** Next hops of targets that are added: each may have its predecessor's address and another MAC address. */
+export function addedHops(wanted: WantedRouting, listing: RoutingListing, claims: Claims): Host[] {
   const ours = new Set(claims.rules.map(ruleKey));
   const served = new Set(
     listing.rules
@@ -153,28 +169,20 @@ export function additions(wanted: WantedRouting, listing: RoutingListing, claims
       .filter(rule => rule.table !== null && servesMark(rule, rule.table) && ours.has(ruleKey(rule)))
       .map(rule => `${rule.family} ${rule.table}`),
   );
+  const missing = new Set(missingRoutes(wanted, listing));
+  return wanted.routes
+    .filter(route => route.purpose === 'target' && (missing.has(route) || !served.has(tableKey(route))))
+    .flatMap(({ family, gateways }) => gateways.map(address => ({ family, address })));
+}
+
+function missingRoutes(wanted: WantedRouting, listing: RoutingListing): WantedRoute[] {
   const byTable = new Map<string, ListedRoute[]>();
   for (const route of listing.routes) {
     byTable.set(tableKey(route), [...(byTable.get(tableKey(route)) ?? []), route]);
   }
-  const missing = wanted.routes.filter(
+  return wanted.routes.filter(
     route => !(byTable.get(tableKey(route)) ?? []).some(listedRoute => isRoute(listedRoute, route)),
   );
-  // A target that is added may have its predecessor's address and another MAC address.
-  const refreshed = wanted.routes.filter(
-    route => route.purpose === 'target' && (missing.includes(route) || !served.has(tableKey(route))),
-  );
-  return [
-    ...missing.map(route => change(route.family, `route replace ${routeText(route)}`, route)),
-    ...wanted.rules
-      .filter(rule => !listed.has(ruleKey(rule)))
-      .map(rule => change(rule.family, `rule add ${ruleText(rule)}`, null)),
-    ...refreshed.map(route => change(route.family, `neigh flush to ${route.gateways[0]}`, null, true)),
-  ];
-}
-
-function change(family: Family, line: string, route: WantedRoute | null, optional = false): Change {
-  return { family, line, route, optional };
 }
 
 /**

@@ -17,8 +17,9 @@ export function mangleTable(family: Family): string {
 }
 
 /**
- * Make all of `wanted` what the kernel holds, in one transaction. Tables before the first that has to be made anew are
- * not touched; those behind it are made anew too, since the kernel lists tables in the order of their making.
+ * Make all of `wanted` what the kernel holds, in one transaction. A table is made anew only where it, its sets or its
+ * chains themselves differ, or one before it is: the kernel lists tables in the order of their making. Of the others the
+ * chains stay, and only rules and elements that differ are filled in anew.
  */
 export async function applyTables(
   run: Run,
@@ -30,11 +31,9 @@ export async function applyTables(
   for (const table of wanted) {
     const name = `inet ${table.name}`;
     const objects = listed.has(name) ? listedObjects(await list(run, ['table', 'inet', table.name])) : [];
-    const difference: Difference = anew ? 'structure' : differenceOf(objects, table);
-    anew ||= difference === 'structure';
-    if (difference !== 'none') {
-      commands.push(...(difference === 'elements' ? refillCommands(table) : replaceCommands(table)));
-    }
+    const difference: Difference = anew ? 'frame' : differenceOf(objects, table);
+    anew ||= difference === 'frame';
+    commands.push(...(difference === 'frame' ? replaceCommands(table) : refillCommands(table, difference)));
   }
   if (commands.length > 0) {
     await execute(run, commands);

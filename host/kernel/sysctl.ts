@@ -2,8 +2,9 @@
  * The kernel's settings that the packet path needs, written where they differ and left on exit: another program may rely
  * on them by then.
  */
-import { access, readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { onFile } from './file.js';
 
 const IPV4: readonly (readonly [path: string, wanted: string])[] = [
   ['net/ipv4/ip_forward', '1'],
@@ -18,14 +19,54 @@ const IPV6: readonly (readonly [path: string, wanted: string])[] = [
   ['net/ipv6/fwmark_reflect', '1'],
 ];
 
-/** False where the kernel has IPv6 switched off or not at all. */
-export async function hasIpv6(procSys = '/proc/sys'): Promise<boolean> {
+/** Entries of net/ipv6/conf that stand for no way out of this host. */
+const NO_LINKS = new Set(['all', 'default', 'lo']);
+
+/**
+ * - `absent`: the kernel has it switched off or not at all;
+ * - `disabled`: by the setting for all interfaces of this network namespace;
+ * - `enabled`: for one interface at least.
+ */
+export type Ipv6State = 'enabled' | 'disabled' | 'absent';
+
+const IPV6_WARNINGS: Readonly<Record<Ipv6State, readonly string[]>> = {
+  enabled: [],
+  disabled: [
+    'IPv6 is disabled in this network namespace (sysctl net.ipv6.conf.all.disable_ipv6 is 1): IPv4 alone is served',
+  ],
+  absent: ['this kernel has no IPv6: IPv4 alone is served'],
+};
+
+/** @throws EnvironmentError if it cannot be read */
+export async function ipv6State(procSys = '/proc/sys'): Promise<Ipv6State> {
+  const folder = join(procSys, 'net/ipv6/conf');
+  const names = await onFile('list', folder, () => orMissing(readdir(folder)));
+  if (names === null) {
+    return 'absent';
+  }
+  const setting = async (name: string): Promise<string | undefined> => {
+    const file = join(folder, name, 'disable_ipv6');
+    return (await onFile('read', file, () => orMissing(readFile(file, 'utf8'))))?.trim();
+  };
+  if ((await setting('all')) !== '1') {
+    return 'enabled';
+  }
+  for (const name of names.filter(name => !NO_LINKS.has(name))) {
+    // The kernel asks each interface alone, and this one was enabled since.
+    if ((await setting(name)) === '0') {
+      return 'enabled';
+    }
+  }
+  return 'disabled';
+}
+
+/** null for what is not there, or went since it was listed. */
+async function orMissing<Value>(reading: Promise<Value>): Promise<Value | null> {
   try {
-    await access(join(procSys, 'net/ipv6'));
-    return true;
+    return await reading;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
-      return false;
+      return null;
     }
     throw error;
   }
@@ -33,15 +74,15 @@ export async function hasIpv6(procSys = '/proc/sys'): Promise<boolean> {
 
 /**
  * Set what differs in the network namespace of this process.
- * @returns one line for each setting that is not as wanted and could not be made so
+ * @returns one line for each setting that is not as wanted and could not be made so, and one if IPv6 is not served
  */
-export async function applySysctls(procSys = '/proc/sys'): Promise<string[]> {
-  const ipv6 = await hasIpv6(procSys);
-  const warnings = ipv6 ? [] : ['this kernel has no IPv6: IPv4 alone is served'];
-  const interfaces = await readdir(join(procSys, 'net/ipv4/conf'));
+export async function applySysctls(ipv6: Ipv6State, procSys = '/proc/sys'): Promise<string[]> {
+  const warnings = [...IPV6_WARNINGS[ipv6]];
+  const folder = join(procSys, 'net/ipv4/conf');
+  const interfaces = await onFile('list', folder, () => readdir(folder));
   // Replies of targets and requests of clients come in by interfaces that the route back does not use.
   const filters = interfaces.map(name => [`net/ipv4/conf/${name}/rp_filter`, '0'] as const);
-  for (const [path, wanted] of [...IPV4, ...(ipv6 ? IPV6 : []), ...filters]) {
+  for (const [path, wanted] of [...IPV4, ...(ipv6 === 'enabled' ? IPV6 : []), ...filters]) {
     const warning = await applySysctl(procSys, path, wanted);
     if (warning !== null) {
       warnings.push(warning);

@@ -1,5 +1,5 @@
 /** What the kernel shall hold for a configuration, in plain values: the input of this room. */
-import type { Config, Host, Prefix } from '../types/config.js';
+import type { Host, Prefix } from '../types/config.js';
 
 /** One target's rule and routes: `fwmark == table`. */
 export interface WantedTarget {
@@ -27,25 +27,4 @@ export interface PendingTarget {
   readonly label: string;
   /** What was attempted and what the kernel answered. */
   readonly reason: string;
-}
-
-/** The wanted kernel state that follows from a configuration. Pure. */
-export function wantedKernel(config: Config): WantedKernel {
-  return {
-    vips: config.vips,
-    queues: config.queues,
-    interfaces: config.interfaces,
-    gateways: config.gateways.flatMap(gateway => gateway.ips),
-    targets: config.streams.flatMap(stream =>
-      stream.targets.map(target => ({
-        fwmark: target.fwmark,
-        nextHops: target.ips,
-        label: `${stream.name}/${target.identifier}`,
-      })),
-    ),
-    markRanges: config.streams.map(stream => ({
-      first: stream.fwmarkOffset + 1,
-      last: stream.fwmarkOffset + stream.maxTargets,
-    })),
-  };
 }

@@ -1,3 +1,5 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { parseJson, run } from '../../host/kernel/command.js';
 
@@ -20,6 +22,34 @@ t.test('a program that is missing is named', async t => {
     code: 'ENVIRONMENT',
     message: /magmark-no-such-program is not installed/,
   });
+});
+
+t.test('a program that may not be executed is named', async t => {
+  const program = join(t.testdir({ program: '' }), 'program');
+  await t.rejects(run(program, []), { code: 'ENVIRONMENT', message: /program .*may not be executed/ });
+});
+
+t.test('a program that meets its bound is killed and named', async t => {
+  await t.rejects(run('sleep', ['60'], { boundMs: 50 }), {
+    code: 'KERNEL_REFUSED',
+    message: 'sleep 60: no end after 50 ms',
+  });
+});
+
+t.test('input that finds no room in one place goes to the next, and leaves nothing behind', async t => {
+  const directory = t.testdir({ file: '' });
+  const former = process.env.TMPDIR;
+  t.teardown(() => {
+    delete process.env.TMPDIR;
+    if (former !== undefined) {
+      process.env.TMPDIR = former;
+    }
+  });
+  process.env.TMPDIR = join(directory, 'file');
+  t.equal((await run('cat', [], { input: 'elsewhere' })).stdout, 'elsewhere');
+  process.env.TMPDIR = directory;
+  t.equal((await run('cat', [], { input: 'here' })).stdout, 'here');
+  t.same(readdirSync(directory), ['file']);
 });
 
 t.test('output that is no JSON is told with its command', t => {

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { type Claims, NO_CLAIMS } from '../../host/kernel/claims.js';
@@ -63,6 +63,65 @@ t.test('a journal that cannot be understood is an error that names it', async t 
     await t.rejects(Journal.open(path, HERE, noWarning), { code: 'ENVIRONMENT', message: path }, text);
     t.ok(existsSync(path), 'it stays');
   }
+});
+
+t.test(
+  'a journal that cannot be written is an error that names it, and its claims stay what the file holds',
+  async t => {
+    const path = join(t.testdir(), 'journal');
+    const more = { ...CLAIMS, tables: ['meridio-nat', 'meridio-defrag'] };
+    const journal = await Journal.open(path, HERE, noWarning);
+    await journal.write(CLAIMS);
+    const obstacles: [claim: string, make: () => void, words: RegExp][] = [
+      ['no space', () => symlinkSync('/dev/full', `${path}.new`), /write journal .*journal\.new: ENOSPC/],
+      ['a directory in its place', () => mkdirSync(`${path}.new`), /write journal .*journal\.new: EISDIR/],
+      ['a link to nowhere', () => symlinkSync('/proc/none/x', `${path}.new`), /write journal .*: ENOENT/],
+    ];
+    for (const [claim, make, message] of obstacles) {
+      make();
+      await t.rejects(journal.write(more), { code: 'ENVIRONMENT', message }, claim);
+      t.same(journal.claims, CLAIMS, claim);
+      t.same((await Journal.open(path, HERE, noWarning)).claims, CLAIMS, claim);
+      rmSync(`${path}.new`, { recursive: true });
+    }
+    await journal.write(more);
+    t.same((await Journal.open(path, HERE, noWarning)).claims, more, 'once it can, it is');
+  },
+);
+
+t.test('a journal whose place is taken cannot be replaced or removed, and is named', async t => {
+  const path = join(t.testdir(), 'journal');
+  const journal = await Journal.open(path, HERE, noWarning);
+  await journal.write(CLAIMS);
+  rmSync(path);
+  mkdirSync(join(path, 'inside'), { recursive: true });
+  await t.rejects(journal.write({ ...CLAIMS, tables: [] }), {
+    code: 'ENVIRONMENT',
+    message: /replace journal .*journal: /,
+  });
+  await t.rejects(journal.write(NO_CLAIMS), { code: 'ENVIRONMENT', message: /remove journal .*journal: / });
+  t.same(journal.claims, CLAIMS);
+  await t.rejects(
+    Journal.open(join(path, 'no', 'journal'), HERE, noWarning).then(it => it.write(CLAIMS)),
+    {
+      code: 'ENVIRONMENT',
+      message: /no\/journal/,
+    },
+  );
+  rmSync(path, { recursive: true });
+  await journal.write(NO_CLAIMS);
+  t.same(journal.claims, NO_CLAIMS, 'one that is gone already counts as removed');
+});
+
+t.test('a journal that cannot be set aside is an error that names it', async t => {
+  const path = join(t.testdir(), 'journal');
+  await (await Journal.open(path, HERE, noWarning)).write(CLAIMS);
+  mkdirSync(`${path}.other-namespace/inside`, { recursive: true });
+  await t.rejects(Journal.open(path, { bootId: 'boot', cookie: '18' }, noWarning), {
+    code: 'ENVIRONMENT',
+    message: /set aside .*journal/,
+  });
+  t.ok(existsSync(path), 'it stays');
 });
 
 t.test('this boot has an identity', async t => {

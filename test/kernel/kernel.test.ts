@@ -1,12 +1,12 @@
 /** The room's door against the real kernel, in namespaces of this file's own. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Kernel } from '../../host/kernel/kernel.js';
 import type { WantedKernel } from '../../host/kernel/wanted.js';
 import { ClashError } from '../../host/types/errors.js';
 import { EXAMPLE, host, target } from './example.js';
-import { insideNamespace, makeInterfaces, shell } from './namespace.js';
+import { addAddresses, insideNamespace, makeInterfaces, shell } from './namespace.js';
 
 const DEFRAG = `table inet meridio-defrag {
 	chain pre-defrag {
@@ -166,6 +166,38 @@ if (insideNamespace(import.meta.url)) {
     t.equal(state(), former, 'all addresses as a VIP are understood in the listings');
     await applyAll(await open(), EXAMPLE);
     t.equal(shell('nft -s -a list chain inet meridio-nfqlb nfqlb'), handles);
+  });
+
+  t.test('other queues and internal interfaces leave the chains: without them queued packets go', async t => {
+    const chains = () =>
+      ['nfqlb', 'defrag']
+        .map(name => shell(`nft -a list table inet meridio-${name} | grep -E '^(table|.(chain|set)) '`))
+        .join('');
+    const former = chains();
+    t.match(former, /chain nfqlb \{ # handle/);
+    const kernel = await open();
+    await applyAll(kernel, {
+      ...EXAMPLE,
+      queues: { first: 4, last: 5 },
+      interfaces: { ...EXAMPLE.interfaces, internal: ['conduit-b-*', 'conduit-c-*'] },
+      vips: [{ family: 4, address: '20.0.0.2', length: 32 }],
+    });
+    t.equal(chains(), former);
+    t.match(
+      shell('nft list chain inet meridio-defrag pre-defrag'),
+      /;\n\t\tiifname "conduit-b-\*" notrack\n\t\tiifname "conduit-c-\*" notrack\n\t\}/,
+    );
+    t.match(shell('nft list set inet meridio-nfqlb ipv4-vips'), /elements = \{ 20.0.0.2 \}/);
+    if (kernel.carrier === 'nft') {
+      t.equal(shell('nft list table inet meridio-nfqlb').match(/queue to 4-5/g)?.length, 4);
+    }
+    await applyAll(await open(), EXAMPLE);
+    t.equal(chains(), former);
+    t.equal(shell('nft list table inet meridio-defrag'), DEFRAG);
+    t.equal(
+      shell('nft -s list table inet meridio-nfqlb'),
+      nfqlbText(kernel.carrier).replaceAll('counter packets 0 bytes 0', 'counter'),
+    );
   });
 
   t.test('queues, next hops and gateways are replaced in place', async t => {
@@ -336,6 +368,67 @@ if (insideNamespace(import.meta.url)) {
     await applyAll(kernel, EXAMPLE);
     t.notMatch(shell('ip neigh show to 172.16.0.6'), /02:00:00:00:00:01/);
     await kernel.removeAll();
+  });
+
+  t.test('the mangle table of IPv4 is made before that of IPv6', async t => {
+    const kernel = await open();
+    if (kernel.carrier === 'xtables') {
+      for (let round = 0; round < 5; round += 1) {
+        await kernel.applyRuleset(EXAMPLE);
+        t.match(shell('nft list tables'), /table ip mangle\ntable ip6 mangle\n/);
+        await kernel.removeAll();
+      }
+    }
+  });
+
+  t.test('the ruleset can go alone: rules and routes stay until all is removed', async t => {
+    const kernel = await open();
+    await applyAll(kernel, EXAMPLE);
+    await kernel.removeRuleset();
+    t.equal(shell('nft list ruleset'), '');
+    t.match(shell('ip rule'), /lookup 5044/);
+    t.match(shell('ip -6 route show table 5044'), /via fd00:0:0:1::6/);
+    await kernel.removeRuleset();
+    await kernel.removeAll();
+    t.equal(state(), before);
+    t.notOk(existsSync(journalPath));
+  });
+
+  t.test('a journal that cannot be written stops a change before the kernel is touched', async t => {
+    const kernel = await open();
+    symlinkSync('/dev/full', `${journalPath}.new`);
+    await t.rejects(kernel.add(EXAMPLE), { code: 'ENVIRONMENT', message: /journal\.json\.new: ENOSPC/ });
+    await t.rejects(kernel.applyRuleset(EXAMPLE), { code: 'ENVIRONMENT' });
+    t.equal(state(), before);
+    rmSync(`${journalPath}.new`);
+    await applyAll(kernel, EXAMPLE);
+    await kernel.removeAll();
+    t.equal(state(), before);
+  });
+
+  t.test('while IPv6 is disabled IPv4 alone is served, and the next add takes IPv6 up again', async t => {
+    const warning = /disable_ipv6 is 1\): IPv4 alone is served/;
+    const disable = '/proc/sys/net/ipv6/conf/all/disable_ipv6';
+    const kernel = await open();
+    await applyAll(kernel, EXAMPLE);
+    writeFileSync(disable, '1');
+    const { pending, warnings } = await applyAll(kernel, EXAMPLE);
+    t.same(pending, []);
+    t.equal(warnings.length, 1);
+    t.match(warnings, [warning]);
+    t.notMatch(shell('ip -6 rule'), /2000::1|blackhole|fwmark/, 'what stood for it is removed');
+    t.match(shell('ip rule'), /lookup 5044/);
+    await kernel.removeAll();
+    const fresh = await open();
+    t.match((await applyAll(fresh, EXAMPLE)).warnings, [warning]);
+    t.notMatch(shell('nft list tables'), /ip6 mangle/);
+    writeFileSync(disable, '0');
+    addAddresses();
+    t.same(await applyAll(fresh, EXAMPLE), { pending: [], warnings: [] });
+    t.match(shell('ip -6 rule'), /from 2000::1 lookup 4096/);
+    t.match(shell('ip -6 route show table 5044'), /via fd00:0:0:1::6/);
+    await fresh.removeAll();
+    t.equal(state(), before);
   });
 
   t.test('300 targets come and go in one go', async t => {

@@ -3,7 +3,13 @@ import t from 'tap';
 import { NFT_CARRIER, probeCarrier, XTABLES_CARRIER } from '../../host/kernel/carrier.js';
 import type { CommandResult, Run } from '../../host/kernel/command.js';
 import { parseMangleRules, renderMangle } from '../../host/kernel/mangle.js';
-import { refillCommands, renderTables, replaceCommands, tableObjects } from '../../host/kernel/nft.js';
+import {
+  frameObjects,
+  refillCommands,
+  renderTables,
+  replaceCommands,
+  ruleObjects,
+} from '../../host/kernel/nft.js';
 import { differenceOf, isEmptyMangle } from '../../host/kernel/nft-listing.js';
 import { EXAMPLE } from './example.js';
 
@@ -47,17 +53,20 @@ t.test('carrier nft renders the reference ruleset', t => {
     { add: { element: { ...q, name: 'ipv6-vips', elem: ['2000::1'] } } },
   ]);
   const d = inTable('meridio-defrag');
-  t.same(tableObjects(defrag!), [
-    { table: { family: 'inet', name: 'meridio-defrag' } },
-    { chain: { ...d, ...base, name: 'pre-defrag', hook: 'prerouting', prio: -500 } },
-    { chain: { ...d, ...base, name: 'in', hook: 'prerouting', prio: -300 } },
-    { chain: { ...d, ...base, name: 'out', hook: 'output', prio: -300 } },
-    { rule: { ...d, chain: 'pre-defrag', expr: [match(IIFNAME, 'conduit-a-*'), { notrack: null }] } },
-    { rule: { ...d, chain: 'in', expr: [{ notrack: null }] } },
-    { rule: { ...d, chain: 'in', expr: [match(STATE, 'untracked', 'in'), { accept: null }] } },
-    { rule: { ...d, chain: 'out', expr: [{ notrack: null }] } },
-  ]);
-  t.same(tableObjects(nat!), [{ table: { family: 'inet', name: 'meridio-nat' } }]);
+  t.same(
+    [...frameObjects(defrag!), ...ruleObjects(defrag!)],
+    [
+      { table: { family: 'inet', name: 'meridio-defrag' } },
+      { chain: { ...d, ...base, name: 'pre-defrag', hook: 'prerouting', prio: -500 } },
+      { chain: { ...d, ...base, name: 'in', hook: 'prerouting', prio: -300 } },
+      { chain: { ...d, ...base, name: 'out', hook: 'output', prio: -300 } },
+      { rule: { ...d, chain: 'pre-defrag', expr: [match(IIFNAME, 'conduit-a-*'), { notrack: null }] } },
+      { rule: { ...d, chain: 'in', expr: [{ notrack: null }] } },
+      { rule: { ...d, chain: 'in', expr: [match(STATE, 'untracked', 'in'), { accept: null }] } },
+      { rule: { ...d, chain: 'out', expr: [{ notrack: null }] } },
+    ],
+  );
+  t.same(frameObjects(nat!), [{ table: { family: 'inet', name: 'meridio-nat' } }]);
   t.end();
 });
 
@@ -79,7 +88,7 @@ t.test('without internal interfaces nothing is exempt, without VIPs the sets are
   const bare = { ...EXAMPLE, vips: [], interfaces: { external: null, internal: [] } };
   const [nfqlb, , defrag] = renderTables(bare, XTABLES_CARRIER);
   t.same(defrag?.chains[0]?.rules, []);
-  t.same(refillCommands(nfqlb!), [
+  t.same(refillCommands(nfqlb!, { chains: [], sets: nfqlb!.sets }), [
     { flush: { set: { ...inTable('meridio-nfqlb'), name: 'ipv4-vips' } } },
     { flush: { set: { ...inTable('meridio-nfqlb'), name: 'ipv6-vips' } } },
   ]);
@@ -90,7 +99,7 @@ t.test('differences between a listing and the wanted table', t => {
   const table = renderTables(EXAMPLE, XTABLES_CARRIER)[0]!;
   // As the kernel lists it: handles, counts, elements inside their set, another spelling.
   const listed = (elem: unknown[] = ['20.0.0.1'], flags: unknown = ['interval']): Listed[] =>
-    (structuredClone(tableObjects(table)) as Listed[]).map((object, index) => {
+    (structuredClone([...frameObjects(table), ...ruleObjects(table)]) as Listed[]).map((object, index) => {
       const [kind, fields] = Object.entries(object)[0]!;
       const extra =
         fields.name === 'ipv4-vips'
@@ -105,23 +114,43 @@ t.test('differences between a listing and the wanted table', t => {
     const objects = listed();
     return [...objects.slice(0, first), objects[first + 1]!, objects[first]!, ...objects.slice(first + 2)];
   };
-  t.equal(differenceOf(listed(), table), 'none', 'handles, counts and spelling do not differ');
-  t.equal(differenceOf(turned(3), table), 'none', 'chains have no order');
-  t.equal(differenceOf(turned(5), table), 'structure', 'rules have');
+  const differing = (objects: Listed[]) => {
+    const difference = differenceOf(objects, table);
+    return difference === 'frame'
+      ? difference
+      : [...difference.chains, ...difference.sets].map(({ name }) => name).join();
+  };
+  t.equal(differing(listed()), '', 'handles, counts and spelling do not differ');
+  t.equal(differing(turned(3)), '', 'chains have no order');
+  t.equal(differing(turned(5)), 'nfqlb', 'rules have');
+  t.equal(differing(listed().slice(0, -1)), 'nfqlb-local', 'a rule is missing');
   for (const elem of [
     [],
     ['20.0.0.2'],
     [{ range: ['20.0.0.1', '20.0.0.2'] }],
     [{ elem: { val: '20.0.0.1' } }],
   ]) {
-    t.equal(differenceOf(listed(elem), table), 'elements', JSON.stringify(elem));
+    t.equal(differing(listed(elem)), 'ipv4-vips', JSON.stringify(elem));
   }
-  t.equal(differenceOf([], table), 'structure', 'no table');
-  t.equal(
-    differenceOf(listed(['20.0.0.1'], 'interval'), table),
-    'none',
-    'newer versions of nft print one flag as text',
-  );
+  t.equal(differing([]), 'frame', 'no table');
+  const other = { chain: { ...inTable(table.name), name: 'other' } };
+  t.equal(differing([...listed(), other]), 'frame', 'one chain more');
+  const later = listed().map(({ chain, ...rest }) => (chain ? { chain: { ...chain, prio: 7 } } : rest));
+  t.equal(differing(later as Listed[]), 'frame', 'another priority');
+  t.equal(differing(listed(['20.0.0.1'], 'interval')), '', 'newer versions of nft print one flag as text');
+  t.end();
+});
+
+t.test('rules are filled in anew behind the flush of their own chain alone', t => {
+  const table = renderTables(EXAMPLE, NFT_CARRIER)[2]!;
+  const chains = table.chains.filter(chain => chain.name === 'pre-defrag');
+  const place = inTable('meridio-defrag');
+  const expr = [match(IIFNAME, 'conduit-a-*'), { notrack: null }];
+  t.same(refillCommands(table, { chains, sets: [] }), [
+    { flush: { chain: { ...place, name: 'pre-defrag' } } },
+    { add: { rule: { ...place, chain: 'pre-defrag', expr } } },
+  ]);
+  t.same(refillCommands(table, { chains: [], sets: [] }), []);
   t.end();
 });
 

@@ -1,11 +1,14 @@
 /** Rows of wanted in, lines for ip out; no root needed. */
 import t from 'tap';
-import { parseFailures } from '../../host/kernel/batch.js';
+import { parseFailures, runBatch } from '../../host/kernel/batch.js';
 import { type Claims, NO_CLAIMS, unitedClaims } from '../../host/kernel/claims.js';
+import type { Run } from '../../host/kernel/command.js';
 import { WHOLE_MARK } from '../../host/kernel/marks.js';
+import { flushNeighbours } from '../../host/kernel/neighbour.js';
 import { assignPriorities } from '../../host/kernel/priority.js';
 import { parseRoutes } from '../../host/kernel/route.js';
 import {
+  addedHops,
   additions,
   claimsOf,
   type RoutingListing,
@@ -39,14 +42,8 @@ function claimsWith(claims: Partial<Claims>): Claims {
 t.test('the example from nothing', t => {
   const small: WantedKernel = { ...EXAMPLE, markRanges: [{ first: 5001, last: 5003 }] };
   const wanted = wantedRouting(small, EMPTY, NO_CLAIMS);
-  const lines = additions(wanted, EMPTY, NO_CLAIMS).map(change => change.line);
+  const lines = additions(wanted, EMPTY).map(change => change.line);
   t.same(lines, [
-    'route replace blackhole default table 4097',
-    'route replace default via 169.254.100.150 dev ext-vlan0 table 4096 proto static metric 32',
-    'route replace default via 172.16.0.6 table 5069',
-    'route replace default via 172.16.0.8 table 5062',
-    'route replace default via 172.16.1.6 table 5044',
-    'route replace default via 172.16.1.8 table 5073',
     'rule add priority 102 fwmark 0x1389/0xffffffff blackhole',
     'rule add priority 102 fwmark 0x138a/0xfffffffe blackhole',
     'rule add priority 100 from 20.0.0.1/32 lookup 4096',
@@ -55,11 +52,17 @@ t.test('the example from nothing', t => {
     'rule add priority 98 fwmark 0x13c6/0xffffffff lookup 5062',
     'rule add priority 97 fwmark 0x13b4/0xffffffff lookup 5044',
     'rule add priority 96 fwmark 0x13d1/0xffffffff lookup 5073',
-    'neigh flush to 172.16.0.6',
-    'neigh flush to 172.16.0.8',
-    'neigh flush to 172.16.1.6',
-    'neigh flush to 172.16.1.8',
+    'route replace blackhole default table 4097',
+    'route replace default via 169.254.100.150 dev ext-vlan0 table 4096 proto static metric 32',
+    'route replace default via 172.16.0.6 table 5069',
+    'route replace default via 172.16.0.8 table 5062',
+    'route replace default via 172.16.1.6 table 5044',
+    'route replace default via 172.16.1.8 table 5073',
   ]);
+  t.same(
+    addedHops(wanted, EMPTY, NO_CLAIMS).map(hop => hop.address),
+    ['172.16.0.6', '172.16.0.8', '172.16.1.6', '172.16.1.8'],
+  );
   t.end();
 });
 
@@ -67,7 +70,7 @@ t.test('several gateways are one multipath route', t => {
   const gateways = [...EXAMPLE.gateways, { family: 4 as const, address: '169.254.100.151' }];
   const wanted = wantedRouting({ ...EXAMPLE, gateways, targets: [] }, EMPTY, NO_CLAIMS);
   t.equal(
-    additions(wanted, EMPTY, NO_CLAIMS)[1]?.line,
+    additions(wanted, EMPTY).at(-1)?.line,
     'route replace default table 4096 proto static metric 32 ' +
       'nexthop via 169.254.100.150 dev ext-vlan0 nexthop via 169.254.100.151 dev ext-vlan0',
   );
@@ -116,7 +119,8 @@ t.test('what is applied and claimed needs no line, whatever the spelling', t => 
     routes: [{ family: 6, table: 5001 }],
   });
   const wanted = wantedRouting(only, listing, claims);
-  t.same(additions(wanted, listing, claims), []);
+  t.same(additions(wanted, listing), []);
+  t.same(addedHops(wanted, listing, claims), []);
   t.same(removals(wanted, listing, claims), []);
   t.end();
 });
@@ -191,4 +195,41 @@ t.test('failed lines of a batch are told with their words', t => {
     ],
   );
   t.end();
+});
+
+t.test(
+  'a long batch goes in pieces of their own bound, in order, and each failure keeps its line',
+  async t => {
+    const lines = Array.from({ length: 1201 }, (_, index) => `line ${index}`);
+    const pieces: string[][] = [];
+    const run: Run = async (_program, _args, options) => {
+      t.equal(options?.boundMs, 60_000);
+      const piece = options!.input!.trimEnd().split('\n');
+      pieces.push(piece);
+      return { exitCode: 1, stdout: '', stderr: `why ${piece[0]}\nCommand failed -:1\n` };
+    };
+    t.same(
+      [...(await runBatch(run, 4, lines))],
+      [
+        [0, 'why line 0'],
+        [500, 'why line 500'],
+        [1000, 'why line 1000'],
+      ],
+    );
+    t.same(pieces.flat(), lines);
+  },
+);
+
+t.test('only addresses that have a neighbour entry are flushed, however they are spelled', async t => {
+  const commands: string[] = [];
+  const run: Run = async (_program, args, options) => {
+    commands.push(`${args.join(' ')} ${options?.input ?? ''}`.trim());
+    const stdout = args.includes('neigh') ? JSON.stringify([{ dst: 'fd00::6', dev: 'x' }]) : '';
+    return { exitCode: 0, stdout, stderr: '' };
+  };
+  const hosts = ['fd00::5', 'fd00:0:0:0::6'].map(address => ({ family: 6 as const, address }));
+  t.same(await flushNeighbours(run, hosts), []);
+  t.same(commands, ['-N -j -6 neigh', '-6 -force -batch - neigh flush to fd00:0:0:0::6']);
+  t.same(await flushNeighbours(run, []), []);
+  t.equal(commands.length, 2, 'with nothing added nothing is listed');
 });

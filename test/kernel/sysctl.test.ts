@@ -1,7 +1,7 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { applySysctls } from '../../host/kernel/sysctl.js';
+import { applySysctls, ipv6State } from '../../host/kernel/sysctl.js';
 
 /** A tree like /proc/sys. */
 function tree(rpFilter: string) {
@@ -20,7 +20,7 @@ function tree(rpFilter: string) {
 
 t.test('what differs is written, for every interface', async t => {
   const root = t.testdir(tree('2\n'));
-  t.same(await applySysctls(root), []);
+  t.same(await applySysctls('enabled', root), []);
   for (const [path, value] of [
     ['ipv4/ip_forward', '1'],
     ['ipv4/fib_multipath_hash_policy', '1\n'],
@@ -37,12 +37,26 @@ t.test('what differs is written, for every interface', async t => {
 t.test('without IPv6 there is one warning and IPv4 goes on', async t => {
   const root = t.testdir(tree('1\n'));
   rmSync(join(root, 'net/ipv6'), { recursive: true });
-  t.match(await applySysctls(root), [/no IPv6/]);
+  t.match(await applySysctls(await ipv6State(root), root), [/no IPv6/]);
   t.equal(readFileSync(join(root, 'net/ipv4/ip_forward'), 'utf8'), '1');
 });
 
 t.test('a setting that this kernel lacks is named', async t => {
   const root = t.testdir(tree('0\n'));
   rmSync(join(root, 'net/ipv4/fwmark_reflect'));
-  t.match(await applySysctls(root), [/net\/ipv4\/fwmark_reflect cannot be read, 1 is wanted/]);
+  t.match(await applySysctls('enabled', root), [/net\/ipv4\/fwmark_reflect cannot be read, 1 is wanted/]);
+});
+
+t.test('IPv6 is disabled where no interface has it', async t => {
+  const state = (disabled: Record<string, 0 | 1>) => {
+    const entries = Object.entries(disabled).map(([name, value]) => [name, { disable_ipv6: `${value}\n` }]);
+    return ipv6State(t.testdir({ net: { ipv6: { conf: Object.fromEntries(entries) } } }));
+  };
+  t.equal(await state({ all: 1, default: 1, lo: 0, eth0: 1 }), 'disabled');
+  t.equal(await state({ all: 1, default: 1, lo: 1, eth0: 1, eth1: 0 }), 'enabled');
+  t.equal(await state({ all: 0, eth0: 1 }), 'enabled');
+  t.equal(await ipv6State(t.testdir({})), 'absent');
+  const root = t.testdir(tree('0\n'));
+  t.match(await applySysctls('disabled', root), [/all.disable_ipv6 is 1\): IPv4 alone is served/]);
+  t.equal(readFileSync(join(root, 'net/ipv6/conf/all/forwarding'), 'utf8'), '0\n');
 });
