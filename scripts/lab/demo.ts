@@ -1,6 +1,7 @@
 /** The program behind scripts/demo. */
 import { copyFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { clean, noticeLeftovers } from './clean.js';
@@ -49,6 +50,17 @@ const interrupted = new Promise<never>((_, reject) => {
   process.stderr.on('error', error => reject(new Interrupted(error.message, 1)));
 });
 interrupted.catch(() => undefined);
+
+/** A Ctrl-C ends the commands that run as well, and that may be heard of before the signal itself is. */
+const SIGNAL_LATENESS_MS = 500;
+
+async function latecomer(): Promise<Interrupted | null> {
+  try {
+    return await Promise.race([interrupted, sleep(SIGNAL_LATENESS_MS, null)]);
+  } catch (error) {
+    return error as Interrupted;
+  }
+}
 
 /** The JSON document, as far as it is known. */
 interface Document {
@@ -137,13 +149,11 @@ async function demonstrate(): Promise<number> {
       kept = true;
     }
   } catch (error) {
-    if (error instanceof Interrupted) interruption = error;
-    else
-      expectations.expect(
-        'the demonstration runs to its end',
-        false,
-        (error as Error).stack ?? String(error),
-      );
+    interruption = error instanceof Interrupted ? error : await latecomer();
+    if (interruption === null) {
+      const detail = (error as Error).stack ?? String(error);
+      expectations.expect('the demonstration runs to its end', false, detail);
+    }
   }
   if (!kept) {
     log = tailOf(logFile);

@@ -90,9 +90,10 @@ function listing(argv: readonly string[]): Promise<string> {
   return inLoadBalancer(topology, ...argv);
 }
 
-/** Whether a process has a handler for signal `number`. */
+/** Whether the daemon has a handler for signal `number`. */
 function catches(pid: number, number: number): boolean {
-  // `ip netns exec` becomes the command that it starts: the pid stays.
+  // The pid is first that of a copy of this process, which has handlers of its own, then that of `ip netns exec`.
+  if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('node\0')) return false;
   const mask = /^SigCgt:\s+([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]!;
   return ((BigInt(`0x${mask}`) >> BigInt(number - 1)) & 1n) === 1n;
 }
