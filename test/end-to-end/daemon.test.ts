@@ -93,7 +93,8 @@ function listing(argv: readonly string[]): Promise<string> {
 /** Whether the daemon has a handler for signal `number`. */
 function catches(pid: number, number: number): boolean {
   // The pid is first that of a copy of this process, which has handlers of its own, then that of `ip netns exec`.
-  if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('node\0')) return false;
+  const [program, file] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  if (program !== 'node' || file !== MAGMARK) return false;
   const mask = /^SigCgt:\s+([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]!;
   return ((BigInt(`0x${mask}`) >> BigInt(number - 1)) & 1n) === 1n;
 }
