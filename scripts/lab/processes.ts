@@ -89,9 +89,11 @@ export class Processes {
     await endProcesses(this.id);
   }
 
+  /** That of a user: what a test runner puts in for its own processes would catch signals and write files. */
   private environment(): NodeJS.ProcessEnv {
-    const { MAGMARK_SOCKET: _, ...inherited } = process.env;
-    return { ...inherited, LC_ALL: 'C', [MARK]: this.id };
+    const foreign = /^(MAGMARK_SOCKET$|NODE_OPTIONS$|NODE_V8_|_?TAP)/;
+    const inherited = Object.entries(process.env).filter(([name]) => !foreign.test(name));
+    return { ...Object.fromEntries(inherited), LC_ALL: 'C', [MARK]: this.id };
   }
 
   private refuseAfterEnd(argv: readonly string[]): void {
