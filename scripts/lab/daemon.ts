@@ -34,7 +34,8 @@ export class LabDaemon {
     private readonly namespace = topology.loadBalancer,
     options: readonly string[] = [],
   ) {
-    const argv = ['node', MAGMARK, 'run', '--config', configFile, ...options];
+    // A test runner that watches its children would catch their signals, and puts itself back into the environment.
+    const argv = ['env', '-u', 'NODE_OPTIONS', 'node', MAGMARK, 'run', '--config', configFile, ...options];
     this.processes = topology.processes;
     this.child = this.processes.start([...Topology.inside(this.namespace), ...argv], logFile);
   }
