@@ -179,7 +179,12 @@ for (const [after, signal, to, code] of MOMENTS) {
     const run = new Run(['--json']);
     await run.says(after);
     await new Promise(resolve => setTimeout(resolve, jitterMs));
-    run.signal(signal, to);
+    try {
+      run.signal(signal, to);
+    } catch (error) {
+      // In its last moment a run may be gone before the signal is sent.
+      if (after !== LAST_LINE || (error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    }
     const ended = await run.ended;
     // Before the script's first lines are read, a signal ends the shell as it ends any.
     // In its last moment a run may end by itself before the signal comes.
