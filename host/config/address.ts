@@ -29,6 +29,13 @@ export function parseHost(text: string): Host | string {
   return typeof address === 'string' ? address : { family: family(address), address: canonical(address) };
 }
 
+/** @returns a BGP identifier (RFC 6286: any 32 bits but 0) as a dotted quad, or the fault as a string */
+export function parseRouterId(text: string): string | Host {
+  if (!ipaddr.IPv4.isValidFourPartDecimal(text) || text === '0.0.0.0')
+    return `${text} is no router id: write a dotted quad, not 0.0.0.0`;
+  return { family: 4, address: text };
+}
+
 /** Addresses that no neighbour has, as ipaddr.js names their ranges. */
 const NOBODY = ['unspecified', 'loopback', 'multicast', 'broadcast'];
 

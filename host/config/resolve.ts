@@ -1,9 +1,23 @@
 /** From what was written to what is meant: defaults that depend on others, and every check that crosses parts. */
-import type { ByteMatch, Config, Flow, Host, PortRange, Prefix, Stream } from '../types/config.js';
+import type {
+  Bfd,
+  ByteMatch,
+  Config,
+  Flow,
+  Gateway,
+  HealthCheck,
+  Host,
+  PortNat,
+  PortRange,
+  Prefix,
+  Stream,
+} from '../types/config.js';
 import { ConfigError } from '../types/errors.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES, RESERVED_MARK } from '../types/marks.js';
 import { covers, parseHost, parsePrefix, prefixText } from './address.js';
 import { parseByteMatch } from './byte-match.js';
+import { parseDuration } from './duration.js';
+import { checkPortNats } from './port-nat.js';
 import { parsePortRange, parseQueues } from './range.js';
 import type { Written } from './schema.js';
 
@@ -30,6 +44,10 @@ export function resolve(written: Written): Config {
     checkTargets(stream, flows, `streams[${index}]`, faults);
   });
   checkFlows(written, faults);
+  checkHealthChecks(written, faults);
+  checkGateways(written, faults);
+  const portNats = written.portNats.map(resolvePortNat);
+  faults.push(...checkPortNats(portNats, vips));
   for (const key of ['noFlowFwmark', 'noTargetsFwmark'] as const) {
     if (written[key] === RESERVED_MARK)
       faults.push(`${key}: ${written[key]} is reserved for steering into the queue`);
@@ -43,16 +61,66 @@ export function resolve(written: Written): Config {
     queueLength: written.queueLength,
     interfaces: { external: written.interfaces.external ?? null, internal: written.interfaces.internal },
     vips,
-    gateways: written.gateways.map(gateway => ({
-      ...gateway,
-      ips: gateway.ips.map(text => accepted(parseHost(text))),
-    })),
+    gateways: written.gateways.map(resolveGateway),
+    ecmp: written.ecmp,
+    routerId: written.routerId ?? null,
+    portNats,
     streams,
     flows,
     hashMode: written.hashMode,
     promiscuousPing: written.promiscuousPing,
     noFlowFwmark: written.noFlowFwmark ?? null,
     noTargetsFwmark: written.noTargetsFwmark ?? null,
+    shutdownDelayMs: milliseconds(written.shutdownDelay),
+  };
+}
+
+function milliseconds(text: string): number {
+  return accepted(parseDuration(text));
+}
+
+function resolveBfd(bfd: Written['gateways'][number]['bfd']): Bfd | null {
+  if (bfd === undefined) return null;
+  const { minRx, minTx, multiplier } = bfd;
+  return { minRxMs: milliseconds(minRx), minTxMs: milliseconds(minTx), multiplier };
+}
+
+function resolveGateway(gateway: Written['gateways'][number]): Gateway {
+  const base = {
+    name: gateway.name,
+    ips: gateway.ips.map((text): Host => accepted(parseHost(text))),
+    bfd: resolveBfd(gateway.bfd),
+  };
+  if (gateway.protocol === 'static') return { ...base, protocol: 'static' };
+  const { localAsn, remoteAsn, localPort, remotePort, holdTime, passwordFile = null } = gateway;
+  const holdTimeSeconds = milliseconds(holdTime) / 1000;
+  return {
+    ...base,
+    protocol: 'bgp',
+    localAsn,
+    remoteAsn,
+    localPort,
+    remotePort,
+    holdTimeSeconds,
+    passwordFile,
+  };
+}
+
+function resolvePortNat(nat: Written['portNats'][number]): PortNat {
+  return { ...nat, vips: nat.vips.map((text): Prefix => accepted(parsePrefix(text))) };
+}
+
+function resolveHealthCheck(check: Written['streams'][number]['healthCheck']): HealthCheck | null {
+  if (check === undefined) return null;
+  const { type, port = null, path, interval, timeout, rise, fall } = check;
+  return {
+    type,
+    port,
+    path: type === 'http' ? (path ?? '/') : null,
+    intervalMs: milliseconds(interval),
+    timeoutMs: milliseconds(timeout),
+    rise,
+    fall,
   };
 }
 
@@ -80,6 +148,7 @@ function resolveStream(stream: Written['streams'][number], fwmarkOffset: number)
       fwmark: fwmarkOffset + target.identifier,
       ips: target.ips.map((text): Host => accepted(parseHost(text))),
     })),
+    healthCheck: resolveHealthCheck(stream.healthCheck),
   };
 }
 
@@ -183,6 +252,36 @@ function checkFlows(written: Written, faults: string[]): void {
     if (flow.udpEncapPort !== undefined && (flow.protocols.length !== 1 || flow.protocols[0] !== 'sctp')) {
       faults.push(`${at}.udpEncapPort: only with protocols [sctp]`);
     }
+  });
+}
+
+function checkHealthChecks(written: Written, faults: string[]): void {
+  written.streams.forEach(({ healthCheck }, index) => {
+    if (healthCheck === undefined) return;
+    const at = `streams[${index}].healthCheck`;
+    const { type, port, path, interval, timeout } = healthCheck;
+    if (type === 'icmp' && port !== undefined) faults.push(`${at}.port: icmp has no ports`);
+    if (type !== 'icmp' && port === undefined) faults.push(`${at}.port: required for ${type}, but missing`);
+    if (type !== 'http' && path !== undefined) faults.push(`${at}.path: only with type http`);
+    if (milliseconds(timeout) > milliseconds(interval))
+      faults.push(`${at}.timeout: ${timeout} is above interval ${interval}`);
+  });
+}
+
+function checkGateways(written: Written, faults: string[]): void {
+  const owners = new Map<string, string>();
+  written.gateways.forEach((gateway, index) => {
+    const at = `gateways[${index}]`;
+    gateway.ips.forEach((text, position) => {
+      const { address } = accepted(parseHost(text));
+      const owner = owners.get(address);
+      if (owner !== undefined) faults.push(`${at}.ips[${position}]: ${address} is that of ${owner} already`);
+      else owners.set(address, `gateways[${index}]`);
+    });
+    if (gateway.protocol === 'bgp' && milliseconds(gateway.holdTime) % 1000 !== 0)
+      faults.push(`${at}.holdTime: ${gateway.holdTime} is no whole number of seconds`);
+    if (gateway.bfd !== undefined && written.interfaces.external === undefined)
+      faults.push(`${at}.bfd: needs interfaces.external, the interface that BFD runs on`);
   });
 }
 

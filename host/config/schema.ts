@@ -3,8 +3,9 @@
  * (`magmark schema`) both come from this one value.
  */
 import { z } from 'zod';
-import { parseGateway, parseNextHop, parsePrefix } from './address.js';
+import { parseGateway, parseNextHop, parsePrefix, parseRouterId } from './address.js';
 import { parseByteMatch } from './byte-match.js';
+import { durationWithin } from './duration.js';
 import { parsePortRange, parseQueues } from './range.js';
 
 /** A string that `parse` understands; its fault is the message. */
@@ -39,10 +40,31 @@ const interfacePattern = z.string().regex(/^[^\s/:*"\\@](?:[^\s/:*"\\]{0,14}|[^\
   error: 'an interface pattern is a name of 1 to 15 characters, or a shorter beginning with "*" at its end',
 });
 
+const duration = (least: string, most: string) =>
+  textOf(durationWithin(least, most)).describe(`for example 300ms or 1s; ${least} to ${most}`);
+const port = z.int().min(1).max(65535);
+const protocol = z.enum(['tcp', 'udp', 'sctp']);
+
 const target = z.strictObject({
   identifier: z.int().min(1).describe('1 to maxTargets; its index in the Maglev table is one less'),
   ips: z.array(nextHop).min(1).max(2).describe('one address for each family of the VIPs'),
 });
+
+const healthCheck = z
+  .strictObject({
+    type: z.enum(['icmp', 'tcp', 'http']),
+    port: port.optional().describe("the target's port; for tcp and http"),
+    path: z
+      .string()
+      .regex(/^\/[\x21-\x7e]*$/, { error: 'a path begins with "/" and has no space' })
+      .optional()
+      .describe('what is asked for by GET and must be answered with 200 to 399; for http, default /'),
+    interval: duration('100ms', '60m').default('1s'),
+    timeout: duration('10ms', '60m').default('1s').describe('not above interval'),
+    rise: z.int().min(1).max(1000).default(2).describe('answers in a row that make a target healthy'),
+    fall: z.int().min(1).max(1000).default(3).describe('failures in a row that make it unhealthy'),
+  })
+  .describe('how targets are asked whether they serve, through their own routes; default: not asked');
 
 const stream = z.strictObject({
   name,
@@ -60,16 +82,14 @@ const stream = z.strictObject({
     .optional()
     .describe('fwmark and table of a target: offset + identifier; default 5000, then the next free range'),
   targets: z.array(target).default([]),
+  healthCheck: healthCheck.optional(),
 });
 
 const flow = z.strictObject({
   name,
   stream: name,
   priority: z.int().describe('larger wins'),
-  protocols: z
-    .array(z.enum(['tcp', 'udp', 'sctp']))
-    .default([])
-    .describe('default: any'),
+  protocols: z.array(protocol).default([]).describe('default: any'),
   vips: z.array(prefix).min(1).describe('destination addresses'),
   sourceSubnets: z.array(prefix).default([]).describe('default: any'),
   destinationPortRanges: z.array(portRange).default([]).describe('default: any'),
@@ -83,10 +103,49 @@ const flow = z.strictObject({
     .describe('UDP port that carries SCTP; only with protocols [sctp]'),
 });
 
-const gateway = z.strictObject({
+const asn = z.int().min(1).max(0xffffffff);
+
+const bfd = z
+  .strictObject({
+    minRx: duration('10ms', '60s').default('300ms'),
+    minTx: duration('10ms', '60s').default('300ms'),
+    multiplier: z.int().min(1).max(255).default(3),
+  })
+  .describe('bidirectional forwarding detection: {} for the defaults; default: none');
+
+const gatewayBase = {
   name,
-  protocol: z.enum(['static']),
   ips: z.array(gatewayAddress).min(1),
+  bfd: bfd.optional(),
+};
+
+const gateway = z.discriminatedUnion(
+  'protocol',
+  [
+    z.strictObject({ ...gatewayBase, protocol: z.literal('static') }),
+    z.strictObject({
+      ...gatewayBase,
+      protocol: z.literal('bgp'),
+      localAsn: asn,
+      remoteAsn: asn,
+      localPort: port.default(179),
+      remotePort: port.default(179),
+      holdTime: duration('3s', '65535s').default('90s').describe('whole seconds'),
+      passwordFile: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('file whose first line is the password of the session (TCP MD5)'),
+    }),
+  ],
+  { error: 'protocol is "static" or "bgp"' },
+);
+
+const portNat = z.strictObject({
+  port: port.describe('what clients see; flows match it'),
+  targetPort: port.describe('what targets serve'),
+  protocol,
+  vips: z.array(prefix).min(1),
 });
 
 export const schema = z.strictObject({
@@ -110,6 +169,9 @@ export const schema = z.strictObject({
     .prefault({}),
   vips: z.array(prefix).min(1).describe('virtual addresses that are load-balanced'),
   gateways: z.array(gateway).default([]),
+  ecmp: z.boolean().default(true).describe('over all gateways that are up; false: over the first of them'),
+  routerId: textOf(parseRouterId).optional().describe('BGP identifier, a dotted quad; default: derived'),
+  portNats: z.array(portNat).default([]),
   streams: z.array(stream),
   flows: z.array(flow),
   hashMode: z.enum(['sctp-ports', 'five-tuple']).default('sctp-ports'),
@@ -121,6 +183,9 @@ export const schema = z.strictObject({
   noTargetsFwmark: mark
     .optional()
     .describe('mark of packets whose stream has no active target; default: drop'),
+  shutdownDelay: duration('0s', '10m')
+    .default('1s')
+    .describe('how long a stop goes on forwarding after the VIPs were withdrawn'),
 });
 
 /** A configuration whose shape is right and whose defaults are filled in; what crosses its parts is checked later. */

@@ -1,7 +1,8 @@
 /** Many changes of rules and routes in few processes of `ip`. */
+
+import type { Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
 import { KernelError } from '../types/errors.js';
-import type { Run } from './command.js';
 
 /**
  * Each rule of IPv6 that comes or goes makes the kernel walk all tables of IPv6: with 10,000 of them this many lines

@@ -4,9 +4,10 @@
  * - `xtables`: the rules end in a reserved mark, and rules of iptables-nft in table mangle queue what bears it. The
  *   chains stand before mangle (-150): behind it nothing would be queued.
  */
+
+import type { Run } from '../programs/command.js';
 import { EnvironmentError } from '../types/errors.js';
 import { RESERVED_MARK } from '../types/marks.js';
-import type { Run } from './command.js';
 
 export interface Queues {
   readonly first: number;

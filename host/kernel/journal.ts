@@ -4,9 +4,9 @@
  */
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { onFile } from '../programs/file.js';
 import { EnvironmentError } from '../types/errors.js';
 import { type Claims, claimsNothing, NO_CLAIMS } from './claims.js';
-import { onFile } from './file.js';
 
 /** Which network namespace: its inode number alone is given to another one later, also within one boot. */
 export interface NamespaceIdentity {

@@ -2,11 +2,12 @@
  * The door of this room: the kernel's state of one configuration, in four steps that each compare what is wanted with
  * what the kernel lists. Start, reload, going back and repair after SIGKILL are therefore one path.
  */
+
+import { type Run, run as runCommand } from '../programs/command.js';
 import type { Family } from '../types/config.js';
 import { ClashError, KernelError } from '../types/errors.js';
 import { type Carrier, probeCarrier } from './carrier.js';
 import { type TableClaim, tableKey, unitedClaims } from './claims.js';
-import { type Run, run as runCommand } from './command.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
 import { applyMangle } from './mangle.js';
 import { flushNeighbours } from './neighbour.js';

@@ -1,8 +1,9 @@
 /** Our rules in the xtables mangle tables: recognised by the reserved mark, changed in one transaction a family. */
+
+import type { Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
 import { RESERVED_MARK } from '../types/marks.js';
 import type { MangleRule } from './carrier.js';
-import type { Run } from './command.js';
 
 const PROGRAMS: Readonly<Record<Family, string>> = { 4: 'iptables-nft', 6: 'ip6tables-nft' };
 const OURS = new RegExp(

@@ -1,8 +1,9 @@
 /** Neighbour entries of targets: an address that is used again may have another MAC address. */
+
+import { listJson, type Run } from '../programs/command.js';
 import { addressNumber } from '../types/address.js';
 import type { Family, Host } from '../types/config.js';
 import { runBatch } from './batch.js';
-import { listJson, type Run } from './command.js';
 
 /**
  * Flush the entries of `hosts`, in few processes: each flush makes the kernel list all its entries, so only addresses

@@ -1,8 +1,9 @@
 /** Policy routing listed and changed through `ip`: two listings and a few batches a family. */
+
+import { listJson, type Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
 import { KernelError } from '../types/errors.js';
 import { runBatch } from './batch.js';
-import { listJson, type Run } from './command.js';
 import { parseRoutes } from './route.js';
 import type { Change, Removal, RoutingListing } from './routing.js';
 import { parseRules } from './rule.js';

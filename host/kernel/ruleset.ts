@@ -1,7 +1,8 @@
 /** nftables and mangle tables, applied and removed through `nft` and `iptables-nft`. */
+
+import { parseJson, type Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
 import type { MangleClaim } from './claims.js';
-import { parseJson, type Run } from './command.js';
 import { applyMangle } from './mangle.js';
 import { type Command, deleteCommands, type NftTable, refillCommands, replaceCommands } from './nft.js';
 import { type Difference, differenceOf, isEmptyMangle, listedObjects, listedTables } from './nft-listing.js';

@@ -4,7 +4,7 @@
  */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { onFile } from './file.js';
+import { onFile } from '../programs/file.js';
 
 const IPV4: readonly (readonly [path: string, wanted: string])[] = [
   ['net/ipv4/ip_forward', '1'],

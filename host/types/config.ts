@@ -61,6 +61,8 @@ export interface Stream {
   readonly fwmarkOffset: number;
   /** In the order of the file. */
   readonly targets: readonly Target[];
+  /** null: targets are taken to serve as long as they can be reached. */
+  readonly healthCheck: HealthCheck | null;
 }
 
 /** A match rule that hands packets to a stream. An absent condition (empty array) matches all. */
@@ -79,10 +81,63 @@ export interface Flow {
   readonly udpEncapPort: number | null;
 }
 
-export interface Gateway {
+/** Bidirectional forwarding detection (RFC 5880) of one gateway. */
+export interface Bfd {
+  readonly minRxMs: number;
+  readonly minTxMs: number;
+  /** Packets in a row that may be missing: the session is down after this many intervals. */
+  readonly multiplier: number;
+}
+
+interface GatewayBase {
   readonly name: string;
-  readonly protocol: 'static';
+  /** One session or route each. */
   readonly ips: readonly Host[];
+  /** null: none. */
+  readonly bfd: Bfd | null;
+}
+
+/** Its address is the next hop of what leaves; the VIPs' way in is the gateway's own business. */
+export interface StaticGateway extends GatewayBase {
+  readonly protocol: 'static';
+}
+
+/** BGP session (RFC 4271): the VIPs go to the gateway, its default route comes here. */
+export interface BgpGateway extends GatewayBase {
+  readonly protocol: 'bgp';
+  /** 32 bits (RFC 6793). */
+  readonly localAsn: number;
+  readonly remoteAsn: number;
+  readonly localPort: number;
+  readonly remotePort: number;
+  /** Seconds, 3..65535 or 0: no keepalives. */
+  readonly holdTimeSeconds: number;
+  /** File whose first line is the password of the session (TCP MD5, RFC 2385); null: none. */
+  readonly passwordFile: string | null;
+}
+
+export type Gateway = StaticGateway | BgpGateway;
+
+/** Clients see `port` at the VIPs, targets serve `targetPort`. */
+export interface PortNat {
+  readonly port: number;
+  readonly targetPort: number;
+  readonly protocol: Protocol;
+  readonly vips: readonly Prefix[];
+}
+
+/** How a stream's targets are asked whether they serve; they are asked through their own routes. */
+export interface HealthCheck {
+  readonly type: 'icmp' | 'tcp' | 'http';
+  /** Of the target; null for `icmp`. */
+  readonly port: number | null;
+  /** Path of a GET that must be answered with 200 to 399; null but for `http`. */
+  readonly path: string | null;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  /** Answers in a row that make a target healthy, and failures in a row that make it unhealthy. */
+  readonly rise: number;
+  readonly fall: number;
 }
 
 /** Hash of SCTP packets: over the ports alone (all paths of an association meet), or over the five-tuple. */
@@ -101,6 +156,11 @@ export interface Config {
   };
   readonly vips: readonly Prefix[];
   readonly gateways: readonly Gateway[];
+  /** What leaves goes over all gateways that are up; false: over the first of them in the order of the file. */
+  readonly ecmp: boolean;
+  /** BGP identifier as a dotted quad; null: derived from this host's addresses. */
+  readonly routerId: string | null;
+  readonly portNats: readonly PortNat[];
   readonly streams: readonly Stream[];
   readonly flows: readonly Flow[];
   readonly hashMode: HashMode;
@@ -109,4 +169,6 @@ export interface Config {
   readonly noFlowFwmark: number | null;
   /** Mark of packets whose stream has no active target; null: they are dropped. */
   readonly noTargetsFwmark: number | null;
+  /** How long a stop goes on forwarding after the VIPs were withdrawn. */
+  readonly shutdownDelayMs: number;
 }

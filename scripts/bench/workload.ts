@@ -61,6 +61,9 @@ function configOf(family: Family, flows: number): Config {
     interfaces: { external: null, internal: [] },
     vips: [],
     gateways: [],
+    ecmp: true,
+    routerId: null,
+    portNats: [],
     streams: Array.from({ length: STREAMS }, (_, stream) => ({
       name: `stream-${stream}`,
       maxTargets: TARGETS,
@@ -71,6 +74,7 @@ function configOf(family: Family, flows: number): Config {
         fwmark: 5001 + stream * TARGETS + index,
         ips: [],
       })),
+      healthCheck: null,
     })),
     flows: Array.from({ length: flows }, (_, index) => ({
       name: `flow-${index}`,
@@ -88,6 +92,7 @@ function configOf(family: Family, flows: number): Config {
     promiscuousPing: true,
     noFlowFwmark: null,
     noTargetsFwmark: null,
+    shutdownDelayMs: 1000,
   };
 }
 

@@ -231,3 +231,127 @@ t.test('the JSON Schema comes from the validator and names every key', async t =
   t.equal(schema.additionalProperties, false);
   t.ok(['queues', 'gateways', 'hashMode', 'noTargetsFwmark'].every(key => key in schema.properties));
 });
+
+t.test('gateways: BGP with its defaults, BFD, and what they lack', async t => {
+  const gateways = (text: string, more = '') => `${base}${more}\ngateways: ${text}\n`;
+  const bgp = '{name: g, protocol: bgp, ips: [169.254.100.150], localAsn: 64512, remoteAsn: 4200000000';
+  t.strictSame(loadConfig(gateways(`[${bgp}}]`), 'f').gateways[0], {
+    name: 'g',
+    protocol: 'bgp',
+    ips: [{ family: 4, address: '169.254.100.150' }],
+    bfd: null,
+    localAsn: 64512,
+    remoteAsn: 4200000000,
+    localPort: 179,
+    remotePort: 179,
+    holdTimeSeconds: 90,
+    passwordFile: null,
+  });
+  const external = 'interfaces: {external: eth0}';
+  t.strictSame(
+    loadConfig(gateways(`[${bgp}, holdTime: 9s, bfd: {minRx: 100ms, multiplier: 5}}]`, external), 'f')
+      .gateways[0],
+    {
+      name: 'g',
+      protocol: 'bgp',
+      ips: [{ family: 4, address: '169.254.100.150' }],
+      bfd: { minRxMs: 100, minTxMs: 300, multiplier: 5 },
+      localAsn: 64512,
+      remoteAsn: 4200000000,
+      localPort: 179,
+      remotePort: 179,
+      holdTimeSeconds: 9,
+      passwordFile: null,
+    },
+  );
+  const cases: [string, string][] = [
+    [`[${bgp}, bfd: {}}]`, 'gateways[0].bfd: needs interfaces.external, the interface that BFD runs on'],
+    [`[${bgp}, holdTime: 2s}]`, 'gateways[0].holdTime: 2s is not within 3s to 65535s'],
+    [`[${bgp}, holdTime: 3500ms}]`, 'gateways[0].holdTime: 3500ms is no whole number of seconds'],
+    [
+      `[${bgp}, holdTime: "9"}]`,
+      'gateways[0].holdTime: 9 is not a duration: write a number and ms, s or m, for example 300ms',
+    ],
+    [
+      '[{name: g, protocol: bgp, ips: [10.0.0.1], localAsn: 1}]',
+      'gateways[0].remoteAsn: required, but missing',
+    ],
+    [
+      '[{name: g, protocol: ospf, ips: [10.0.0.1]}]',
+      'gateways[0].protocol: protocol is "static" or "bgp" (it is "ospf")',
+    ],
+    ['[{name: g, ips: [10.0.0.1]}]', 'gateways[0].protocol: protocol is "static" or "bgp"'],
+    ['[{name: g, protocol: static, ips: [10.0.0.1], localAsn: 1}]', 'gateways[0].localAsn: unknown key'],
+    [
+      '[{name: g, protocol: static, ips: [10.0.0.1]}, {name: h, protocol: static, ips: [10.0.0.1]}]',
+      'gateways[1].ips[0]: 10.0.0.1 is that of gateways[0] already',
+    ],
+  ];
+  for (const [text, fault] of cases) t.strictSame(faults(gateways(text)), [fault]);
+  t.strictSame(faults(`${base}\nrouterId: 0.0.0.0\n`), [
+    'routerId: 0.0.0.0 is no router id: write a dotted quad, not 0.0.0.0',
+  ]);
+});
+
+t.test('port NATs that would meet are refused', async t => {
+  const nats = (text: string) => faults(`${base}\nportNats: ${text}\n`);
+  const nat = (port: number, targetPort: number, more = 'protocol: tcp, vips: [20.0.0.1/32]') =>
+    `{port: ${port}, targetPort: ${targetPort}, ${more}}`;
+  t.strictSame(
+    nats(`[${nat(80, 8080)}, ${nat(90, 9090)}, ${nat(80, 8080, 'protocol: udp, vips: [20.0.0.1/32]')}]`),
+    [],
+  );
+  t.strictSame(nats(`[${nat(80, 8080)}, ${nat(80, 8081, 'protocol: tcp, vips: ["2000::1/128"]')}]`), []);
+  const cases: [string, string][] = [
+    [`[${nat(80, 80)}]`, 'portNats[0].targetPort: 80 is the port itself'],
+    [
+      `[${nat(80, 8080, 'protocol: tcp, vips: [20.0.0.2/32]')}]`,
+      'portNats[0].vips[0]: 20.0.0.2/32 is not within vips',
+    ],
+    [
+      `[${nat(80, 8080)}, ${nat(80, 9090)}]`,
+      'portNats[1]: tcp port 80 of these VIPs is translated already by portNats[0]',
+    ],
+    [
+      `[${nat(80, 8080)}, ${nat(90, 8080)}]`,
+      'portNats[1]: tcp target port 8080 of these VIPs is that of portNats[0]',
+    ],
+    [
+      `[${nat(80, 8080)}, ${nat(8080, 9090)}]`,
+      'portNats[1]: tcp port 8080 of these VIPs is the target port of portNats[0]',
+    ],
+    [
+      `[${nat(80, 8080)}, ${nat(70, 80)}]`,
+      'portNats[1]: tcp target port 80 of these VIPs is the port of portNats[0]',
+    ],
+    [`[${nat(80, 8080, 'protocol: tcp, vips: []')}]`, 'portNats[0].vips: must not be empty'],
+  ];
+  for (const [text, fault] of cases) t.strictSame(nats(text), [fault]);
+});
+
+t.test('health checks', async t => {
+  const check = (text: string) => base.replace('maxTargets: 10', `maxTargets: 10\n    healthCheck: ${text}`);
+  const of = (text: string) => loadConfig(check(text), 'f').streams[0]!.healthCheck;
+  t.strictSame(of('{type: icmp}'), {
+    type: 'icmp',
+    port: null,
+    path: null,
+    intervalMs: 1000,
+    timeoutMs: 1000,
+    rise: 2,
+    fall: 3,
+  });
+  t.match(of('{type: http, port: 80, path: /up, interval: 500ms, timeout: 200ms}'), {
+    port: 80,
+    path: '/up',
+    intervalMs: 500,
+    timeoutMs: 200,
+  });
+  const cases: [string, string][] = [
+    ['{type: tcp}', 'streams[0].healthCheck.port: required for tcp, but missing'],
+    ['{type: icmp, port: 1}', 'streams[0].healthCheck.port: icmp has no ports'],
+    ['{type: tcp, port: 1, path: /}', 'streams[0].healthCheck.path: only with type http'],
+    ['{type: icmp, interval: 500ms}', 'streams[0].healthCheck.timeout: 1s is above interval 500ms'],
+  ];
+  for (const [text, fault] of cases) t.strictSame(faults(check(text)), [fault]);
+});

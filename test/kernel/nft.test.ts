@@ -1,7 +1,6 @@
 /** The rendered ruleset, comparison with a listing, both carriers; no root needed. */
 import t from 'tap';
 import { NFT_CARRIER, probeCarrier, XTABLES_CARRIER } from '../../host/kernel/carrier.js';
-import type { CommandResult, Run } from '../../host/kernel/command.js';
 import { parseMangleRules, renderMangle } from '../../host/kernel/mangle.js';
 import {
   frameObjects,
@@ -11,6 +10,7 @@ import {
   ruleObjects,
 } from '../../host/kernel/nft.js';
 import { differenceOf, isEmptyMangle } from '../../host/kernel/nft-listing.js';
+import type { CommandResult, Run } from '../../host/programs/command.js';
 import { EXAMPLE } from './example.js';
 
 type Listed = Record<string, Record<string, unknown>>;

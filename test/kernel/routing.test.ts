@@ -2,7 +2,6 @@
 import t from 'tap';
 import { parseFailures, runBatch } from '../../host/kernel/batch.js';
 import { type Claims, NO_CLAIMS, unitedClaims } from '../../host/kernel/claims.js';
-import type { Run } from '../../host/kernel/command.js';
 import { WHOLE_MARK } from '../../host/kernel/marks.js';
 import { flushNeighbours } from '../../host/kernel/neighbour.js';
 import { assignPriorities } from '../../host/kernel/priority.js';
@@ -18,6 +17,7 @@ import {
 } from '../../host/kernel/routing.js';
 import { parseRules, type Rule } from '../../host/kernel/rule.js';
 import type { WantedKernel } from '../../host/kernel/wanted.js';
+import type { Run } from '../../host/programs/command.js';
 import { EXAMPLE, target } from './example.js';
 
 const DEFAULTS = [

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { parseJson, run } from '../../host/kernel/command.js';
+import { parseJson, run } from '../../host/programs/command.js';
 
 t.test('input arrives where a program opens /dev/stdin by its path, as nft does', async t => {
   const input = 'x'.repeat(300_000);

@@ -1,6 +1,6 @@
 /**
- * The only file that starts programs. Contract of this room (host/kernel): it renders what the kernel shall hold,
- * compares that with what the kernel lists, and changes the difference; `kernel.ts` is its door.
+ * Programs that do one thing and end: nft, ip and the like. Contract of this room (host/programs): every other program
+ * that the host starts is started here, so that each can be seen, bounded and faked in one place.
  */
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
@@ -39,7 +39,7 @@ export type Run = (
 const BOUND_MS = 30_000;
 
 /** Logins of Debian lack the directories where nft, ip and iptables-nft stand. */
-const PATH = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`;
+export const PATH = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`;
 
 export const run: Run = async (program, args, options = {}) => {
   if (options.input === undefined) {
