@@ -15,6 +15,8 @@
 export const enum Limit {
   /** Bytes of a packet that may be read; the queue's copy range is the same. */
   ReadBytes = 512,
+  /** Bytes of the longest packet: above BIG TCP's, and far from where an address would overflow. */
+  WireBytes = 16777216,
   /** IPv6 extension headers that are followed. */
   ExtensionHeaders = 16,
   /** Packets of one batch. */
@@ -85,6 +87,8 @@ export class Parsed {
   transport: u32;
   /** Address behind the last byte that may be read. */
   end: u32;
+  /** Address behind the last byte that is ever read, also of a longer packet. */
+  readEnd: u32;
   /** Address behind the last byte of the packet on the wire: beyond `end` where the rest was not captured. */
   wireEnd: u32;
   /** 1: an ICMP or ICMPv6 message that carries no packet. */

@@ -22,7 +22,8 @@ function be16(at: usize): u32 {
 function reach(parsed: Parsed, at: usize, length: u32): Reason {
   const last = <u32>at + length;
   if (last <= parsed.end) return Reason.Ok;
-  return last <= parsed.wireEnd ? Reason.HeadersTooDeep : Reason.Truncated;
+  // Bytes that were on the wire and are not here: behind what is ever read, or cut off by whoever captured them.
+  return last <= parsed.wireEnd && last > parsed.readEnd ? Reason.HeadersTooDeep : Reason.Truncated;
 }
 
 /** Fill `parsed` with the key of the packet that `descriptor` names. */
@@ -31,7 +32,9 @@ export function parse(descriptor: Descriptor, parsed: Parsed): Reason {
   const at = <usize>descriptor.offset;
   const length = min(descriptor.length, <u32>Limit.ReadBytes);
   parsed.end = descriptor.offset + length;
-  parsed.wireEnd = descriptor.offset + max(descriptor.wireLength, length);
+  parsed.readEnd = descriptor.offset + Limit.ReadBytes;
+  // No packet is longer than BIG TCP's; a capture may claim lengths that overflow.
+  parsed.wireEnd = descriptor.offset + max(min(descriptor.wireLength, <u32>Limit.WireBytes), length);
   if (length == 0) return Reason.Truncated;
   const version = load<u8>(at) >> 4;
   if (version == 4) return ipv4(at, parsed, false);

@@ -1,6 +1,4 @@
 /** From a link's frame to the IP packet in it: Ethernet, Linux cooked (both versions), raw IP; VLAN tags are skipped. */
-import { CaptureError } from '../types/errors.js';
-
 /** LINKTYPE numbers (www.tcpdump.org/linktypes.html); 12 and 14 are what some systems wrote for raw IP. */
 const ETHERNET = 1;
 const RAW = [12, 14, 101, 228, 229];
@@ -19,18 +17,18 @@ const VERSIONS: Readonly<Record<number, number>> = { 2048: 4, 34525: 6 };
 const VLAN_TAGS = [0x8100, 0x88a8, 0x9100];
 const VLAN_TAG_BYTES = 4;
 
-/**
- * Offset of the IP packet in a frame, or null if the frame holds none.
- * @throws CaptureError for links that are not known
- */
+/** For messages. */
+export const KNOWN_LINKS = 'Ethernet (1), raw IP (101) and Linux cooked (113, 276)';
+
+export function isKnownLink(linkType: number): boolean {
+  return RAW.includes(linkType) || HEADERS[linkType] !== undefined;
+}
+
+/** Offset of the IP packet in a frame of a known link, or null if the frame holds none. */
 export function ipOffset(linkType: number, frame: Uint8Array): number | null {
   if (RAW.includes(linkType)) return 0;
   const header = HEADERS[linkType];
-  if (header === undefined) {
-    throw new CaptureError(
-      `link type ${linkType} is not known: Ethernet (1), raw IP (101) and Linux cooked (113, 276) are`,
-    );
-  }
+  if (header === undefined) throw new RangeError(`link type ${linkType} is not known`);
   if (frame.length < header.bytes) return null;
   const word = (at: number): number => (frame[at]! << 8) | frame[at + 1]!;
   let type = word(header.typeAt);

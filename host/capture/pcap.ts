@@ -5,6 +5,7 @@
  */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { CaptureError } from '../types/errors.js';
+import { isKnownLink, KNOWN_LINKS } from './link.js';
 
 export interface CapturedPacket {
   /** From 1. */
@@ -36,6 +37,8 @@ export function* readPcap(file: string): Generator<CapturedPacket> {
       throw new CaptureError(`${file}: shorter than the ${FILE_HEADER_BYTES} bytes of a pcap header`);
     const littleEndian = byteOrder(header, file);
     const linkType = header.getUint32(20, littleEndian) & 0xffff;
+    if (!isKnownLink(linkType))
+      throw new CaptureError(`${file}: link type ${linkType} is not known: ${KNOWN_LINKS} are`);
     for (let number = 1; ; number++) {
       const at = input.position;
       const record = input.read(RECORD_HEADER_BYTES);
@@ -53,7 +56,7 @@ export function* readPcap(file: string): Generator<CapturedPacket> {
       const bytes = input.read(length);
       if (bytes === null)
         throw new CaptureError(
-          `${file}: packet ${number} is cut off: its ${length} bytes begin at byte ${at}`,
+          `${file}: packet ${number} is cut off: its ${length} bytes begin at byte ${at + RECORD_HEADER_BYTES}`,
         );
       yield {
         number,

@@ -1,5 +1,6 @@
 /** stdout for much text: waits where the reader is slow, ends quietly where it went away (`| head`). */
 import { once } from 'node:events';
+import { EnvironmentError } from '../types/errors.js';
 
 const PIECE_CHARACTERS = 65_536;
 
@@ -9,7 +10,9 @@ export class Output {
   constructor(private readonly stream: NodeJS.WriteStream = process.stdout) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EPIPE') process.exit(0);
-      throw error;
+      const fault = new EnvironmentError(`standard output cannot be written: ${error.message}`);
+      process.stderr.write(`${fault.message}\n`);
+      process.exit(fault.exitCode);
     });
   }
 

@@ -33,7 +33,7 @@ export async function replay(capture: string, options: ReplayOptions): Promise<v
     if (!(error instanceof CaptureError)) throw error;
     fault = error;
   }
-  if (!options.json) await output.write(tally.text());
+  if (!options.json && (fault === null || tally.packets > 0)) await output.write(tally.text());
   await output.end();
   if (fault !== null) throw fault;
 }
@@ -44,7 +44,7 @@ const BAR_WIDTH = 30;
 class Tally {
   private readonly targets = new Map<string, { cells: string[]; packets: number }>();
   private readonly reasons = new Map<string, number>();
-  private packets = 0;
+  packets = 0;
 
   add({ reason, flow, stream, identifier, fwmark }: Decision): void {
     this.packets++;
@@ -64,13 +64,23 @@ class Tally {
   text(): string {
     const rows = [...this.targets.values()].sort((one, other) => other.packets - one.packets);
     const most = rows[0]?.packets ?? 1;
-    const style = { head: [], border: [] };
-    const targets = new Table({ head: ['flow', 'stream', 'target', 'mark', 'packets', 'share', ''], style });
+    const count = `${this.packets} packet${this.packets === 1 ? '' : 's'}\n`;
+    if (this.packets === 0) return count;
+    const style = { head: [], border: [], compact: true };
+    const targets = new Table({
+      head: ['flow', 'stream', 'target', 'mark', 'packets', 'share', ''],
+      colAligns: ['left', 'left', 'right', 'right', 'right', 'right', 'left'],
+      style,
+    });
     for (const { cells, packets } of rows)
       targets.push([...cells, packets, this.share(packets), bar(packets / most)]);
-    const reasons = new Table({ head: ['reason', 'packets', 'share'], style });
+    const reasons = new Table({
+      head: ['reason', 'packets', 'share'],
+      colAligns: ['left', 'right', 'right'],
+      style,
+    });
     for (const [reason, packets] of this.reasons) reasons.push([reason, packets, this.share(packets)]);
-    return `${this.packets} packets\n${targets.toString()}\n${reasons.toString()}\n`;
+    return `${count}${targets.toString()}\n${reasons.toString()}\n`;
   }
 
   private share(packets: number): string {

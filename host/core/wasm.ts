@@ -73,7 +73,7 @@ export interface Core {
     | 'StreamActiveCount'
     | 'StreamBytes'
   >;
-  readonly Limit: Numbers<'ReadBytes' | 'ExtensionHeaders' | 'Batch' | 'Flows' | 'Targets'>;
+  readonly Limit: Numbers<'ReadBytes' | 'WireBytes' | 'ExtensionHeaders' | 'Batch' | 'Flows' | 'Targets'>;
   readonly Protocols: Numbers<'Tcp' | 'Udp' | 'Sctp'>;
   readonly IpProtocol: Numbers<'Tcp' | 'Udp' | 'Sctp' | 'Icmp' | 'Icmpv6'>;
   readonly Region: Numbers<

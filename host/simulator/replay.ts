@@ -1,8 +1,8 @@
 /** Decisions for a sequence of packets, later fragments as their first. */
 import type { Decision, Simulator } from './simulator.js';
 
-/** First fragments that are remembered: the oldest is forgotten first. */
-const MOST_FIRSTS = 65_536;
+/** First fragments that are surely remembered; those before them are forgotten a generation at a time. */
+const REMEMBERED_FIRSTS = 65_536;
 
 const NOT_IP: Decision = {
   reason: 'not-ip',
@@ -14,7 +14,8 @@ const NOT_IP: Decision = {
 };
 
 export class Replay {
-  private readonly firsts = new Map<string, Decision>();
+  private firsts = new Map<string, Decision>();
+  private formerFirsts = new Map<string, Decision>();
 
   constructor(private readonly simulator: Simulator) {}
 
@@ -24,11 +25,13 @@ export class Replay {
     const decision = this.simulator.decide(packet, wireLength);
     const { fragment } = this.simulator;
     if (fragment === null) return decision;
-    if (!fragment.first) return this.firsts.get(fragment.packet) ?? decision;
-    // Set anew, so that it is the youngest.
-    this.firsts.delete(fragment.packet);
-    this.firsts.set(fragment.packet, decision);
-    if (this.firsts.size > MOST_FIRSTS) this.firsts.delete(this.firsts.keys().next().value!);
+    const { packet: whole } = fragment;
+    if (!fragment.first) return this.firsts.get(whole) ?? this.formerFirsts.get(whole) ?? decision;
+    if (this.firsts.size === REMEMBERED_FIRSTS) {
+      this.formerFirsts = this.firsts;
+      this.firsts = new Map();
+    }
+    this.firsts.set(whole, decision);
     return decision;
   }
 }

@@ -31,7 +31,7 @@ typedef struct {
 typedef struct {
   uint64_t source[2], destination[2];
   uint16_t echoId, protocol, sourcePort, destinationPort;
-  const uint8_t *transport, *end, *wireEnd;
+  const uint8_t *transport, *end, *readEnd, *wireEnd;
   uint32_t plainIcmp, fragment, inner;
 } Parsed;
 
@@ -80,7 +80,7 @@ static inline uint32_t raw32(const uint8_t *at) { uint32_t value; memcpy(&value,
 
 static inline int reach(const Parsed *parsed, const uint8_t *at, uint32_t length) {
   if (at + length <= parsed->end) return OK;
-  return at + length <= parsed->wireEnd ? TOO_DEEP : TRUNCATED;
+  return at + length <= parsed->wireEnd && at + length > parsed->readEnd ? TOO_DEEP : TRUNCATED;
 }
 
 static inline int bound(const uint8_t *statedEnd, Parsed *parsed, int inner) {
@@ -202,7 +202,9 @@ static int parse(const Descriptor *descriptor, Parsed *parsed) {
   const uint8_t *at = memory + descriptor->offset;
   uint32_t length = descriptor->length < READ_BYTES ? descriptor->length : READ_BYTES;
   parsed->end = at + length;
-  parsed->wireEnd = at + (descriptor->wireLength > length ? descriptor->wireLength : length);
+  uint32_t wireLength = descriptor->wireLength < WIRE_BYTES ? descriptor->wireLength : WIRE_BYTES;
+  parsed->readEnd = at + READ_BYTES;
+  parsed->wireEnd = at + (wireLength > length ? wireLength : length);
   if (length == 0) return TRUNCATED;
   if (at[0] >> 4 == 4) return ipv4(at, parsed, 0);
   if (at[0] >> 4 == 6) return ipv6(at, parsed, 0);

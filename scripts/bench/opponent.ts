@@ -31,6 +31,7 @@ function definitions({ Region, Layout, Limit }: Core): string[] {
     RANGE_BYTES: Layout.RangeBytes,
     BYTE_MATCH_BYTES: Layout.ByteMatchBytes,
     READ_BYTES: Limit.ReadBytes,
+    WIRE_BYTES: Limit.WireBytes,
     EXTENSION_HEADERS: Limit.ExtensionHeaders,
     BATCH: Limit.Batch,
   };

@@ -3,6 +3,8 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
+import { Opponent } from '../../scripts/bench/opponent.js';
+import { decideBatches, descriptorsOf, workloadOf } from '../../scripts/bench/workload.js';
 
 const BENCH = fileURLToPath(new URL('../../scripts/bench/core.js', import.meta.url));
 const QUICK = ['--rounds', '2', '--sample-ms', '1', '--loop-packets', '200000'];
@@ -23,6 +25,22 @@ t.test('Wasm and C decide every packet of every case alike, and the loop makes n
   t.equal(report.garbage.collections, 0);
   t.ok(report.garbage.packets >= 200_000);
   t.ok(report.garbage.control > 0, 'the observer sees garbage where some is made');
+});
+
+t.test('the comparison sees a side that decides nothing', async t => {
+  const workload = workloadOf(4, 1);
+  const opponent = Opponent.compile(workload.core);
+  t.teardown(() => opponent.close());
+  opponent.load(workload);
+  t.notOk(descriptorsOf(workload).equals(opponent.descriptors(workload)), 'Wasm has decided nothing yet');
+  decideBatches(workload, workload.areas);
+  t.ok(descriptorsOf(workload).equals(opponent.descriptors(workload)));
+});
+
+t.test('options that make no sense are refused', async t => {
+  for (const option of [['--rounds', '0'], ['--rounds', 'abc'], ['--jsn']]) {
+    await t.rejects(run(...option), { code: 2, stderr: /^bench:core: [^\n]*\n$/ }, option.join(' '));
+  }
 });
 
 t.test('without --json it prints one table for people', async t => {

@@ -80,14 +80,15 @@ const protocolOf = (packet: Uint8Array): number => packet[packet[0]! >> 4 === 4 
 async function expectArrival(t: Test, packets: readonly Uint8Array[], claim: string): Promise<void> {
   const key = (packet: Uint8Array) =>
     `${protocolOf(packet)} ${Buffer.from(payloadOf(packet)).toString('hex')}`;
-  const wanted = new Map(packets.map(packet => [key(packet), simulator.decide(packet).identifier]));
+  const wanted = new Map(packets.map(packet => [key(packet), [simulator.decide(packet).identifier!]]));
   await sendRaw(topology, packets);
-  const arrived = (): Map<string, number> =>
-    new Map(
-      [...listeners].flatMap(([identifier, { packets }]) =>
-        packets.map(packet => [key(packet), identifier] as const),
-      ),
-    );
+  // Where each arrived, once for each time that it did.
+  const arrived = (): Map<string, number[]> => {
+    const found = new Map<string, number[]>();
+    for (const [identifier, { packets }] of listeners)
+      for (const packet of packets) found.set(key(packet), [...(found.get(key(packet)) ?? []), identifier]);
+    return found;
+  };
   await waitFor(`${claim}: all to arrive`, ARRIVAL_MS, () => {
     const keys = arrived();
     return [...wanted.keys()].every(each => keys.has(each));

@@ -31,6 +31,7 @@ export const TCP = 6;
 export const UDP = 17;
 export const SCTP = 132;
 const READ_BYTES = 512;
+const WIRE_BYTES = 2 ** 24;
 const EXTENSION_HEADERS = 16;
 const FRAGMENT = 44;
 const AUTHENTICATION = 51;
@@ -57,13 +58,14 @@ export class Bytes {
   ) {
     this.view = new DataView(packet.buffer, packet.byteOffset, packet.byteLength);
     this.end = Math.min(packet.length, READ_BYTES);
-    this.wireEnd = Math.max(wireEnd, this.end);
+    this.wireEnd = Math.max(Math.min(wireEnd, WIRE_BYTES), this.end);
   }
 
   /** Refuses unless `length` bytes at `at` are there. */
   need(at: number, length: number): void {
     if (at + length <= this.end) return;
-    throw new Refused(at + length <= this.wireEnd ? 'headers-too-deep' : 'truncated');
+    const tooDeep = at + length <= this.wireEnd && at + length > READ_BYTES;
+    throw new Refused(tooDeep ? 'headers-too-deep' : 'truncated');
   }
 
   has(at: number, length: number): boolean {

@@ -100,6 +100,7 @@ const ethernet = (
 function magmark(...args: string[]) {
   const { status, stdout, stderr } = spawnSync('node', [MAGMARK, 'replay', '--config', config, ...args], {
     encoding: 'utf8',
+    maxBuffer: 256 * 1024 * 1024,
   });
   return { status, stdout, stderr };
 }
@@ -249,19 +250,61 @@ t.test(
     const long = ip('192.0.2.1', '20.0.0.1', TCP, transport(TCP, 1000, 80, new Array<number>(400).fill(1)));
     const cut = { frame: ethernet(long).subarray(0, 14 + 24), wire: 14 + long.length };
     t.match(lines(pcap('cut.pcap', [cut], { linkType: 1 })), [{ reason: 'ok', flow: 'web' }]);
+    // Too short for what decides: cut off is not the same as too deep for the core.
+    for (const bytes of [1, 19, 20, 23]) {
+      const shorter = { frame: long.subarray(0, bytes), wire: long.length };
+      t.match(
+        lines(pcap('cut.pcap', [shorter], { linkType: 101 })),
+        [{ reason: 'truncated' }],
+        `${bytes} bytes`,
+      );
+    }
+    for (const wire of [0, 3, 0xffffffff]) {
+      const lying = { frame: ethernet(web), wire };
+      t.match(
+        lines(pcap('cut.pcap', [lying], { linkType: 1 })),
+        [{ reason: 'ok' }],
+        `${wire} bytes on the wire`,
+      );
+    }
   },
 );
+
+t.test('more packets in fragments than are remembered are decided as fast as others', async t => {
+  const count = 200_000;
+  const first = (id: number) =>
+    ip(`192.0.${id >> 16}.1`, '20.0.0.1', UDP, transport(UDP, 1000, 80), {
+      fragment: 0x2000,
+      id: id & 0xffff,
+    });
+  const later = (id: number) =>
+    ip(`192.0.${id >> 16}.1`, '20.0.0.1', UDP, [1, 2, 3, 4, 5, 6, 7, 8], {
+      fragment: 0x0001,
+      id: id & 0xffff,
+    });
+  const firsts = Array.from({ length: count }, (_, id) => first(id));
+  const got = lines(pcap('many.pcap', [...firsts, later(count - 65_536), later(0)], { linkType: 101 }));
+  t.strictSame(
+    got.slice(count).map(line => line.reason),
+    ['ok', 'fragment-without-first'],
+  );
+});
 
 t.test('a file that is damaged is named with its place, after what was readable', async t => {
   const whole = pcap('whole.pcap', [ethernet(web), ethernet(web)], { linkType: 1 });
   const { readFileSync } = await import('node:fs');
   const bytes = readFileSync(whole);
   const rows: [string, Buffer, RegExp, number][] = [
-    ['cut off in a packet', bytes.subarray(0, bytes.length - 3), /packet 2 is cut off/, 1],
+    [
+      'cut off in a packet',
+      bytes.subarray(0, bytes.length - 3),
+      /packet 2 is cut off: its 54 bytes begin at byte 110$/m,
+      1,
+    ],
     [
       'cut off in a record header',
       bytes.subarray(0, bytes.length - 60),
-      /packet 2 is cut off in its header/,
+      /packet 2 is cut off in its header at byte 94$/m,
       1,
     ],
     [
@@ -276,7 +319,7 @@ t.test('a file that is damaged is named with its place, after what was readable'
     [
       'an unknown link',
       Buffer.concat([bytes.subarray(0, 20), Buffer.from([147, 0, 0, 0]), bytes.subarray(24)]),
-      /link type 147/,
+      /damaged\.pcap: link type 147 is not known/,
       0,
     ],
   ];
@@ -288,6 +331,7 @@ t.test('a file that is damaged is named with its place, after what was readable'
     t.match(stderr, message, claim);
     t.notMatch(stderr, /^\s+at /m, `${claim}: no stack trace`);
     t.equal(stdout.split('\n').filter(Boolean).length, count, claim);
+    if (count === 0) t.equal(magmark(file).stdout, '', `${claim}: no table of nothing`);
   }
   const absent = magmark(join(directory, 'absent.pcap'));
   t.equal(absent.status, 1);
@@ -298,7 +342,20 @@ t.test('for people: a table per flow and target with bars, and one of reasons', 
   const { status, stdout } = magmark(pcap('table.pcap', [web, web6, web.subarray(0, 5)], { linkType: 101 }));
   t.equal(status, 0);
   t.match(stdout, /^3 packets\n/);
-  t.match(stdout, /web +│ s +│ [12] +│ 500[12] +│/);
+  t.match(stdout, /web +│ s +│ +[12] │ +500[12] │/);
   t.match(stdout, /█/);
-  t.match(stdout, /truncated +│ 1 /);
+  t.match(stdout, /truncated +│ +1 │/);
+  t.equal(magmark(pcap('none.pcap', [], { linkType: 101 })).stdout, '0 packets\n');
+});
+
+t.test('a reader that goes away ends it quietly, a full disk with a word', async t => {
+  const many = pcap('many.pcap', new Array<Uint8Array>(50_000).fill(web), { linkType: 101 });
+  const through = (rest: string) =>
+    spawnSync('sh', ['-c', `node ${MAGMARK} replay --json --config ${config} ${many} ${rest}`], {
+      encoding: 'utf8',
+    });
+  t.match(through('| head -n 1'), { stdout: /^\{"n":1,.*\}\n$/, stderr: '' });
+  const full = through('>/dev/full');
+  t.equal(full.status, 2);
+  t.match(full.stderr, /^standard output cannot be written: ENOSPC[^\n]*\n$/);
 });

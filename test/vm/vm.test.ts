@@ -29,6 +29,8 @@ function run(): Promise<{ code: number | null; stdout: string; stderr: string }>
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', chunk => (stdout += chunk));
+  // What a first attempt met is told also when the second one succeeds.
+  child.stderr.pipe(process.stderr);
   child.stderr.on('data', chunk => (stderr += chunk));
   return new Promise(resolve => child.on('close', code => resolve({ code, stdout, stderr })));
 }
