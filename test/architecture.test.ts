@@ -57,7 +57,7 @@ const ROOMS: readonly Room[] = [
   },
   {
     folder: 'host/health',
-    may: ['host/types', 'host/queue/native.ts', 'node:'],
+    may: ['host/types', 'node:'],
     why: 'a check asks one address by one mark and tells what came of it',
   },
   {
@@ -130,18 +130,23 @@ t.test('the table sees an import that is not allowed', async t => {
   t.ok(importsOf('host/bin/magmark.ts').includes('host/cli/run.ts'), 'dynamic imports are seen');
 });
 
-t.test('the native shim includes the kernel, the C library and node-addon-api alone', async t => {
-  const source = readFileSync(join(ROOT, 'native/nfqueue.cc'), 'utf8');
-  const included = [...source.matchAll(/^#include\s+[<"]([^>"]+)[>"]/gm)].map(match => match[1]!);
-  t.ok(included.includes('napi.h'));
-  t.strictSame(
-    included.filter(
-      name =>
-        !/^(napi\.h|linux\/[\w/]+\.h|sys\/\w+\.h|arpa\/inet\.h|netinet\/in\.h|\w+\.h|c?[a-z]+)$/.test(name),
-    ),
-    [],
-  );
-  t.notMatch(source, /maglev|five.?tuple|djb2/i, 'it knows nothing of load balancing');
+t.test('the native files include the kernel, the C library and node-addon-api alone', async t => {
+  const files = readdirSync(join(ROOT, 'native')).filter(name => name.endsWith('.cc'));
+  t.strictSame(files.sort(), ['nfqueue.cc', 'probe.cc']);
+  for (const file of files) {
+    const source = readFileSync(join(ROOT, 'native', file), 'utf8');
+    const included = [...source.matchAll(/^#include\s+[<"]([^>"]+)[>"]/gm)].map(match => match[1]!);
+    t.ok(included.includes('napi.h'), file);
+    t.strictSame(
+      included.filter(
+        name =>
+          !/^(napi\.h|linux\/[\w/]+\.h|sys\/\w+\.h|arpa\/inet\.h|netinet\/in\.h|\w+\.h|c?[a-z]+)$/.test(name),
+      ),
+      [],
+      file,
+    );
+    t.notMatch(source, /maglev|five.?tuple|djb2/i, `${file} knows nothing of load balancing`);
+  }
 });
 
 /** Reads the sections of a Wasm module: id, and its bytes. */

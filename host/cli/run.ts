@@ -35,7 +35,11 @@ export async function run(options: RunOptions): Promise<void> {
       else daemon.reload().catch(fatal);
       return;
     }
-    if (stop.signal.aborted) return;
+    if (stop.signal.aborted) {
+      // Asked again: nothing is waited for any more.
+      daemon?.stopAtOnce();
+      return;
+    }
     log.info({ signal }, 'stopping');
     stop.abort();
     daemon?.stop().then(clean => process.exit(clean ? 0 : 1), fatal);
@@ -47,6 +51,7 @@ export async function run(options: RunOptions): Promise<void> {
       configFile: options.config,
       socketPath: socketPath(options.socket),
       journalPath: options.journal ?? namespaceFile('journal'),
+      frontendDirectory: options.journal === undefined ? namespaceFile('bird') : `${options.journal}.bird`,
       hostNamespace: options.hostNamespace ?? false,
       stop: stop.signal,
       log,

@@ -44,8 +44,32 @@ export interface StatusReply {
     readonly name: string;
     readonly protocol: string;
     readonly ips: readonly string[];
+    /** One for each address; none while BIRD has not told yet. */
+    readonly sessions: readonly SessionReply[];
   }[];
+  readonly bird: {
+    /** off: no gateways. */
+    readonly status: 'off' | 'starting' | 'running' | 'failed';
+    readonly pid: number | null;
+    readonly restarts: number;
+    readonly lastError: string | null;
+  };
+  /** `announced`: gateways by BGP are told of it. */
+  readonly vips: readonly { readonly prefix: string; readonly announced: boolean }[];
+  /** What others changed and the daemon mended, since it started. */
+  readonly repairs: { readonly count: number; readonly changes: number; readonly lastAt: string | null };
   readonly warnings: readonly string[];
+}
+
+export interface SessionReply {
+  readonly address: string;
+  /** Packets can go there. */
+  readonly up: boolean;
+  readonly bfd: 'up' | 'down' | 'none';
+  /** ISO 8601; null: BIRD does not run. */
+  readonly since: string | null;
+  /** BIRD's words. */
+  readonly info: string;
 }
 
 export interface QueueReply {
@@ -68,6 +92,8 @@ export interface TargetReply {
   readonly ips: readonly string[];
   /** null: active; else why it takes no traffic. */
   readonly pending: string | null;
+  /** null: it is not checked. */
+  readonly health: 'unknown' | 'healthy' | 'unhealthy' | null;
 }
 
 /** Every answer that is not 200. */

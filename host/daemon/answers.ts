@@ -7,6 +7,7 @@ import { reasonNames } from '../core/reason.js';
 import type { PortRange, Prefix } from '../types/config.js';
 import { version } from '../version.js';
 import type { Daemon } from './daemon.js';
+import { targetLabel } from './serving.js';
 
 /** nfqlb's name for a stream. */
 function shmName(stream: string): string {
@@ -58,7 +59,8 @@ export function answersOf(daemon: Daemon): Answers {
     status: (): StatusReply => {
       const { config, options, pool, kernel } = daemon;
       const names = reasonNames(daemon.images.core);
-      const pending = new Map(daemon.pending.map(target => [target.fwmark, target.reason]));
+      const pending = new Map(daemon.idle.map(target => [target.fwmark, target.reason]));
+      const { bird, sessions } = daemon.frontend.state();
       return {
         version,
         pid: process.pid,
@@ -87,13 +89,27 @@ export function answersOf(daemon: Daemon): Answers {
             fwmark: target.fwmark,
             ips: target.ips.map(ip => ip.address),
             pending: pending.get(target.fwmark) ?? null,
+            health: daemon.health.state(targetLabel(stream, target))?.health ?? null,
           })),
         ),
         gateways: config.gateways.map(({ name, protocol, ips }) => ({
           name,
           protocol,
           ips: ips.map(ip => ip.address),
+          sessions: sessions
+            .filter(session => session.gateway === name)
+            .map(({ address, up, bfd, since, info }) => ({ address, up, bfd, since, info })),
         })),
+        bird,
+        vips: config.vips.map(vip => ({
+          prefix: prefixText(vip),
+          announced: daemon.announced.some(other => prefixText(other) === prefixText(vip)),
+        })),
+        repairs: {
+          count: daemon.repairs.count,
+          changes: daemon.repairs.changes,
+          lastAt: daemon.repairs.lastAt?.toISOString() ?? null,
+        },
         warnings: daemon.warnings,
       };
     },

@@ -5,25 +5,49 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { dirname } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { readConfig } from '../config/file.js';
 import { configWarnings, coveredHosts } from '../config/resolve.js';
 import { ControlServer } from '../control/server.js';
 import { ImageStore, memoryBytes } from '../core/image.js';
 import { compileCore, createMemory, instantiateCore } from '../core/wasm.js';
-import { Kernel } from '../kernel/kernel.js';
-import type { PendingTarget } from '../kernel/wanted.js';
+import { Frontend } from '../frontend/frontend.js';
+import { readPasswords } from '../frontend/password.js';
+import { deriveRouterId } from '../frontend/router-id.js';
+import { HealthChecker } from '../health/checker.js';
+import { type AddOutcome, Kernel } from '../kernel/kernel.js';
+import type { NextHop, PendingTarget } from '../kernel/wanted.js';
 import { WorkerPool } from '../queue/pool.js';
-import type { Config, Stream, Target } from '../types/config.js';
+import type { Config, Prefix, Stream, Target } from '../types/config.js';
 import { ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js';
+import { BLACKHOLE_TABLE } from '../types/marks.js';
 import { answersOf } from './answers.js';
+import { Keeper } from './keeper.js';
 import type { Log } from './log.js';
-import { hostAddresses, isInitialNamespace, lockNamespace, namespaceIdentity } from './namespace.js';
+import {
+  hostAddresses,
+  interfaceAddresses,
+  isInitialNamespace,
+  lockNamespace,
+  namespaceIdentity,
+} from './namespace.js';
+import {
+  announcedVips,
+  checkedTargets,
+  commonVips,
+  type IdleTarget,
+  idleKey,
+  idleTargets,
+  wayKey,
+} from './serving.js';
 import { wantedKernel } from './wanted.js';
 
 export interface DaemonOptions {
   readonly configFile: string;
   readonly socketPath: string;
   readonly journalPath: string;
+  /** For the files of BIRD. */
+  readonly frontendDirectory: string;
   /** Work in the machine's initial network namespace. */
   readonly hostNamespace: boolean;
   /** Aborted: a change under way ends after its present step, and none begins. */
@@ -31,8 +55,9 @@ export interface DaemonOptions {
   readonly log: Log;
 }
 
-/** How often targets whose routes were refused are tried again. */
-const PENDING_RETRY_MS = 1000;
+/** New neighbours answer within a few ms; who does not is told as pending, and asked again. */
+const START_PATIENCE_MS = 1000;
+const RELOAD_PATIENCE_MS = 200;
 
 /** A change was ended by `DaemonOptions.stop`; what it did is taken back or about to be removed. */
 export class Stopped extends Error {}
@@ -44,11 +69,29 @@ interface Holdings {
   readonly pool: WorkerPool;
 }
 
+/** What the daemon mended of its own accord, since it started. */
+export interface Repairs {
+  /** Looks at the kernel that found something to mend. */
+  readonly count: number;
+  /** Rules, routes and tables that were mended. */
+  readonly changes: number;
+  readonly lastAt: Date | null;
+}
+
 export class Daemon {
   readonly startedAt = new Date();
-  pending: readonly PendingTarget[] = [];
   warnings: readonly string[] = [];
-  private retry: NodeJS.Timeout | null = null;
+  repairs: Repairs = { count: 0, changes: 0, lastAt: null };
+  /** VIPs that the gateways were told of. */
+  announced: readonly Prefix[] = [];
+  readonly health: HealthChecker;
+  private pending: readonly PendingTarget[] = [];
+  /** Targets that take no traffic, and why. */
+  idle: readonly IdleTarget[] = [];
+  /** Ways of the targets that take traffic. */
+  private serving: ReadonlySet<string> = new Set();
+  private readonly keeper: Keeper;
+  private readonly hurry = new AbortController();
   private turn: Promise<unknown> = Promise.resolve();
   private waitingReload: Promise<void> | null = null;
 
@@ -57,7 +100,17 @@ export class Daemon {
     private readonly holdings: Holdings,
     readonly images: ImageStore,
     readonly kernel: Kernel,
-  ) {}
+    readonly frontend: Frontend,
+  ) {
+    const { log } = options;
+    this.keeper = new Keeper({
+      log,
+      check: () => this.inTurn(() => this.check()),
+      ask: hops => this.inTurn(() => this.ask(hops, 'ask')),
+      askAnew: hops => this.inTurn(() => this.ask(hops, 'askAnew')),
+    });
+    this.health = new HealthChecker({ log, onChange: () => this.onHealth() });
+  }
 
   /**
    * Start and return once everything stands.
@@ -87,12 +140,16 @@ export class Daemon {
       const kernel = await Kernel.open({ journalPath: options.journalPath, identity, log });
       const { images, module } = createImages(config);
       images.publish(config);
+      const frontend = Frontend.open({ directory: options.frontendDirectory, log });
+      undo.push(() => frontend.stop());
       const core = { module, memory: images.memory };
       const { queues, queueLength } = config;
       const pool = await WorkerPool.start({ core, queues, queueLength, log });
       undo.push(() => pool.stop());
-      const daemon = new Daemon(options, { lock, control, pool }, images, kernel);
-      await daemon.applyOrUndo(config, () => kernel.removeAll());
+      const daemon = new Daemon(options, { lock, control, pool }, images, kernel, frontend);
+      undo.push(() => daemon.stopWatching());
+      daemon.keeper.start();
+      await daemon.applyOrUndo(config, START_PATIENCE_MS, () => kernel.removeAll());
       control.answers = answersOf(daemon);
       log.info(
         {
@@ -133,7 +190,7 @@ export class Daemon {
         const config = readConfig(configFile);
         refuseCoveredHosts(config);
         refuseRestartOnly(former, config);
-        await this.applyOrUndo(config, () => this.apply(former));
+        await this.applyOrUndo(config, RELOAD_PATIENCE_MS, () => this.apply(former, 0));
       } catch (error) {
         if (error instanceof Stopped) return;
         const faults = (error as Error).message.split('\n');
@@ -147,21 +204,29 @@ export class Daemon {
     return this.waitingReload;
   }
 
+  /** A stop that is under way waits for nothing any more. */
+  stopAtOnce(): void {
+    this.hurry.abort();
+  }
+
   /**
-   * Stop steering, end the workers, remove everything that was made.
+   * Withdraw the VIPs and go on forwarding for the configured while; then stop steering, end the workers, and remove
+   * everything that was made.
    * @returns whether nothing is left; what could not be removed is logged and stays in the journal
    */
   stop(): Promise<boolean> {
     return this.inTurn(async () => {
       const { lock, control, pool } = this.holdings;
       const { log } = this.options;
-      if (this.retry !== null) clearTimeout(this.retry);
-      await control.stop();
       let clean = true;
       // Rules and routes outlive the workers: a verdict that is still on its way must find its target's route.
       for (const step of [
+        () => this.stopWatching(),
+        () => this.withdraw(),
+        () => control.stop(),
         () => this.kernel.removeRuleset(),
         () => pool.stop(),
+        () => this.frontend.stop(),
         () => this.kernel.removeAll(),
       ]) {
         try {
@@ -177,24 +242,118 @@ export class Daemon {
     });
   }
 
+  private async stopWatching(): Promise<void> {
+    await Promise.all([this.keeper.stop(), this.health.stop()]);
+  }
+
+  /** Gateways that were told of VIPs get the time to send elsewhere. */
+  private async withdraw(): Promise<void> {
+    if (this.config.gateways.length === 0) return;
+    await this.frontend.withdraw();
+    this.announced = [];
+    const { signal } = this.hurry;
+    await delay(this.config.shutdownDelayMs, null, { signal }).catch(() => null);
+  }
+
   /**
    * The way of every change: adds precede, removals follow, so that no packet is ever without a route.
-   * Routes first, then the image that marks for them, then the ruleset; what is unwanted goes when no worker uses it.
+   * Routes first, then the image that marks for them, then the ruleset, then the VIPs are announced; what is unwanted
+   * goes when no worker uses it, and a VIP that goes is withdrawn before anything else.
    */
-  private async apply(config: Config): Promise<void> {
+  private async apply(config: Config, patienceMs: number): Promise<void> {
     const wanted = wantedKernel(config);
     this.proceed();
-    const { pending, warnings } = await this.kernel.add(wanted);
+    // Passwords that cannot be read are a fault before anything is changed.
+    await readPasswords(config.gateways);
+    await this.announce(this.images.current!.config, commonVips(this.announced, config.vips));
+    const serving = this.servingMarks(config);
+    const outcome = await this.kernel.add(wanted, { serving, patienceMs });
     this.proceed();
-    await this.publish(config, pending);
+    this.health.set(checkedTargets(config));
+    await this.publish(config, outcome.pending);
     await this.kernel.applyRuleset(wanted);
     this.proceed();
     await this.images.retire();
+    await this.announce(config, this.announcedNow());
     await this.kernel.removeStale(wanted);
+    const warnings = [...outcome.warnings, ...(await this.kernel.vipsWithoutRoute(config.vips))];
+    this.warn([...configWarnings(config), ...warnings]);
+    this.keep(outcome);
+  }
+
+  /** Compare everything with the kernel, and mend what differs. */
+  private async check(): Promise<void> {
+    if (this.options.stop.aborted) return;
+    const { config } = this;
+    const wanted = wantedKernel(config);
+    const serving = this.servingMarks(config);
+    const outcome = await this.kernel.add(wanted, { serving, clashesAreWarnings: true });
+    await this.serve(outcome.pending);
+    const tables = await this.kernel.applyRuleset(wanted);
+    const removed = await this.kernel.removeStale(wanted);
+    const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
+    if (mended.length > 0) this.count(mended);
+    this.warn([...configWarnings(config), ...outcome.warnings]);
+    this.keep(outcome);
+  }
+
+  private count(mended: readonly string[]): void {
+    const { count, changes } = this.repairs;
+    this.repairs = { count: count + 1, changes: changes + mended.length, lastAt: new Date() };
+    this.options.log.warn(
+      { mended: mended.slice(0, 20), changes: mended.length },
+      'mended what others changed',
+    );
+  }
+
+  private keep({ pending, hops }: AddOutcome): void {
+    const tables = this.config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
+    this.keeper.keep({ pending, hops, tables: new Set([...tables, BLACKHOLE_TABLE]) });
+  }
+
+  private async ask(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
+    if (this.options.stop.aborted) return;
+    for (const refusal of await this.kernel[how](hops)) this.options.log.warn(refusal);
+  }
+
+  private onHealth(): void {
+    this.inTurn(async () => {
+      if (!this.options.stop.aborted) await this.serve(this.pending);
+    }).catch((error: Error) => {
+      this.options.log.error({ err: error }, 'a change of health could not be brought about');
+      this.keeper.look(0);
+    });
+  }
+
+  /** Decide by who can be reached and is healthy now, and announce by it. */
+  private async serve(pending: readonly PendingTarget[]): Promise<void> {
+    const { config } = this;
+    const idle = this.idleBy(config, pending);
+    if (idleKey(idle) === idleKey(this.idle)) {
+      this.tellIdle(idle);
+      this.pending = pending;
+    } else {
+      await this.publish(config, pending);
+      await this.images.retire();
+    }
+    await this.announce(config, this.announcedNow());
+  }
+
+  private announcedNow(): Prefix[] {
+    return announcedVips(this.config, new Set(this.idle.map(target => target.fwmark)));
+  }
+
+  private async announce(config: Config, vips: readonly Prefix[]): Promise<void> {
+    const { gateways, ecmp, interfaces } = config;
+    const routerId = config.routerId ?? deriveRouterId(interfaceAddresses(), interfaces.external);
+    await this.frontend.set({ routerId, external: interfaces.external, gateways, ecmp, announced: vips });
+    this.announced = vips;
+  }
+
+  private warn(warnings: readonly string[]): void {
     const before = new Set(this.warnings);
-    this.warnings = [...configWarnings(config), ...warnings];
-    for (const warning of this.warnings) if (!before.has(warning)) this.options.log.warn(warning);
-    this.retryPending();
+    this.warnings = warnings;
+    for (const warning of warnings) if (!before.has(warning)) this.options.log.warn(warning);
   }
 
   /** @throws Stopped if nothing further shall be done */
@@ -203,9 +362,9 @@ export class Daemon {
   }
 
   /** Apply, or go back: `undo` runs before the error is passed on. */
-  private async applyOrUndo(config: Config, undo: () => Promise<void>): Promise<void> {
+  private async applyOrUndo(config: Config, patienceMs: number, undo: () => Promise<void>): Promise<void> {
     try {
-      await this.apply(config);
+      await this.apply(config, patienceMs);
     } catch (error) {
       try {
         await undo();
@@ -223,49 +382,43 @@ export class Daemon {
   }
 
   private async publish(config: Config, pending: readonly PendingTarget[]): Promise<void> {
-    const marks = new Set(pending.map(target => target.fwmark));
-    for (const target of pending) {
-      if (this.pending.some(before => before.fwmark === target.fwmark && before.reason === target.reason))
-        continue;
-      this.options.log.warn(
-        { target: target.label, reason: target.reason },
-        'target is pending: it takes no traffic',
-      );
-    }
+    const idle = this.idleBy(config, pending);
+    const marks = new Set(idle.map(target => target.fwmark));
     // A change that failed may have left a former image behind.
     await this.images.retire();
     this.images.publish(config, (_stream: Stream, target: Target) => !marks.has(target.fwmark));
+    this.tellIdle(idle);
     this.pending = pending;
+    this.serving = new Set(
+      targetsOf(config)
+        .filter(target => !marks.has(target.fwmark))
+        .map(wayKey),
+    );
   }
 
-  /** Try pending targets again for as long as there are any. */
-  private retryPending(): void {
-    if (this.retry !== null) clearTimeout(this.retry);
-    this.retry = null;
-    if (this.pending.length === 0 || this.options.stop.aborted) return;
-    this.retry = setTimeout(() => {
-      this.inTurn(() => this.checkPending()).catch((error: Error) => {
-        this.options.log.error({ err: error }, 'pending targets could not be tried again');
-        this.retryPending();
-      });
-    }, PENDING_RETRY_MS);
-  }
-
-  private async checkPending(): Promise<void> {
-    if (this.options.stop.aborted) return;
-    const { config, pending: before } = this;
-    const { pending } = await this.kernel.add(wantedKernel(config));
-    const marks = (targets: readonly PendingTarget[]) => targets.map(target => target.fwmark).join(',');
-    if (marks(before) !== marks(pending)) {
-      await this.publish(config, pending);
-      await this.images.retire();
-      const still = new Set(pending.map(target => target.fwmark));
-      for (const target of before) {
-        if (!still.has(target.fwmark))
-          this.options.log.info({ target: target.label }, 'target is no longer pending');
-      }
+  private tellIdle(idle: readonly IdleTarget[]): void {
+    const { log } = this.options;
+    const before = new Map(this.idle.map(target => [target.label, target.reason]));
+    for (const { label, reason } of idle) {
+      if (before.get(label) !== reason)
+        log.warn({ target: label, reason }, 'target is pending: it takes no traffic');
+      before.delete(label);
     }
-    this.retryPending();
+    for (const label of before.keys()) log.info({ target: label }, 'target is no longer pending');
+    this.idle = idle;
+  }
+
+  private idleBy(config: Config, pending: readonly PendingTarget[]): IdleTarget[] {
+    return idleTargets(config, pending, label => this.health.state(label));
+  }
+
+  /** Marks of the targets of `config` that take traffic now, by the same way. */
+  private servingMarks(config: Config): Set<number> {
+    return new Set(
+      targetsOf(config)
+        .filter(target => this.serving.has(wayKey(target)))
+        .map(target => target.fwmark),
+    );
   }
 
   /** One change after the other. */
@@ -274,6 +427,10 @@ export class Daemon {
     this.turn = result.catch(() => undefined);
     return result;
   }
+}
+
+function targetsOf(config: Config): Target[] {
+  return config.streams.flatMap(stream => stream.targets);
 }
 
 /** One level: what is above it must be there. @throws EnvironmentError that names it */

@@ -5,7 +5,7 @@ import { networkInterfaces } from 'node:os';
 import { parseHost } from '../config/address.js';
 import { type NamespaceIdentity, readBootId } from '../kernel/journal.js';
 import { namespaceCookie } from '../queue/native.js';
-import type { Host } from '../types/config.js';
+import type { Family, Host } from '../types/config.js';
 import { ClashError } from '../types/errors.js';
 
 /** Inode number of this process's network namespace, as `ip netns identify` and lsns show it. */
@@ -39,6 +39,15 @@ export function hostAddresses(): Host[] {
     .flatMap(addresses => addresses ?? [])
     .map(({ address }) => parseHost(address.replace(/%.*$/, '')))
     .filter((host): host is Host => typeof host !== 'string');
+}
+
+/** Addresses of interfaces that are up. */
+export function interfaceAddresses(): { name: string; family: Family; address: string }[] {
+  return Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
+    (addresses ?? []).map(
+      ({ family, address }) => ({ name, family: family === 'IPv4' ? 4 : 6, address }) as const,
+    ),
+  );
 }
 
 /** Abstract unix sockets belong to the network namespace and die with their process: the lock that fits. */

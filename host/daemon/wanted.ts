@@ -7,7 +7,10 @@ export function wantedKernel(config: Config): WantedKernel {
     vips: config.vips,
     queues: config.queues,
     interfaces: config.interfaces,
-    gateways: config.gateways.flatMap(gateway => gateway.ips),
+    egress: ([4, 6] as const).filter(family =>
+      config.gateways.some(gateway => gateway.ips.some(ip => ip.family === family)),
+    ),
+    portNats: config.portNats,
     targets: config.streams.flatMap(stream =>
       stream.targets.map(target => ({
         fwmark: target.fwmark,

@@ -172,6 +172,8 @@ const isContents = record({
         priority: isNumber,
         fwmark: orNull(record({ value: isNumber, mask: isNumber })),
         from: orNull(isText),
+        // Versions before this key made no rule with a destination.
+        to: value => value === undefined || orNull(isText)(value),
         table: orNull(isNumber),
       }),
     ),
@@ -183,5 +185,9 @@ function checked(value: unknown): Contents {
   if (!isContents(value)) {
     throw new Error('not a journal of this version');
   }
-  return value as Contents;
+  const { claims, ...contents } = value as Contents;
+  return {
+    ...contents,
+    claims: { ...claims, rules: claims.rules.map(rule => ({ ...rule, to: rule.to ?? null })) },
+  };
 }

@@ -3,30 +3,35 @@
  * what the kernel lists. Start, reload, going back and repair after SIGKILL are therefore one path.
  */
 
+import { setTimeout as delay } from 'node:timers/promises';
 import { type Run, run as runCommand } from '../programs/command.js';
-import type { Family } from '../types/config.js';
+import type { Family, Prefix } from '../types/config.js';
 import { ClashError, KernelError } from '../types/errors.js';
+import { runBatch } from './batch.js';
 import { type Carrier, probeCarrier } from './carrier.js';
-import { type TableClaim, tableKey, unitedClaims } from './claims.js';
+import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
 import { applyMangle } from './mangle.js';
-import { flushNeighbours } from './neighbour.js';
+import { askForNeighbours, flushNeighbours, listNeighbours } from './neighbour.js';
 import { renderTables, TABLES } from './nft.js';
+import { type Reached, reachOf } from './reach.js';
+import type { ListedRoute } from './route.js';
 import {
   addedHops,
   additions,
   claimsOf,
+  clashes,
+  NO_ROUTING,
   type RoutingListing,
-  refuseForeignRoutes,
   removals,
   type WantedRouting,
   wantedRouting,
 } from './routing.js';
-import { applyChanges, applyRemovals, listRouting, throwAny } from './routing-apply.js';
+import { applyChanges, applyRemovals, listRoutes, listRouting, throwAny } from './routing-apply.js';
 import { type Rule, ruleKey } from './rule.js';
 import { applyTables, listTables, mangleTable, removeMangle, removeTables } from './ruleset.js';
 import { applySysctls, type Ipv6State, ipv6State } from './sysctl.js';
-import type { PendingTarget, WantedKernel } from './wanted.js';
+import type { NextHop, PendingTarget, WantedKernel } from './wanted.js';
 
 /** The part of the logger that is used. */
 export interface KernelLog {
@@ -42,17 +47,35 @@ export interface KernelOptions {
   readonly run?: Run;
 }
 
-export interface AddOutcome {
-  /** Targets of which a route was refused; each once. */
-  readonly pending: PendingTarget[];
-  /** IPv6 that is not served, settings, gateways and neighbour entries that are not as wanted; one line each. */
-  readonly warnings: string[];
+export interface AddOptions {
+  /** Marks of targets that take traffic now, with the next hops that are wanted. */
+  readonly serving?: ReadonlySet<number>;
+  /** How long, in ms, new neighbours may take to answer before their targets are told as pending; default 0. */
+  readonly patienceMs?: number;
+  /** What stands by another hand where our numbers are is a warning, and left as it is: others came after us. */
+  readonly clashesAreWarnings?: boolean;
 }
 
-const NOTHING: WantedRouting = { rules: [], routes: [] };
+export interface AddOutcome {
+  /** Targets that cannot be reached; each once. */
+  readonly pending: PendingTarget[];
+  /** IPv6 that is not served, settings and neighbour entries that are not as wanted, clashes; one line each. */
+  readonly warnings: string[];
+  /** What was missing and was added, as lines of ip. */
+  readonly changes: string[];
+  /** Next hops of targets that can be reached. */
+  readonly hops: NextHop[];
+}
+
+/** Between two looks at neighbours that were asked for; each look takes about 5 ms itself. */
+const LOOK_AGAIN_MS = 10;
 
 export class Kernel {
   private last: Promise<unknown> = Promise.resolve();
+  /** What the last `add` listed has something of ours that is not wanted, or nothing was listed yet. */
+  private maybeStale = true;
+  /** False before the first ruleset of this process: packets that wait then were steered by another. */
+  private steers = false;
 
   private constructor(
     private readonly steering: Carrier,
@@ -87,35 +110,94 @@ export class Kernel {
   }
 
   /**
-   * Settings, then rules and routes that are new or changed; nothing is removed. A route that the kernel refuses makes
-   * its target pending. IPv6 that is absent or disabled is a warning, and nothing is wanted for it until a later `add`
-   * finds it enabled.
-   * @throws ClashError, with nothing changed, if a default route that is not ours stands in a wanted table; KernelError
+   * Settings, then rules and routes that are new or changed; nothing is removed. A target whose route the kernel refuses,
+   * whose link is down or whose neighbour does not answer is pending. IPv6 that is absent or disabled is a warning, and
+   * nothing is wanted for it until a later `add` finds it enabled.
+   * @throws ClashError, with nothing changed, if what is not ours stands where our numbers are; KernelError
    */
-  add(wanted: WantedKernel): Promise<AddOutcome> {
+  add(wanted: WantedKernel, options: AddOptions = {}): Promise<AddOutcome> {
     return this.inTurn(async () => {
+      const { serving = new Set(), patienceMs = 0 } = options;
       this.ipv6 = await ipv6State();
-      const listing = await this.list();
-      const routing = wantedRouting(wanted, listing, this.journal.claims);
-      refuseForeignRoutes(routing, listing, this.journal.claims);
+      const [listing, listed] = await Promise.all([this.list(), listNeighbours(this.run, this.present)]);
       const before = this.journal.claims;
+      const routing = wantedRouting(wanted, listing, before);
+      const foreign = clashes(routing, listing, before);
+      if (foreign.length > 0 && options.clashesAreWarnings !== true) {
+        throw new ClashError(foreign.join('\n'));
+      }
       await this.journal.write(unitedClaims(before, claimsOf(routing, listing, before)));
-      const warnings = await applySysctls(this.ipv6);
-      const outcome = await applyChanges(this.run, additions(routing, listing));
-      const refused = await flushNeighbours(this.run, addedHops(routing, listing, before));
-      const pending = wanted.targets
-        .filter(({ fwmark }) => outcome.refused.has(fwmark))
-        .map(({ fwmark, label }) => ({ fwmark, label, reason: outcome.refused.get(fwmark)!.join('; ') }));
-      return { pending, warnings: [...warnings, ...outcome.warnings, ...refused] };
+      const warnings = [...foreign, ...(await applySysctls(this.ipv6))];
+      const changes = additions(routing, listing);
+      const outcome = await applyChanges(this.run, changes);
+      warnings.push(...outcome.warnings);
+      warnings.push(...(await flushNeighbours(this.run, addedHops(routing, listing, before), listed)));
+      this.maybeStale = isMoreThan(this.journal.claims, routing, listing);
+      const reach = async (): Promise<Reached> => {
+        const [routes, neighbours] = await Promise.all([
+          changes.length === 0 ? listing.routes : this.listRoutes(),
+          listNeighbours(this.run, this.present),
+        ]);
+        const { families } = this;
+        return reachOf(wanted.targets, {
+          families,
+          routes,
+          neighbours,
+          refused: outcome.refused,
+          serving,
+        });
+      };
+      const first = await reach();
+      const { pending, hops } = patienceMs > 0 ? await this.settle(first, reach, patienceMs) : first;
+      return { pending, hops, warnings, changes: changes.map(({ family, line }) => `ip -${family} ${line}`) };
+    });
+  }
+
+  /** Have the kernel ask for neighbours. @returns one line for each refusal */
+  ask(hops: readonly NextHop[]): Promise<string[]> {
+    return this.inTurn(() => askForNeighbours(this.run, hops));
+  }
+
+  /** As `ask`, but what the kernel holds of them is forgotten first. */
+  askAnew(hops: readonly NextHop[]): Promise<string[]> {
+    return this.inTurn(async () => {
+      const listed = await listNeighbours(this.run, this.present);
+      return [
+        ...(await flushNeighbours(this.run, hops, listed)),
+        ...(await askForNeighbours(this.run, hops)),
+      ];
+    });
+  }
+
+  /** @returns one line for each VIP towards which the kernel makes no errors, since main does not lead to it */
+  vipsWithoutRoute(vips: readonly Prefix[]): Promise<string[]> {
+    return this.inTurn(async () => {
+      const lines: string[] = [];
+      for (const family of this.families) {
+        const addresses = vips.filter(vip => vip.family === family).map(vip => vip.address);
+        const failures = await runBatch(
+          this.run,
+          family,
+          addresses.map(address => `route get ${address}`),
+        );
+        for (const index of failures.keys()) {
+          lines.push(
+            `main has no route to VIP ${addresses[index]}: a target whose answers are too big for the way out is not told so`,
+          );
+        }
+      }
+      return lines;
     });
   }
 
   /**
    * The nftables tables, in one transaction, behind the rules that queue.
+   * @returns names of the tables that were changed
    * @throws ClashError, with nothing changed, if a table of our name stands that is not ours; KernelError
    */
-  applyRuleset(wanted: WantedKernel): Promise<void> {
+  applyRuleset(wanted: WantedKernel): Promise<string[]> {
     return this.inTurn(async () => {
+      const changed: string[] = [];
       const listed = await listTables(this.run);
       this.refuseForeignTables(listed);
       const mangleRules = this.steering.mangleRules(wanted.queues);
@@ -129,18 +211,27 @@ export class Kernel {
         // Before the chains that set the reserved mark: a packet that bears it must find who queues it.
         // One after the other: the kernel lists tables in the order of their making.
         for (const family of this.families) {
-          await applyMangle(this.run, family, mangleRules);
+          if (await applyMangle(this.run, family, mangleRules)) changed.push(`table ${mangleTable(family)}`);
         }
       }
-      await applyTables(this.run, renderTables(wanted, this.steering), listed);
+      const tables = renderTables(wanted, this.steering);
+      changed.push(...(await applyTables(this.run, tables, listed, this.steers)));
+      this.steers = true;
+      return changed;
     });
   }
 
-  /** Rules and routes of ours that are not wanted, also those that a crashed run left. @throws KernelError */
-  removeStale(wanted: WantedKernel): Promise<void> {
+  /**
+   * Rules and routes of ours that are not wanted, also those that a crashed run left. Follows `add`.
+   * @returns how many went
+   * @throws KernelError
+   */
+  removeStale(wanted: WantedKernel): Promise<number> {
     return this.inTurn(async () => {
+      // What `add` listed had nothing to go: another look would find the same.
+      if (!this.maybeStale) return 0;
       const listing = await this.list();
-      await this.removeRouting(wantedRouting(wanted, listing, this.journal.claims), listing);
+      return this.removeRouting(wantedRouting(wanted, listing, this.journal.claims), listing);
     });
   }
 
@@ -165,7 +256,9 @@ export class Kernel {
         }
       };
       await attempt(() => this.takeRuleset());
-      await attempt(async () => this.removeRouting(NOTHING, await this.list()));
+      await attempt(async () => {
+        await this.removeRouting(NO_ROUTING, await this.list());
+      });
       if (errors.length === 1) {
         throw errors[0];
       }
@@ -189,18 +282,43 @@ export class Kernel {
     await this.journal.write({ ...this.journal.claims, tables: [], mangle: [] });
   }
 
-  /** IPv6 too where it is disabled: its rules stand on, and are then ours to remove. */
-  private list(): Promise<RoutingListing> {
-    return listRouting(this.run, this.ipv6 === 'absent' ? [4] : [4, 6], this.families);
+  /** Families that the kernel has: IPv6 too where it is disabled, since its rules stand on and are then ours to remove. */
+  private get present(): Family[] {
+    return this.ipv6 === 'absent' ? [4] : [4, 6];
   }
 
-  private async removeRouting(wanted: WantedRouting, listing: RoutingListing): Promise<void> {
+  private list(): Promise<RoutingListing> {
+    return listRouting(this.run, this.present, this.families);
+  }
+
+  private async listRoutes(): Promise<ListedRoute[]> {
+    return (await Promise.all(this.present.map(family => listRoutes(this.run, family)))).flat();
+  }
+
+  /** Ask for neighbours, and look until all have answered or failed, for `patienceMs` at most. */
+  private async settle(first: Reached, reach: () => Promise<Reached>, patienceMs: number): Promise<Reached> {
+    const unresolved = ({ pending }: Reached) => pending.flatMap(target => target.unresolved);
+    if (unresolved(first).length === 0) return first;
+    await askForNeighbours(this.run, unresolved(first));
+    let latest = first;
+    for (const end = performance.now() + patienceMs; performance.now() < end; ) {
+      latest = await reach();
+      if (unresolved(latest).length === 0) break;
+      await delay(LOOK_AGAIN_MS);
+    }
+    return latest;
+  }
+
+  private async removeRouting(wanted: WantedRouting, listing: RoutingListing): Promise<number> {
     const { claims } = this.journal;
-    const refused = await applyRemovals(this.run, removals(wanted, listing, claims));
+    const removed = removals(wanted, listing, claims);
+    const refused = await applyRemovals(this.run, removed);
     const left = refused.map(([removal]) => removal.claim);
     const rules = new Set([...wanted.rules, ...left.filter(isRule)].map(ruleKey));
     const tables = new Set(
-      [...wanted.routes, ...left.flatMap(claim => (isRule(claim) ? [] : [claim]))].map(tableKey),
+      [...wanted.routes, ...wanted.egress, ...left.flatMap(claim => (isRule(claim) ? [] : [claim]))].map(
+        tableKey,
+      ),
     );
     await this.journal.write({
       ...claims,
@@ -208,6 +326,7 @@ export class Kernel {
       routes: claims.routes.filter(claim => tables.has(tableKey(claim))),
     });
     throwAny(refused.map(([, text]) => text));
+    return removed.length;
   }
 
   private refuseForeignTables(listed: ReadonlySet<string>): void {
@@ -228,6 +347,15 @@ export class Kernel {
     this.last = result.catch(() => undefined);
     return result;
   }
+}
+
+/** True if something of ours, or a claim to it, is not wanted. */
+function isMoreThan(claims: Claims, wanted: WantedRouting, listing: RoutingListing): boolean {
+  const kept = new Set([...wanted.rules.map(ruleKey), ...[...wanted.routes, ...wanted.egress].map(tableKey)]);
+  return (
+    [...claims.rules.map(ruleKey), ...claims.routes.map(tableKey)].some(key => !kept.has(key)) ||
+    removals(wanted, listing, claims).length > 0
+  );
 }
 
 function isRule(claim: Rule | TableClaim): claim is Rule {

@@ -41,11 +41,12 @@ export function renderMangle(listed: readonly MangleRule[], wanted: readonly Man
   return `${['*mangle', ...lines, 'COMMIT'].join('\n')}\n`;
 }
 
-/** Make `wanted` the rules of ours in one family's mangle table. */
-export async function applyMangle(run: Run, family: Family, wanted: readonly MangleRule[]): Promise<void> {
+/** Make `wanted` the rules of ours in one family's mangle table. @returns whether something differed */
+export async function applyMangle(run: Run, family: Family, wanted: readonly MangleRule[]): Promise<boolean> {
   const { stdout } = await run(`${PROGRAMS[family]}-save`, ['-t', 'mangle']);
   const input = renderMangle(parseMangleRules(stdout), wanted);
   if (input !== null) {
     await run(`${PROGRAMS[family]}-restore`, ['--noflush'], { input });
   }
+  return input !== null;
 }

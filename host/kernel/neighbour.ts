@@ -1,30 +1,90 @@
-/** Neighbour entries of targets: an address that is used again may have another MAC address. */
+/** Neighbour entries of targets: whether one can send to them, and what brings them back. */
 
 import { listJson, type Run } from '../programs/command.js';
 import { addressNumber } from '../types/address.js';
 import type { Family, Host } from '../types/config.js';
 import { runBatch } from './batch.js';
+import type { NextHop } from './wanted.js';
 
 /**
- * Flush the entries of `hosts`, in few processes: each flush makes the kernel list all its entries, so only addresses
- * that one listing shows are flushed.
- * @returns one line for each that could not be flushed
+ * - `valid`: the kernel sends to it, perhaps after asking again;
+ * - `resolving`: it has been asked for, and packets wait;
+ * - `failed`: nobody answered. It stays so until somebody sends to it.
  */
-export async function flushNeighbours(run: Run, hosts: readonly Host[]): Promise<string[]> {
-  const warnings: string[] = [];
-  for (const family of new Set(hosts.map(host => host.family))) {
-    const listed = await listAddresses(run, family);
-    const lines = hosts
-      .filter(host => host.family === family && listed.has(addressNumber(host.address)))
-      .map(({ address }) => `neigh flush to ${address}`);
-    for (const [index, answer] of await runBatch(run, family, lines)) {
-      warnings.push(`ip -${family} ${lines[index]}: ${answer}`);
-    }
-  }
-  return warnings;
+export type NeighbourState = 'valid' | 'resolving' | 'failed';
+
+/** Entries of one or both families, by `neighbourKey`. */
+export type Neighbours = ReadonlyMap<string, NeighbourState>;
+
+/** One entry of `ip -N -j neigh`. */
+interface NeighbourEntry {
+  readonly dst: string;
+  readonly dev: string;
+  readonly state?: readonly string[];
 }
 
-async function listAddresses(run: Run, family: Family): Promise<Set<bigint>> {
-  const entries = (await listJson(run, ['-N', '-j', `-${family}`, 'neigh'])) as { dst: string }[];
-  return new Set(entries.map(({ dst }) => addressNumber(dst)));
+/** Equal for equal neighbours, however their addresses are spelled. */
+export function neighbourKey({ address, device }: { address: string; device: string }): string {
+  return `${addressNumber(address)} ${device}`;
+}
+
+/** @param families that the kernel has */
+export async function listNeighbours(run: Run, families: readonly Family[]): Promise<Neighbours> {
+  const listings = await Promise.all(
+    families.map(family => listJson(run, ['-N', '-j', `-${family}`, 'neigh']) as Promise<NeighbourEntry[]>),
+  );
+  return new Map(
+    listings
+      .flat()
+      .map(({ dst, dev, state }) => [neighbourKey({ address: dst, device: dev }), stateOf(state)] as const),
+  );
+}
+
+/** NUD_* of linux/neighbour.h; an entry without a state was made and never asked for. */
+function stateOf(states: readonly string[] = []): NeighbourState {
+  if (states.includes('FAILED')) {
+    return 'failed';
+  }
+  return states.includes('INCOMPLETE') || states.includes('NONE') || states.length === 0
+    ? 'resolving'
+    : 'valid';
+}
+
+/**
+ * Flush the entries of `hosts`, which may have new MAC addresses, in few processes: each flush makes the kernel list all
+ * its entries, so only addresses that `listed` shows are flushed.
+ * @returns one line for each that could not be flushed
+ */
+export async function flushNeighbours(
+  run: Run,
+  hosts: readonly Host[],
+  listed: Neighbours,
+): Promise<string[]> {
+  const known = new Set([...listed.keys()].map(key => key.split(' ')[0]));
+  const present = hosts.filter(({ address }) => known.has(String(addressNumber(address))));
+  return refusals(run, present, ({ address }) => `neigh flush to ${address}`);
+}
+
+/**
+ * Have the kernel ask for `hops` (NTF_USE): nothing else would send to one that failed.
+ * @returns one line for each that the kernel refused
+ */
+export function askForNeighbours(run: Run, hops: readonly NextHop[]): Promise<string[]> {
+  return refusals(run, hops, ({ address, device }) => `neigh replace ${address} dev ${device} use`);
+}
+
+async function refusals<Of extends Host>(
+  run: Run,
+  hosts: readonly Of[],
+  line: (host: Of) => string,
+): Promise<string[]> {
+  const families = [...new Set(hosts.map(host => host.family))];
+  const answers = await Promise.all(
+    families.map(async family => {
+      const lines = hosts.filter(host => host.family === family).map(line);
+      const failures = await runBatch(run, family, lines);
+      return [...failures].map(([index, answer]) => `ip -${family} ${lines[index]}: ${answer}`);
+    }),
+  );
+  return answers.flat();
 }

@@ -2,13 +2,14 @@
 
 import { addressNumber, type Interval, prefixInterval, unitedIntervals } from '../types/address.js';
 import type { Family } from '../types/config.js';
-import { frameObjects, type NftTable, ruleObjects } from './nft.js';
-
-/**
- * How a listed table differs: in the table, sets or chains themselves (`frame`), or in the rules of these chains and the
- * elements of these sets, as wanted.
- */
-export type Difference = 'frame' | Pick<NftTable, 'chains' | 'sets'>;
+import {
+  frameObjects,
+  type NftContents,
+  type NftDifference,
+  type NftTable,
+  ruleObjects,
+  type SurplusChain,
+} from './nft-table.js';
 
 interface Fields {
   readonly [key: string]: unknown;
@@ -30,24 +31,67 @@ export function listedTables(listing: unknown): Set<string> {
   );
 }
 
-/** @param objects of `nft -j list table` */
-export function differenceOf(objects: readonly ListedObject[], wanted: NftTable): Difference {
+/**
+ * `beyond repair` where the table is missing, or holds one of our names with another meaning or what is neither set nor
+ * chain.
+ * @param objects of `nft -j list table`
+ */
+export function differenceOf(
+  objects: readonly ListedObject[],
+  wanted: NftTable,
+): NftDifference | 'beyond repair' {
+  const named = new Map(frameObjects(wanted).map(object => [nameOf(object as ListedObject), object]));
   const frame = objects.filter(object => object.rule === undefined);
-  if (canonicalTexts(frame).sort().join() !== canonicalTexts(frameObjects(wanted)).sort().join()) {
-    return 'frame';
+  const isMendable = frame.every(object => {
+    const asked = named.get(nameOf(object));
+    if (asked === undefined) {
+      return object.chain !== undefined || object.set !== undefined;
+    }
+    return canonicalText(object) === canonicalText(asked);
+  });
+  if (!frame.some(({ table }) => table !== undefined) || !isMendable) {
+    return 'beyond repair';
   }
+  const listed = new Set(frame.map(nameOf));
+  const pick = (isListed: boolean): NftContents => ({
+    chains: wanted.chains.filter(({ name }) => listed.has(`chain ${name}`) === isListed),
+    sets: wanted.sets.filter(({ name }) => listed.has(`set ${name}`) === isListed),
+  });
+  const standing = pick(true);
+  const surplus = frame.filter(object => !named.has(nameOf(object)));
   return {
-    chains: wanted.chains.filter(chain => {
-      const listed = objects.filter(({ rule }) => rule?.chain === chain.name);
-      // Rules have an order, the other objects have none.
-      const asked = ruleObjects({ ...wanted, chains: [chain] });
-      return canonicalTexts(listed).join() !== canonicalTexts(asked).join();
-    }),
-    sets: wanted.sets.filter(({ name, elements }) => {
-      const listed = objects.find(({ set }) => set?.name === name)?.set;
-      return intervalsText((listed?.elem ?? []) as unknown[]) !== intervalsText(elements);
-    }),
+    missing: pick(false),
+    changed: {
+      chains: standing.chains.filter(chain => {
+        // Rules have an order, the other objects have none.
+        const asked = ruleObjects({ ...wanted, chains: [chain] });
+        return texts(rulesOf(objects, chain.name)) !== texts(asked);
+      }),
+      sets: standing.sets.filter(({ name, elements }) => {
+        const found = objects.find(({ set }) => set?.name === name)?.set;
+        return intervalsText((found?.elem ?? []) as unknown[]) !== intervalsText(elements);
+      }),
+    },
+    surplus: {
+      chains: surplus.flatMap(({ chain }) => (chain === undefined ? [] : [surplusChain(objects, chain)])),
+      sets: surplus.flatMap(({ set }) => (set === undefined ? [] : [set.name as string])),
+    },
   };
+}
+
+/** `chain nfqlb`: each kind has names of its own. */
+function nameOf(object: ListedObject): string {
+  const [kind, fields] = Object.entries(object)[0]!;
+  return `${kind} ${fields.name}`;
+}
+
+function rulesOf(objects: readonly ListedObject[], chain: string): ListedObject[] {
+  return objects.filter(({ rule }) => rule?.chain === chain);
+}
+
+function surplusChain(objects: readonly ListedObject[], chain: Fields): SurplusChain {
+  const name = chain.name as string;
+  return { name, harmless: chain.policy === 'accept', empty: rulesOf(objects, name).length === 0 };
 }
 
 /** True if a listed table has no rule, and no chain but those that xtables makes by itself. */
@@ -65,11 +109,16 @@ const BUILT_IN_CHAINS = new Set<string | undefined>([
   'POSTROUTING',
 ]);
 
-/** Texts that are equal for equal objects: without handles, counts and elements. */
-function canonicalTexts(objects: readonly object[]): string[] {
-  return objects.map(object => JSON.stringify(object, canonicalValue));
+function texts(objects: readonly object[]): string {
+  return objects.map(canonicalText).join();
 }
 
+/** Equal for equal objects: without handles, counts and elements. */
+function canonicalText(object: object): string {
+  return JSON.stringify(object, canonicalValue);
+}
+
+const MARK_BITS = 32;
 const VOLATILE = new Set(['handle', 'elem', 'packets', 'bytes']);
 
 function canonicalValue(key: string, value: unknown): unknown {
@@ -90,23 +139,31 @@ function intervalsText(elements: readonly unknown[]): string {
     .join();
 }
 
-/** An element is an address, `{"prefix": {"addr", "len"}}` or `{"range": [first, last]}`. */
+/** An element is an address or a number, `{"prefix": {"addr", "len"}}` or `{"range": [first, last]}`. */
 function elementInterval(element: unknown): Interval {
-  if (typeof element === 'string') {
-    return { first: addressNumber(element), last: addressNumber(element) };
+  if (typeof element === 'string' || typeof element === 'number') {
+    return { first: numberOf(element), last: numberOf(element) };
   }
   const { prefix, range } = element as {
-    prefix?: { addr: string; len: number };
-    range?: [string, string];
+    prefix?: { addr: string | number; len: number };
+    range?: [string | number, string | number];
   };
   if (range !== undefined) {
-    return { first: addressNumber(range[0]), last: addressNumber(range[1]) };
+    return { first: numberOf(range[0]), last: numberOf(range[1]) };
   }
   if (prefix === undefined) {
     // Another form, made by another hand (a timeout, a comment): equal to nothing that is wanted.
     return { first: -1n, last: -1n };
   }
   const { addr, len } = prefix;
+  if (typeof addr === 'number') {
+    // So nft lists an interval of marks where it can.
+    return { first: BigInt(addr), last: BigInt(addr) + (1n << BigInt(MARK_BITS - len)) - 1n };
+  }
   const family: Family = addr.includes(':') ? 6 : 4;
   return prefixInterval({ family, address: addr, length: len });
+}
+
+function numberOf(value: string | number): bigint {
+  return typeof value === 'number' ? BigInt(value) : addressNumber(value);
 }

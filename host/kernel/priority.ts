@@ -3,8 +3,9 @@ import { type Rule, type RuleListing, servesMark } from './rule.js';
 
 const HIGHEST = 99;
 const LOWEST_OWN = 2;
-/** Where all further targets stand together. */
+/** Where all further targets stand together, and the rules of hairpins. */
 const SHARED = 1;
+export const HAIRPIN_PRIORITY = SHARED;
 
 /** VIP to the gateways' table. */
 export const EGRESS_PRIORITY = 100;
@@ -24,7 +25,7 @@ export function assignPriorities(
   listings: readonly RuleListing[],
   isOurs: (rule: Rule) => boolean,
 ): Map<number, number> {
-  const taken = new Set(listings.flatMap(listing => [...listing.priorities]));
+  const taken = new Set(listings.flatMap(listing => listing.all.map(({ priority }) => priority)));
   const kept = new Map<number, number>();
   for (const rule of listings.flatMap(listing => listing.rules)) {
     const usable = rule.priority >= SHARED && rule.priority <= HIGHEST;

@@ -1,23 +1,22 @@
-/** A default route in one of our tables: the wanted one, its text, and the kernel's listing of default routes. */
+/**
+ * A default route in one of our tables: the wanted one, its text, and the kernel's listing of default routes. Those of
+ * table 4096 are BIRD's.
+ */
 
 import { addressNumber } from '../types/address.js';
 import type { Family } from '../types/config.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
 
 /** As BIRD's routes have it in the reference. */
-const GATEWAY_METRIC = 32;
+export const GATEWAY_METRIC = 32;
 
 export interface WantedRoute {
   readonly family: Family;
   readonly table: number;
-  /** Gateways of the default route, equal shares; none: a blackhole. */
-  readonly gateways: readonly string[];
-  /** Interface of the gateways, or null: the kernel's choice. */
-  readonly device: string | null;
+  /** Next hop of the default route; null: a blackhole. */
+  readonly gateway: string | null;
   /** Whose route: for messages. */
   readonly label: string;
-  /** Who waits for it if the kernel refuses: a target's mark, the gateways, or nobody (then it is an error). */
-  readonly purpose: 'target' | 'gateway' | 'blackhole';
 }
 
 export interface ListedRoute {
@@ -28,12 +27,20 @@ export interface ListedRoute {
   readonly protocol: string | undefined;
   readonly metric: number | undefined;
   /** null: a hop without an address, or with one of the other family. */
-  readonly hops: readonly { readonly gateway: string | null; readonly device: string | undefined }[];
+  readonly hops: readonly ListedHop[];
+}
+
+export interface ListedHop {
+  readonly gateway: string | null;
+  readonly device: string | undefined;
+  /** The kernel knows that nothing can be sent this way: its link is down. */
+  readonly dead: boolean;
 }
 
 interface HopEntry {
   readonly gateway?: string;
   readonly dev?: string;
+  readonly flags?: readonly string[];
 }
 
 /** One entry of `ip -N -j route show table all exact default`. */
@@ -46,7 +53,11 @@ interface RouteEntry extends HopEntry {
   readonly nexthops?: readonly HopEntry[];
 }
 
+/** RTPROT_BIRD of linux/rtnetlink.h; RTPROT_STATIC is what versions before BIRD set. */
+const BIRD_PROTOCOLS = new Set(['12', 'bird']);
 const STATIC_PROTOCOLS = new Set(['4', 'static']);
+/** Flags of a hop that takes no packets. */
+const DEAD_FLAGS = ['linkdown', 'dead'];
 /** RTN_BLACKHOLE of linux/rtnetlink.h, and its name. */
 const BLACKHOLE_TYPES = new Set(['6', 'blackhole']);
 const UNICAST_TYPES = new Set([undefined, '1', 'unicast']);
@@ -65,36 +76,31 @@ export function parseRoutes(family: Family, entries: readonly RouteEntry[]): Lis
           : 'other',
       protocol: entry.protocol,
       metric: entry.metric,
-      hops: (entry.nexthops ?? [entry]).map(hop => ({ gateway: hop.gateway ?? null, device: hop.dev })),
+      hops: (entry.nexthops ?? [entry]).map(hop => ({
+        gateway: hop.gateway ?? null,
+        device: hop.dev,
+        dead: DEAD_FLAGS.some(flag => hop.flags?.includes(flag)),
+      })),
     }));
 }
 
 /** What follows `route replace` in a batch of ip. */
-export function routeText(route: WantedRoute): string {
-  const table = `table ${route.table}`;
-  if (route.gateways.length === 0) {
-    return `blackhole default ${table}`;
-  }
-  const device = route.device === null ? '' : ` dev ${route.device}`;
-  const attributes = route.purpose === 'gateway' ? ` proto static metric ${GATEWAY_METRIC}` : '';
-  const hops = route.gateways.map(gateway => `via ${gateway}${device}`);
-  return hops.length === 1
-    ? `default ${hops[0]} ${table}${attributes}`
-    : `default ${table}${attributes} ${hops.map(hop => `nexthop ${hop}`).join(' ')}`;
+export function routeText({ table, gateway }: WantedRoute): string {
+  return gateway === null ? `blackhole default table ${table}` : `default via ${gateway} table ${table}`;
 }
 
 /** What follows `route del` for a listed route of our shape. */
 export function listedRouteText(route: ListedRoute): string {
   const type = route.type === 'blackhole' ? 'blackhole ' : '';
-  const attributes = route.table === EGRESS_TABLE ? ` proto static metric ${GATEWAY_METRIC}` : '';
+  const attributes = route.table === EGRESS_TABLE ? ` proto ${route.protocol} metric ${GATEWAY_METRIC}` : '';
   return `${type}default table ${route.table}${attributes}`;
 }
 
-/** True if we could have made this route: with a claim to its table, it is ours. */
+/** True if we or BIRD could have made this route: with a claim to its table, it is ours. */
 export function hasOurShape(route: ListedRoute): boolean {
   switch (route.table) {
     case EGRESS_TABLE:
-      return route.metric === GATEWAY_METRIC && STATIC_PROTOCOLS.has(route.protocol ?? '');
+      return isBirds(route) || isFormerEgress(route);
     case BLACKHOLE_TABLE:
       return route.type === 'blackhole' && route.protocol === undefined;
     default:
@@ -102,19 +108,28 @@ export function hasOurShape(route: ListedRoute): boolean {
   }
 }
 
-/** True if the listed route is the wanted one. */
+export function isBirds(route: ListedRoute): boolean {
+  return route.metric === GATEWAY_METRIC && BIRD_PROTOCOLS.has(route.protocol ?? '');
+}
+
+/** True for what versions without BIRD set in table 4096. */
+export function isFormerEgress(route: ListedRoute): boolean {
+  return route.metric === GATEWAY_METRIC && STATIC_PROTOCOLS.has(route.protocol ?? '');
+}
+
+/** True if the listed route is the wanted one, also while its link is down. */
 export function isRoute(listed: ListedRoute, wanted: WantedRoute): boolean {
   if (listed.family !== wanted.family || listed.table !== wanted.table || !hasOurShape(listed)) {
     return false;
   }
-  if (wanted.gateways.length === 0) {
+  if (wanted.gateway === null) {
     return listed.type === 'blackhole';
   }
-  const gateways = listed.hops.map(hop => (hop.gateway === null ? '' : String(addressNumber(hop.gateway))));
-  const asked = wanted.gateways.map(gateway => String(addressNumber(gateway)));
+  const [hop] = listed.hops;
   return (
     listed.type === 'unicast' &&
-    gateways.sort().join() === asked.sort().join() &&
-    (wanted.device === null || listed.hops.every(hop => hop.device === wanted.device))
+    listed.hops.length === 1 &&
+    hop!.gateway !== null &&
+    addressNumber(hop!.gateway) === addressNumber(wanted.gateway)
   );
 }

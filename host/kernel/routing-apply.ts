@@ -1,10 +1,10 @@
-/** Policy routing listed and changed through `ip`: two listings and a few batches a family. */
+/** Policy routing listed and changed through `ip`: three listings and a batch a family. */
 
 import { listJson, type Run } from '../programs/command.js';
-import type { Family } from '../types/config.js';
+import type { Family, Prefix } from '../types/config.js';
 import { KernelError } from '../types/errors.js';
 import { runBatch } from './batch.js';
-import { parseRoutes } from './route.js';
+import { type ListedRoute, parseRoutes } from './route.js';
 import type { Change, Removal, RoutingListing } from './routing.js';
 import { parseRules } from './rule.js';
 
@@ -20,24 +20,48 @@ export async function listRouting(
 ): Promise<RoutingListing> {
   const listings = await Promise.all(
     present.map(async family => {
-      const [rules, routes] = await Promise.all([
+      const [rules, routes, connected] = await Promise.all([
         listJson(run, ['-N', '-j', `-${family}`, 'rule']),
-        listJson(run, ['-N', '-j', `-${family}`, 'route', 'show', 'table', 'all', 'exact', 'default']),
+        listRoutes(run, family),
+        listJson(run, ['-N', '-j', `-${family}`, 'route', 'show', 'table', 'main', 'proto', 'kernel']),
       ]);
-      return { rules: parseRules(family, rules as never[]), routes: parseRoutes(family, routes as never[]) };
+      return {
+        rules: parseRules(family, rules as never[]),
+        routes,
+        subnets: parseSubnets(family, connected as { dst: string }[]),
+      };
     }),
   );
   return {
     families: served,
     rules: listings.map(listing => listing.rules),
     routes: listings.flatMap(listing => listing.routes),
+    subnets: listings.flatMap(listing => listing.subnets),
   };
+}
+
+/** Default routes outside main. */
+export async function listRoutes(run: Run, family: Family): Promise<ListedRoute[]> {
+  const args = ['-N', '-j', `-${family}`, 'route', 'show', 'table', 'all', 'exact', 'default'];
+  return parseRoutes(family, (await listJson(run, args)) as never[]);
+}
+
+/** Networks of interfaces: routes that the kernel made for their addresses, link-local ones aside. */
+function parseSubnets(family: Family, entries: readonly { readonly dst: string }[]): Prefix[] {
+  const subnets = entries.flatMap(({ dst }) => {
+    const [address = '', length] = dst.split('/');
+    return length === undefined || address.startsWith('fe80:') || address.startsWith('ff')
+      ? []
+      : [{ family, address, length: Number(length) }];
+  });
+  // Two interfaces may be in one network.
+  return [...new Map(subnets.map(subnet => [`${subnet.address}/${subnet.length}`, subnet])).values()];
 }
 
 export interface ChangeOutcome {
   /** What the kernel answered, by the mark of the target whose route it refused. */
   readonly refused: ReadonlyMap<number, readonly string[]>;
-  /** Gateways' routes, rules that stand by another hand. */
+  /** Rules that stand by another hand. */
   readonly warnings: readonly string[];
 }
 
@@ -53,10 +77,8 @@ export async function applyChanges(run: Run, changes: readonly Change[]): Promis
   const errors: string[] = [];
   for (const [change, answer] of await answersOf(run, changes)) {
     const text = `ip -${change.family} ${change.line}: ${answer}`;
-    if (change.route?.purpose === 'target') {
+    if (change.route !== null && change.route.gateway !== null) {
       refused.set(change.route.table, [...(refused.get(change.route.table) ?? []), text]);
-    } else if (change.route?.purpose === 'gateway') {
-      warnings.push(text);
     } else if (change.route === null && EXISTS.test(answer)) {
       warnings.push(text);
     } else {
@@ -89,34 +111,20 @@ export async function applyRemovals(
   return answers;
 }
 
-/** The changes that failed, with what was answered. */
+/** The changes that failed, with what was answered; the two families side by side. */
 async function answersOf(run: Run, changes: readonly Change[]): Promise<(readonly [Change, string])[]> {
-  const answers: (readonly [Change, string])[] = [];
-  for (const family of [4, 6] as const) {
-    const own = changes.filter(change => change.family === family);
-    // A gateway's route goes alone: where its interface is missing, ip gives up on the whole batch.
-    const gateways = own.filter(change => change.route?.purpose === 'gateway');
-    const others = own.filter(change => change.route?.purpose !== 'gateway');
-    const failures = await runBatch(
-      run,
-      family,
-      others.map(change => change.line),
-    );
-    answers.push(...[...failures].map(([index, answer]) => [others[index]!, answer] as const));
-    for (const change of gateways) {
-      const answer = await answerAlone(run, change);
-      if (answer !== null) {
-        answers.push([change, answer]);
-      }
-    }
-  }
-  return answers;
-}
-
-async function answerAlone(run: Run, change: Change): Promise<string | null> {
-  const words = change.line.split(' ');
-  const result = await run('ip', [`-${change.family}`, ...words], { allowFailure: true });
-  return result.exitCode === 0 ? null : result.stderr.trim().split('\n').join('; ');
+  const answers = await Promise.all(
+    ([4, 6] as const).map(async family => {
+      const own = changes.filter(change => change.family === family);
+      const failures = await runBatch(
+        run,
+        family,
+        own.map(change => change.line),
+      );
+      return [...failures].map(([index, answer]) => [own[index]!, answer] as const);
+    }),
+  );
+  return answers.flat();
 }
 
 /** @throws KernelError with all of `texts`, if any */

@@ -1,19 +1,27 @@
 /** Policy routing: what is wanted, against what the kernel lists, as lines for batches of `ip`. Pure. */
+import { addressNumber, prefixInterval } from '../types/address.js';
 import type { Family, Host, Prefix } from '../types/config.js';
-import { ClashError } from '../types/errors.js';
-import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
-import { type Claims, tableKey } from './claims.js';
+import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES } from '../types/marks.js';
+import { type Claims, type TableClaim, tableKey } from './claims.js';
 import { markBlocks, WHOLE_MARK } from './marks.js';
-import { assignPriorities, EGRESS_END_PRIORITY, EGRESS_PRIORITY, MARK_END_PRIORITY } from './priority.js';
+import {
+  assignPriorities,
+  EGRESS_END_PRIORITY,
+  EGRESS_PRIORITY,
+  HAIRPIN_PRIORITY,
+  MARK_END_PRIORITY,
+} from './priority.js';
 import {
   hasOurShape,
+  isBirds,
+  isFormerEgress,
   isRoute,
   type ListedRoute,
   listedRouteText,
   routeText,
   type WantedRoute,
 } from './route.js';
-import { type Rule, type RuleListing, ruleKey, ruleText, servesMark } from './rule.js';
+import { type Rule, type RuleListing, type RuleOutline, ruleKey, ruleText, servesMark } from './rule.js';
 import type { WantedKernel } from './wanted.js';
 
 /** What the kernel lists. */
@@ -23,12 +31,18 @@ export interface RoutingListing {
   readonly rules: readonly RuleListing[];
   /** Default routes outside main. */
   readonly routes: readonly ListedRoute[];
+  /** Networks that interfaces of this host are in, as main has them. */
+  readonly subnets: readonly Prefix[];
 }
 
 export interface WantedRouting {
   readonly rules: readonly Rule[];
   readonly routes: readonly WantedRoute[];
+  /** Tables that BIRD fills. */
+  readonly egress: readonly TableClaim[];
 }
+
+export const NO_ROUTING: WantedRouting = { rules: [], routes: [], egress: [] };
 
 /** One line for a batch, and what follows from its failure. */
 export interface Change {
@@ -57,36 +71,56 @@ export function wantedRouting(wanted: WantedKernel, listing: RoutingListing, cla
   const rules: Rule[] = [];
   const routes: WantedRoute[] = [];
   for (const family of listing.families) {
+    const anything = { family, fwmark: null, from: null, to: null, table: null };
     for (const block of wanted.markRanges.flatMap(markBlocks)) {
-      rules.push({ family, priority: MARK_END_PRIORITY, fwmark: block, from: null, table: null });
+      rules.push({ ...anything, priority: MARK_END_PRIORITY, fwmark: block });
     }
-    const gateways = addressesOf(family, wanted.gateways);
     if (wanted.vips.some(vip => vip.family === family)) {
-      routes.push(blackholeRoute(family));
-    }
-    if (gateways.length > 0) {
-      routes.push(gatewayRoute(family, gateways, wanted.interfaces.external));
+      routes.push({ family, table: BLACKHOLE_TABLE, gateway: null, label: 'end of egress' });
     }
     for (const from of wanted.vips.filter(vip => vip.family === family).flatMap(sourceTexts)) {
-      rules.push({ family, priority: EGRESS_PRIORITY, fwmark: null, from, table: EGRESS_TABLE });
-      rules.push({ family, priority: EGRESS_END_PRIORITY, fwmark: null, from, table: BLACKHOLE_TABLE });
+      rules.push({ ...anything, priority: EGRESS_PRIORITY, from, table: EGRESS_TABLE });
+      rules.push({ ...anything, priority: EGRESS_END_PRIORITY, from, table: BLACKHOLE_TABLE });
+    }
+    for (const to of targetSubnets(family, wanted, listing.subnets)) {
+      const table = KERNEL_TABLES.main;
+      rules.push({ ...anything, priority: HAIRPIN_PRIORITY, fwmark: UNMARKED, to, table });
     }
     for (const { fwmark, nextHops, label } of wanted.targets) {
-      const [gateway] = addressesOf(family, nextHops);
+      const gateway = nextHops.find(host => host.family === family)?.address;
       if (gateway !== undefined) {
         const priority = priorities.get(fwmark)!;
-        rules.push({
-          family,
-          priority,
-          fwmark: { value: fwmark, mask: WHOLE_MARK },
-          from: null,
-          table: fwmark,
-        });
-        routes.push({ family, table: fwmark, gateways: [gateway], device: null, label, purpose: 'target' });
+        const mark = { value: fwmark, mask: WHOLE_MARK };
+        rules.push({ ...anything, priority, fwmark: mark, table: fwmark });
+        routes.push({ family, table: fwmark, gateway, label });
       }
     }
   }
-  return { rules: [...new Map(rules.map(rule => [ruleKey(rule), rule])).values()], routes };
+  const egress = wanted.egress
+    .filter(family => listing.families.includes(family))
+    .map(family => ({ family, table: EGRESS_TABLE }));
+  return { rules: [...new Map(rules.map(rule => [ruleKey(rule), rule])).values()], routes, egress };
+}
+
+/** Packets that nobody has decided about. */
+const UNMARKED = { value: 0, mask: WHOLE_MARK };
+
+/**
+ * Networks of targets. An answer from a VIP to a client that is a target itself goes straight to it: the gateways, where
+ * answers from VIPs go otherwise, know nothing of these networks.
+ */
+function targetSubnets(family: Family, wanted: WantedKernel, subnets: readonly Prefix[]): string[] {
+  const hops = wanted.targets
+    .flatMap(target => target.nextHops)
+    .filter(host => host.family === family)
+    .map(host => addressNumber(host.address));
+  return subnets
+    .filter(subnet => subnet.family === family)
+    .filter(subnet => {
+      const { first, last } = prefixInterval(subnet);
+      return hops.some(hop => first <= hop && hop <= last);
+    })
+    .map(({ address, length }) => `${address}/${length}`);
 }
 
 /**
@@ -100,32 +134,59 @@ function sourceTexts({ family, address, length }: Prefix): string[] {
   return family === 4 ? ['0.0.0.0/1', '128.0.0.0/1'] : ['::/1', '8000::/1'];
 }
 
-function addressesOf(family: Family, hosts: WantedKernel['gateways']): string[] {
-  return [...new Set(hosts.filter(host => host.family === family).map(host => host.address))];
-}
-
-function blackholeRoute(family: Family): WantedRoute {
-  const label = 'end of egress';
-  return { family, table: BLACKHOLE_TABLE, gateways: [], device: null, label, purpose: 'blackhole' };
-}
-
-function gatewayRoute(family: Family, gateways: string[], device: string | null): WantedRoute {
-  return { family, table: EGRESS_TABLE, gateways, device, label: 'gateways', purpose: 'gateway' };
-}
-
-/** @throws ClashError if a default route that is not ours stands in a table that is wanted */
-export function refuseForeignRoutes(wanted: WantedRouting, listing: RoutingListing, claims: Claims): void {
+/**
+ * What stands by another hand where our numbers are: default routes in wanted tables, rules that look up a target's table
+ * or take marks of ours before our rules do. A rule that is just as wanted is no clash, and neither is one that sends
+ * others' packets to the gateways.
+ * @returns one line each
+ */
+export function clashes(wanted: WantedRouting, listing: RoutingListing, claims: Claims): string[] {
   const claimed = new Set(claims.routes.map(tableKey));
-  const tables = new Set(wanted.routes.map(tableKey));
-  for (const route of listing.routes) {
-    if (tables.has(tableKey(route)) && !(claimed.has(tableKey(route)) && hasOurShape(route))) {
+  const tables = new Set([...wanted.routes, ...wanted.egress].map(tableKey));
+  const routes = listing.routes
+    .filter(route => tables.has(tableKey(route)))
+    .filter(route => !(claimed.has(tableKey(route)) && hasOurShape(route)))
+    // BIRD runs before its table is claimed.
+    .filter(route => !(route.table === EGRESS_TABLE && isBirds(route)))
+    .map(route => {
       const hops = route.hops.flatMap(hop => (hop.gateway === null ? [] : [` via ${hop.gateway}`])).join('');
-      throw new ClashError(
+      return (
         `IPv${route.family} routing table ${route.table} already holds a default route${hops} ` +
-          'that this daemon did not make: remove it, or choose other fwmarks',
+        'that this daemon did not make: remove it, or choose other fwmarks'
       );
-    }
+    });
+  const own = new Set([...claims.rules, ...wanted.rules].map(ruleKey));
+  const targets = new Set(wanted.routes.filter(route => route.gateway !== null).map(tableKey));
+  const ends = wanted.rules.filter(rule => rule.priority === MARK_END_PRIORITY);
+  const rules = listing.rules
+    .flatMap(({ all }) => all)
+    .filter(({ rule }) => rule === null || !own.has(ruleKey(rule)))
+    .flatMap(outline => {
+      const what = outlineText(outline);
+      if (outline.table !== null && targets.has(tableKey({ family: outline.family, table: outline.table }))) {
+        return [`${what} looks up a target's table, and this daemon did not make it: remove it`];
+      }
+      const meets = ends.some(end => end.family === outline.family && takesMarksOf(outline, end));
+      return meets
+        ? [`${what} takes marks of ours before our rules do: remove it, or choose other fwmarks`]
+        : [];
+    });
+  return [...routes, ...rules];
+}
+
+function outlineText({ family, priority, fwmark, table }: RuleOutline): string {
+  const mark = fwmark === null ? '' : ` fwmark 0x${fwmark.value.toString(16)}/0x${fwmark.mask.toString(16)}`;
+  return `IPv${family} rule ${priority}:${mark}${table === null ? '' : ` lookup ${table}`}`;
+}
+
+/** @param end the rule behind all others for one block of the streams' marks */
+function takesMarksOf({ priority, fwmark }: RuleOutline, end: Rule): boolean {
+  if (fwmark === null || fwmark.mask === 0 || priority > end.priority) {
+    return false;
   }
+  const block = end.fwmark!;
+  const shared = BigInt(fwmark.mask) & BigInt(block.mask);
+  return (BigInt(fwmark.value) & shared) === (BigInt(block.value) & shared);
 }
 
 /** What will be claimed: all that is wanted, save rules that stand already by another hand. */
@@ -138,7 +199,7 @@ export function claimsOf(
   const listed = new Set(listing.rules.flatMap(({ rules }) => rules.map(ruleKey)));
   return {
     rules: wanted.rules.filter(rule => ours.has(ruleKey(rule)) || !listed.has(ruleKey(rule))),
-    routes: wanted.routes.map(({ family, table }) => ({ family, table })),
+    routes: [...wanted.routes, ...wanted.egress].map(({ family, table }) => ({ family, table })),
   };
 }
 
@@ -171,8 +232,8 @@ export function addedHops(wanted: WantedRouting, listing: RoutingListing, claims
   );
   const missing = new Set(missingRoutes(wanted, listing));
   return wanted.routes
-    .filter(route => route.purpose === 'target' && (missing.has(route) || !served.has(tableKey(route))))
-    .flatMap(({ family, gateways }) => gateways.map(address => ({ family, address })));
+    .filter(route => route.gateway !== null && (missing.has(route) || !served.has(tableKey(route))))
+    .map(({ family, gateway }) => ({ family, address: gateway! }));
 }
 
 function missingRoutes(wanted: WantedRouting, listing: RoutingListing): WantedRoute[] {
@@ -198,9 +259,12 @@ export function removals(wanted: WantedRouting, listing: RoutingListing, claims:
     .map(rule => ({ family: rule.family, line: `rule del ${ruleText(rule)}`, claim: rule }));
   const claimed = new Set(claims.routes.map(tableKey));
   const keptRoutes = new Map(wanted.routes.map(route => [tableKey(route), route]));
+  const birds = new Set(wanted.egress.map(tableKey));
   const routes = listing.routes
     .filter(route => claimed.has(tableKey(route)) && hasOurShape(route))
-    .filter(route => isStale(route, keptRoutes.get(tableKey(route))))
+    .filter(route =>
+      birds.has(tableKey(route)) ? isFormerEgress(route) : isStale(route, keptRoutes.get(tableKey(route))),
+    )
     .map(route => ({
       family: route.family,
       line: `route del ${listedRouteText(route)}`,
@@ -213,10 +277,7 @@ export function removals(wanted: WantedRouting, listing: RoutingListing, claims:
   ];
 }
 
-/**
- * A former next hop whose successor the kernel refuses must not go on taking the target's packets. A gateway route that
- * differs may be the wanted one with one of its links down: it stays.
- */
+/** A former next hop whose successor the kernel refuses must not go on taking the target's packets. */
 function isStale(listed: ListedRoute, wanted: WantedRoute | undefined): boolean {
-  return wanted === undefined || (wanted.purpose === 'target' && !isRoute(listed, wanted));
+  return wanted === undefined || !isRoute(listed, wanted);
 }

@@ -11,6 +11,8 @@ export interface Rule {
   readonly fwmark: MarkBlock | null;
   /** Source prefix `address/length`; null: any source */
   readonly from: string | null;
+  /** Destination prefix `address/length`; null: any destination */
+  readonly to: string | null;
   /** Table that is looked up; null: blackhole, the packet is dropped */
   readonly table: number | null;
 }
@@ -18,8 +20,20 @@ export interface Rule {
 export interface RuleListing {
   /** Rules that have the forms above, whoever made them. */
   readonly rules: readonly Rule[];
-  /** Priorities of all rules. */
-  readonly priorities: ReadonlySet<number>;
+  /** What all rules look at, also those of other forms. */
+  readonly all: readonly RuleOutline[];
+}
+
+/** As much of a rule of any form as tells whether it meets one of ours. */
+export interface RuleOutline {
+  readonly family: Family;
+  readonly priority: number;
+  /** null: any mark */
+  readonly fwmark: MarkBlock | null;
+  /** null: it looks up no table */
+  readonly table: number | null;
+  /** null: it has a form that none of ours has */
+  readonly rule: Rule | null;
 }
 
 /** One entry of `ip -N -j rule`; -N gives numbers where names from /etc/iproute2 could stand. */
@@ -27,23 +41,36 @@ interface RuleEntry {
   readonly priority: number;
   readonly src: string;
   readonly srclen?: number;
+  readonly dst?: string;
+  readonly dstlen?: number;
   readonly fwmark?: string;
   readonly fwmask?: string;
   readonly table?: string;
   readonly action?: string;
 }
 
-const KNOWN_KEYS = new Set(['priority', 'src', 'srclen', 'fwmark', 'fwmask', 'table', 'action']);
+const KNOWN_KEYS = new Set([
+  'priority',
+  'src',
+  'srclen',
+  'dst',
+  'dstlen',
+  'fwmark',
+  'fwmask',
+  'table',
+  'action',
+]);
 /** FR_ACT_BLACKHOLE of linux/fib_rules.h, and the name that newer versions of ip give it. */
 const BLACKHOLE_ACTIONS = new Set(['6', 'blackhole']);
 
 /** Read what `ip -N -j -4 rule` (or -6) printed, after JSON parsing. */
 export function parseRules(family: Family, entries: readonly RuleEntry[]): RuleListing {
-  const rules = entries.flatMap(entry => {
-    const rule = parseRule(family, entry);
-    return rule === null ? [] : [rule];
+  const all = entries.map(entry => {
+    const fwmark = markOf(entry);
+    const table = entry.table === undefined ? null : Number(entry.table);
+    return { family, priority: entry.priority, fwmark, table, rule: parseRule(family, entry) };
   });
-  return { rules, priorities: new Set(entries.map(entry => entry.priority)) };
+  return { rules: all.flatMap(({ rule }) => (rule === null ? [] : [rule])), all };
 }
 
 function parseRule(family: Family, entry: RuleEntry): Rule | null {
@@ -52,12 +79,23 @@ function parseRule(family: Family, entry: RuleEntry): Rule | null {
   if (!known || (entry.action !== undefined && !blackhole) || (entry.table === undefined && !blackhole)) {
     return null;
   }
-  const fwmark =
-    entry.fwmark === undefined
-      ? null
-      : { value: Number(entry.fwmark), mask: entry.fwmask === undefined ? WHOLE_MARK : Number(entry.fwmask) };
-  const from = entry.src === 'all' ? null : `${entry.src}/${entry.srclen ?? ADDRESS_BITS[family]}`;
-  return { family, priority: entry.priority, fwmark, from, table: blackhole ? null : Number(entry.table) };
+  const prefix = (address: string | undefined, length: number | undefined): string | null =>
+    address === undefined || address === 'all' ? null : `${address}/${length ?? ADDRESS_BITS[family]}`;
+  return {
+    family,
+    priority: entry.priority,
+    fwmark: markOf(entry),
+    from: prefix(entry.src, entry.srclen),
+    to: prefix(entry.dst, entry.dstlen),
+    table: blackhole ? null : Number(entry.table),
+  };
+}
+
+function markOf({ fwmark, fwmask }: RuleEntry): MarkBlock | null {
+  if (fwmark === undefined) {
+    return null;
+  }
+  return { value: Number(fwmark), mask: fwmask === undefined ? WHOLE_MARK : Number(fwmask) };
 }
 
 /** What follows `rule add` or `rule del` in a batch of ip. */
@@ -65,6 +103,9 @@ export function ruleText(rule: Rule): string {
   const words = [`priority ${rule.priority}`];
   if (rule.from !== null) {
     words.push(`from ${rule.from}`);
+  }
+  if (rule.to !== null) {
+    words.push(`to ${rule.to}`);
   }
   if (rule.fwmark !== null) {
     words.push(`fwmark 0x${rule.fwmark.value.toString(16)}/0x${rule.fwmark.mask.toString(16)}`);
@@ -76,15 +117,23 @@ export function ruleText(rule: Rule): string {
 /** Equal for equal rules, however their addresses are spelled. */
 export function ruleKey(rule: Rule): string {
   const { family, priority, fwmark, table } = rule;
-  const [address = '', length] = rule.from?.split('/') ?? [];
-  const from = rule.from === null ? 'all' : `${addressNumber(address).toString(16)}/${length}`;
-  return `${family} ${priority} ${from} ${fwmark?.value ?? 'any'}/${fwmark?.mask ?? ''} ${table ?? 'blackhole'}`;
+  const mark = `${fwmark?.value ?? 'any'}/${fwmark?.mask ?? ''}`;
+  return `${family} ${priority} ${prefixKey(rule.from)} ${prefixKey(rule.to)} ${mark} ${table ?? 'blackhole'}`;
+}
+
+function prefixKey(prefix: string | null): string {
+  if (prefix === null) {
+    return 'all';
+  }
+  const [address = '', length] = prefix.split('/');
+  return `${addressNumber(address).toString(16)}/${length}`;
 }
 
 /** True if `rule` sends exactly the mark of a target to its table, at whatever priority. */
 export function servesMark(rule: Rule, fwmark: number): boolean {
   return (
     rule.from === null &&
+    rule.to === null &&
     rule.table === fwmark &&
     rule.fwmark?.value === fwmark &&
     rule.fwmark.mask === WHOLE_MARK

@@ -4,8 +4,11 @@ import { parseJson, type Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
 import type { MangleClaim } from './claims.js';
 import { applyMangle } from './mangle.js';
-import { type Command, deleteCommands, type NftTable, refillCommands, replaceCommands } from './nft.js';
-import { type Difference, differenceOf, isEmptyMangle, listedObjects, listedTables } from './nft-listing.js';
+import { differenceOf, isEmptyMangle, listedObjects, listedTables } from './nft-listing.js';
+import { type Command, deleteCommands, mendCommands, type NftTable, replaceCommands } from './nft-table.js';
+
+/** Each costs every packet a little, and the kernel takes 1,024 chains at a hook (MAX_HOOK_COUNT). */
+const KEPT_CHAINS = 32;
 
 /** All nftables tables, as `inet meridio-nfqlb`. */
 export async function listTables(run: Run): Promise<ReadonlySet<string>> {
@@ -18,27 +21,40 @@ export function mangleTable(family: Family): string {
 }
 
 /**
- * Make all of `wanted` what the kernel holds, in one transaction. A table is made anew only where it, its sets or its
- * chains themselves differ, or one before it is: the kernel lists tables in the order of their making. Of the others the
- * chains stay, and only rules and elements that differ are filled in anew.
+ * Make all of `wanted` what the kernel holds, in one transaction. A table is made anew only where it is missing or beyond
+ * repair, or one before it is: the kernel lists tables in the order of their making. Of the others chains and sets stay,
+ * and only rules and elements that differ are filled in anew.
+ * @param keepHooks  whether packets may wait in a queue that must not be lost: chains that are not wanted any more are
+ *                   then emptied and stand on, up to KEPT_CHAINS of a table
+ * @returns names of the tables that were changed
  */
 export async function applyTables(
   run: Run,
   wanted: readonly NftTable[],
   listed: ReadonlySet<string>,
-): Promise<void> {
+  keepHooks: boolean,
+): Promise<string[]> {
   const commands: Command[] = [];
+  const changed: string[] = [];
   let anew = false;
   for (const table of wanted) {
+    const before = commands.length;
     const name = `inet ${table.name}`;
     const objects = listed.has(name) ? listedObjects(await list(run, ['table', 'inet', table.name])) : [];
-    const difference: Difference = anew ? 'frame' : differenceOf(objects, table);
-    anew ||= difference === 'frame';
-    commands.push(...(difference === 'frame' ? replaceCommands(table) : refillCommands(table, difference)));
+    const difference = anew ? 'beyond repair' : differenceOf(objects, table);
+    if (difference === 'beyond repair') {
+      anew = true;
+      commands.push(...replaceCommands(table));
+    } else {
+      const keep = keepHooks && difference.surplus.chains.length <= KEPT_CHAINS;
+      commands.push(...mendCommands(table.name, difference, keep));
+    }
+    if (commands.length > before) changed.push(`table ${name}`);
   }
   if (commands.length > 0) {
     await execute(run, commands);
   }
+  return changed;
 }
 
 /** Delete those of `tables` (names of family inet) that are listed, in one transaction. */

@@ -1,5 +1,5 @@
 /** What the kernel shall hold for a configuration, in plain values: the input of this room. */
-import type { Host, Prefix } from '../types/config.js';
+import type { Family, Host, PortNat, Prefix } from '../types/config.js';
 
 /** One target's rule and routes: `fwmark == table`. */
 export interface WantedTarget {
@@ -14,17 +14,26 @@ export interface WantedKernel {
   readonly vips: readonly Prefix[];
   readonly queues: { readonly first: number; readonly last: number };
   readonly interfaces: { readonly external: string | null; readonly internal: readonly string[] };
-  readonly gateways: readonly Host[];
+  /** Families that have gateways: BIRD fills their table 4096. */
+  readonly egress: readonly Family[];
+  readonly portNats: readonly PortNat[];
   /** In the order of the file. */
   readonly targets: readonly WantedTarget[];
   /** Marks that belong to the streams, whether a target has them or not: such packets never reach the main table. */
   readonly markRanges: readonly { readonly first: number; readonly last: number }[];
 }
 
-/** A target's route that could not be set now. */
+/** A target that cannot be reached now: it takes no traffic. */
 export interface PendingTarget {
   readonly fwmark: number;
   readonly label: string;
-  /** What was attempted and what the kernel answered. */
+  /** What was attempted and what the kernel answered, or what the kernel says of its way. */
   readonly reason: string;
+  /** Its next hops that have no neighbour entry one could send by: who asks for them brings it back. */
+  readonly unresolved: readonly NextHop[];
+}
+
+/** A neighbour, and the interface that it is behind. */
+export interface NextHop extends Host {
+  readonly device: string;
 }

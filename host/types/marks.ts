@@ -7,4 +7,4 @@ export const EGRESS_TABLE = 4096;
 /** Routing table with a blackhole: what has a VIP as its source and no gateway. */
 export const BLACKHOLE_TABLE = 4097;
 /** The kernel's own tables: default, main, local (linux/rtnetlink.h). */
-export const KERNEL_TABLES = { first: 253, last: 255 } as const;
+export const KERNEL_TABLES = { first: 253, main: 254, last: 255 } as const;

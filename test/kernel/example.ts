@@ -18,7 +18,8 @@ export const EXAMPLE: WantedKernel = {
   ],
   queues: { first: 0, last: 3 },
   interfaces: { external: 'ext-vlan0', internal: ['conduit-a-*'] },
-  gateways: [host('169.254.100.150'), host('100:100::150')],
+  egress: [4, 6],
+  portNats: [],
   targets: [
     target(69, '172.16.0.6', 'fd00::6'),
     target(62, '172.16.0.8', 'fd00::8'),

@@ -9,9 +9,16 @@ const CLAIMS: Claims = {
   tables: ['meridio-nat'],
   mangle: [{ family: 4, created: true }],
   rules: [
-    { family: 4, priority: 99, fwmark: { value: 5069, mask: 0xffffffff }, from: null, table: 5069 },
-    { family: 6, priority: 100, fwmark: null, from: '2000::1/128', table: 4096 },
-    { family: 4, priority: 102, fwmark: { value: 5001, mask: 0xffffffff }, from: null, table: null },
+    { family: 4, priority: 99, fwmark: { value: 5069, mask: 0xffffffff }, from: null, to: null, table: 5069 },
+    { family: 6, priority: 100, fwmark: null, from: '2000::1/128', to: null, table: 4096 },
+    {
+      family: 4,
+      priority: 102,
+      fwmark: { value: 5001, mask: 0xffffffff },
+      from: null,
+      to: null,
+      table: null,
+    },
   ],
   routes: [{ family: 4, table: 5069 }],
 };

@@ -2,14 +2,16 @@
 import t from 'tap';
 import { NFT_CARRIER, probeCarrier, XTABLES_CARRIER } from '../../host/kernel/carrier.js';
 import { parseMangleRules, renderMangle } from '../../host/kernel/mangle.js';
+import { renderTables } from '../../host/kernel/nft.js';
+import { differenceOf, isEmptyMangle } from '../../host/kernel/nft-listing.js';
 import {
   frameObjects,
-  refillCommands,
-  renderTables,
+  mendCommands,
+  type NftContents,
+  type NftDifference,
   replaceCommands,
   ruleObjects,
-} from '../../host/kernel/nft.js';
-import { differenceOf, isEmptyMangle } from '../../host/kernel/nft-listing.js';
+} from '../../host/kernel/nft-table.js';
 import type { CommandResult, Run } from '../../host/programs/command.js';
 import { EXAMPLE } from './example.js';
 
@@ -24,6 +26,8 @@ const V6 = match({ payload: { protocol: 'ip6', field: 'daddr' } }, '@ipv6-vips')
 const L4 = { meta: { key: 'l4proto' } };
 const IIFNAME = { meta: { key: 'iifname' } };
 const STATE = { ct: { key: 'state' } };
+const NONE: NftContents = { chains: [], sets: [] };
+const SAME: NftDifference = { missing: NONE, changed: NONE, surplus: { chains: [], sets: [] } };
 
 t.test('carrier nft renders the reference ruleset', t => {
   const [nfqlb, nat, defrag] = renderTables(EXAMPLE, NFT_CARRIER);
@@ -88,7 +92,7 @@ t.test('without internal interfaces nothing is exempt, without VIPs the sets are
   const bare = { ...EXAMPLE, vips: [], interfaces: { external: null, internal: [] } };
   const [nfqlb, , defrag] = renderTables(bare, XTABLES_CARRIER);
   t.same(defrag?.chains[0]?.rules, []);
-  t.same(refillCommands(nfqlb!, { chains: [], sets: nfqlb!.sets }), [
+  t.same(mendCommands(nfqlb!.name, { ...SAME, changed: { ...NONE, sets: nfqlb!.sets } }, true), [
     { flush: { set: { ...inTable('meridio-nfqlb'), name: 'ipv4-vips' } } },
     { flush: { set: { ...inTable('meridio-nfqlb'), name: 'ipv6-vips' } } },
   ]);
@@ -114,11 +118,15 @@ t.test('differences between a listing and the wanted table', t => {
     const objects = listed();
     return [...objects.slice(0, first), objects[first + 1]!, objects[first]!, ...objects.slice(first + 2)];
   };
-  const differing = (objects: Listed[]) => {
+  const differing = (objects: Listed[]): string => {
     const difference = differenceOf(objects, table);
-    return difference === 'frame'
-      ? difference
-      : [...difference.chains, ...difference.sets].map(({ name }) => name).join();
+    if (difference === 'beyond repair') return difference;
+    const { missing, changed, surplus } = difference;
+    const names = (sign: string, { chains, sets }: NftContents): string[] =>
+      [...chains, ...sets].map(({ name }) => sign + name);
+    const alien = surplus.chains.map(({ name, empty, harmless }) => `!${name} ${empty} ${harmless}`);
+    const odd = surplus.sets.map(name => `!${name}`);
+    return [...names('+', missing), ...names('', changed), ...alien, ...odd].join();
   };
   t.equal(differing(listed()), '', 'handles, counts and spelling do not differ');
   t.equal(differing(turned(3)), '', 'chains have no order');
@@ -132,11 +140,19 @@ t.test('differences between a listing and the wanted table', t => {
   ]) {
     t.equal(differing(listed(elem)), 'ipv4-vips', JSON.stringify(elem));
   }
-  t.equal(differing([]), 'frame', 'no table');
-  const other = { chain: { ...inTable(table.name), name: 'other' } };
-  t.equal(differing([...listed(), other]), 'frame', 'one chain more');
+  t.equal(differing([]), 'beyond repair', 'no table');
+  t.equal(differing(listed().filter(({ chain }) => chain?.name !== 'nfqlb')), '+nfqlb', 'no chain');
+  const place = inTable(table.name);
+  const other = { chain: { ...place, name: 'other', hook: 'input', policy: 'accept' } };
+  t.equal(differing([...listed(), other]), '!other true true', 'one chain more');
+  const rule = { rule: { ...place, chain: 'other', expr: [] } };
+  t.equal(differing([...listed(), other, rule]), '!other false true', 'with a rule');
+  const hard = { chain: { ...other.chain, policy: 'drop' } };
+  t.equal(differing([...listed(), hard]), '!other true false', 'that drops');
+  t.equal(differing([...listed(), { set: { ...place, name: 's' } }]), '!s', 'one set more');
+  t.equal(differing([...listed(), { map: { ...place, name: 'm' } }]), 'beyond repair', 'a map');
   const later = listed().map(({ chain, ...rest }) => (chain ? { chain: { ...chain, prio: 7 } } : rest));
-  t.equal(differing(later as Listed[]), 'frame', 'another priority');
+  t.equal(differing(later as Listed[]), 'beyond repair', 'another priority');
   t.equal(differing(listed(['20.0.0.1'], 'interval')), '', 'newer versions of nft print one flag as text');
   t.end();
 });
@@ -146,11 +162,51 @@ t.test('rules are filled in anew behind the flush of their own chain alone', t =
   const chains = table.chains.filter(chain => chain.name === 'pre-defrag');
   const place = inTable('meridio-defrag');
   const expr = [match(IIFNAME, 'conduit-a-*'), { notrack: null }];
-  t.same(refillCommands(table, { chains, sets: [] }), [
+  t.same(mendCommands(table.name, { ...SAME, changed: { ...NONE, chains } }, true), [
     { flush: { chain: { ...place, name: 'pre-defrag' } } },
     { add: { rule: { ...place, chain: 'pre-defrag', expr } } },
   ]);
-  t.same(refillCommands(table, { chains: [], sets: [] }), []);
+  t.same(mendCommands(table.name, SAME, true), []);
+  t.end();
+});
+
+t.test('what is not wanted goes behind its rules; what had a hook and does nothing may stay', t => {
+  const place = inTable('meridio-nat');
+  const surplus: NftDifference['surplus'] = {
+    chains: [
+      { name: 'a', empty: true, harmless: true },
+      { name: 'b', empty: false, harmless: true },
+      { name: 'c', empty: false, harmless: false },
+    ],
+    sets: ['s'],
+  };
+  const flushed = ['b', 'c'].map(name => ({ flush: { chain: { ...place, name } } }));
+  const removed = (...names: string[]) => names.map(name => ({ delete: { chain: { ...place, name } } }));
+  const set = { delete: { set: { ...place, name: 's' } } };
+  t.same(mendCommands('meridio-nat', { ...SAME, surplus }, true), [...flushed, ...removed('c'), set]);
+  t.same(mendCommands('meridio-nat', { ...SAME, surplus }, false), [
+    ...flushed,
+    ...removed('a', 'b', 'c'),
+    set,
+  ]);
+  t.end();
+});
+
+t.test('what is missing is made before its rules and elements are filled in', t => {
+  const { chains, sets } = renderTables(EXAMPLE, NFT_CARRIER)[0]!;
+  const place = inTable('meridio-nfqlb');
+  const missing = { chains: chains.slice(0, 1), sets: sets.slice(0, 1) };
+  t.same(mendCommands('meridio-nfqlb', { ...SAME, missing }, true), [
+    { add: { set: { ...place, name: 'ipv4-vips', type: 'ipv4_addr', flags: ['interval'] } } },
+    {
+      add: {
+        chain: { ...place, name: 'nfqlb', type: 'filter', hook: 'prerouting', prio: 0, policy: 'accept' },
+      },
+    },
+    { add: { rule: { ...place, chain: 'nfqlb', expr: [V4, COUNTER, QUEUE] } } },
+    { add: { rule: { ...place, chain: 'nfqlb', expr: [V6, COUNTER, QUEUE] } } },
+    { add: { element: { ...place, name: 'ipv4-vips', elem: ['20.0.0.1'] } } },
+  ]);
   t.end();
 });
 

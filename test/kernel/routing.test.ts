@@ -3,36 +3,49 @@ import t from 'tap';
 import { parseFailures, runBatch } from '../../host/kernel/batch.js';
 import { type Claims, NO_CLAIMS, unitedClaims } from '../../host/kernel/claims.js';
 import { WHOLE_MARK } from '../../host/kernel/marks.js';
-import { flushNeighbours } from '../../host/kernel/neighbour.js';
+import { flushNeighbours, listNeighbours, neighbourKey } from '../../host/kernel/neighbour.js';
 import { assignPriorities } from '../../host/kernel/priority.js';
 import { parseRoutes } from '../../host/kernel/route.js';
 import {
   addedHops,
   additions,
   claimsOf,
+  clashes,
+  NO_ROUTING,
   type RoutingListing,
-  refuseForeignRoutes,
   removals,
   wantedRouting,
 } from '../../host/kernel/routing.js';
 import { parseRules, type Rule } from '../../host/kernel/rule.js';
 import type { WantedKernel } from '../../host/kernel/wanted.js';
 import type { Run } from '../../host/programs/command.js';
+import { prefixOf } from '../fixture/config.js';
 import { EXAMPLE, target } from './example.js';
 
 const DEFAULTS = [
   { priority: 0, src: 'all', table: '255' },
   { priority: 32766, src: 'all', table: '254' },
 ];
-const EMPTY: RoutingListing = { families: [4], rules: [parseRules(4, DEFAULTS)], routes: [] };
+const EMPTY: RoutingListing = { families: [4], rules: [parseRules(4, DEFAULTS)], routes: [], subnets: [] };
 
 function ruleFor(fwmark: number, priority: number): Rule {
-  return { family: 4, priority, fwmark: { value: fwmark, mask: WHOLE_MARK }, from: null, table: fwmark };
+  return {
+    family: 4,
+    priority,
+    fwmark: { value: fwmark, mask: WHOLE_MARK },
+    from: null,
+    to: null,
+    table: fwmark,
+  };
 }
 
 function listingOf(rules: readonly Rule[], routes: RoutingListing['routes'] = []): RoutingListing {
-  const priorities = new Set(rules.map(rule => rule.priority));
-  return { families: [4], rules: [{ rules, priorities }], routes };
+  return {
+    families: [4],
+    rules: [{ rules, all: rules.map(rule => ({ ...rule, rule })) }],
+    routes,
+    subnets: [],
+  };
 }
 
 function claimsWith(claims: Partial<Claims>): Claims {
@@ -53,7 +66,6 @@ t.test('the example from nothing', t => {
     'rule add priority 97 fwmark 0x13b4/0xffffffff lookup 5044',
     'rule add priority 96 fwmark 0x13d1/0xffffffff lookup 5073',
     'route replace blackhole default table 4097',
-    'route replace default via 169.254.100.150 dev ext-vlan0 table 4096 proto static metric 32',
     'route replace default via 172.16.0.6 table 5069',
     'route replace default via 172.16.0.8 table 5062',
     'route replace default via 172.16.1.6 table 5044',
@@ -66,14 +78,35 @@ t.test('the example from nothing', t => {
   t.end();
 });
 
-t.test('several gateways are one multipath route', t => {
-  const gateways = [...EXAMPLE.gateways, { family: 4 as const, address: '169.254.100.151' }];
-  const wanted = wantedRouting({ ...EXAMPLE, gateways, targets: [] }, EMPTY, NO_CLAIMS);
-  t.equal(
-    additions(wanted, EMPTY).at(-1)?.line,
-    'route replace default table 4096 proto static metric 32 ' +
-      'nexthop via 169.254.100.150 dev ext-vlan0 nexthop via 169.254.100.151 dev ext-vlan0',
+t.test('answers to clients that are targets go straight to them: by the networks that targets are in', t => {
+  const subnets = ['172.16.0.0/24', '172.16.1.0/24', '169.254.100.0/24'].map(prefixOf);
+  const wanted = wantedRouting(EXAMPLE, { ...EMPTY, subnets }, NO_CLAIMS);
+  t.same(
+    additions(wanted, EMPTY)
+      .map(change => change.line)
+      .filter(line => line.includes(' to ')),
+    [
+      'rule add priority 1 to 172.16.0.0/24 fwmark 0x0/0xffffffff lookup 254',
+      'rule add priority 1 to 172.16.1.0/24 fwmark 0x0/0xffffffff lookup 254',
+    ],
   );
+  t.end();
+});
+
+t.test("table 4096 is BIRD's: its routes stay while there are gateways, what older versions set goes", t => {
+  const routes = parseRoutes(4, [
+    { dst: 'default', gateway: '169.254.100.150', dev: 'x', table: '4096', protocol: '12', metric: 32 },
+    { dst: 'default', gateway: '169.254.100.151', dev: 'x', table: '4096', protocol: '4', metric: 32 },
+  ]);
+  const listing = { ...EMPTY, routes };
+  const claims = claimsWith({ routes: [{ family: 4, table: 4096 }] });
+  const lines = (wanted: WantedKernel) =>
+    removals(wantedRouting(wanted, listing, claims), listing, claims).map(removal => removal.line);
+  t.same(lines(EXAMPLE), ['route del default table 4096 proto 4 metric 32']);
+  t.same(lines({ ...EXAMPLE, egress: [] }), [
+    'route del default table 4096 proto 12 metric 32',
+    'route del default table 4096 proto 4 metric 32',
+  ]);
   t.end();
 });
 
@@ -106,9 +139,10 @@ t.test('priorities', t => {
 });
 
 t.test('what is applied and claimed needs no line, whatever the spelling', t => {
-  const only = { ...EXAMPLE, vips: [], gateways: [], markRanges: [], targets: [target(1, 'fd00:0:0:1::6')] };
+  const only = { ...EXAMPLE, vips: [], egress: [], markRanges: [], targets: [target(1, 'fd00:0:0:1::6')] };
   const listing: RoutingListing = {
     families: [6],
+    subnets: [],
     rules: [parseRules(6, [{ priority: 60, src: 'all', fwmark: '0x1389', table: '5001' }])],
     routes: parseRoutes(6, [
       { dst: 'default', gateway: 'fd00::1:0:0:0:6', dev: 'x', table: '5001', metric: 1024 },
@@ -141,7 +175,7 @@ t.test('only what is claimed is removed; rules first, blackholes last', t => {
     ],
   });
   t.same(
-    removals({ rules: [], routes: [] }, listing, claims).map(removal => removal.line),
+    removals(NO_ROUTING, listing, claims).map(removal => removal.line),
     [
       'rule del priority 99 fwmark 0x1389/0xffffffff lookup 5001',
       'route del default table 5001',
@@ -155,16 +189,53 @@ t.test('a default route by another hand in a wanted table is a clash', t => {
   const routes = parseRoutes(4, [{ dst: 'default', gateway: '172.16.0.9', dev: 'x', table: '5044' }]);
   const listing = { ...EMPTY, routes };
   const wanted = wantedRouting(EXAMPLE, listing, NO_CLAIMS);
-  t.throws(() => refuseForeignRoutes(wanted, listing, NO_CLAIMS), {
-    code: 'CLASH',
-    message: /IPv4 routing table 5044 already holds a default route via 172.16.0.9/,
-  });
-  refuseForeignRoutes(wanted, listing, claimsWith({ routes: [{ family: 4, table: 5044 }] }));
+  t.match(clashes(wanted, listing, NO_CLAIMS), [
+    /^IPv4 routing table 5044 already holds a default route via 172.16.0.9 that this daemon did not make/,
+  ]);
+  t.same(clashes(wanted, listing, claimsWith({ routes: [{ family: 4, table: 5044 }] })), []);
+  t.end();
+});
+
+t.test('rules by another hand that meet our tables or marks are clashes', t => {
+  const wanted = wantedRouting(EXAMPLE, EMPTY, NO_CLAIMS);
+  const found = (...entries: object[]) =>
+    clashes(wanted, { ...EMPTY, rules: [parseRules(4, entries as never[])] }, NO_CLAIMS);
+  t.match(found({ priority: 50, src: '10.0.0.0', srclen: 8, table: '5044' }), [
+    /^IPv4 rule 50: lookup 5044 looks up a target's table/,
+  ]);
+  t.same(found({ priority: 200, src: '10.0.0.1', table: '4096' }), [], 'others may use the gateways');
+  t.match(found({ priority: 50, src: 'all', fwmark: '0x1380', fwmask: '0xffffff80', table: '7' }), [
+    /^IPv4 rule 50: fwmark 0x1380\/0xffffff80 lookup 7 takes marks of ours before our rules do/,
+  ]);
+  t.same(
+    found({ priority: 103, src: 'all', fwmark: '0x13b4', table: '7' }),
+    [],
+    'behind ours it takes nothing',
+  );
+  t.same(found({ priority: 50, src: 'all', fwmark: '0x4000', fwmask: '0x4000', table: '7' }), []);
+  t.same(
+    found({ priority: 50, src: 'all', table: '7' }),
+    [],
+    'a rule for all packets is a router, not a clash',
+  );
+  t.same(
+    found({ priority: 60, src: 'all', fwmark: '0x13b4', table: '5044' }).length,
+    1,
+    'not at our priority',
+  );
+  t.same(found({ priority: 100, src: '20.0.0.1', table: '4096' }), [], 'just as wanted');
   t.end();
 });
 
 t.test('a rule that stands by another hand is not claimed', t => {
-  const foreign: Rule = { family: 4, priority: 100, fwmark: null, from: '20.0.0.1/32', table: 4096 };
+  const foreign: Rule = {
+    family: 4,
+    priority: 100,
+    fwmark: null,
+    from: '20.0.0.1/32',
+    to: null,
+    table: 4096,
+  };
   const listing = listingOf([foreign]);
   const wanted = wantedRouting(EXAMPLE, listing, NO_CLAIMS);
   t.notOk(claimsOf(wanted, listing, NO_CLAIMS).rules.some(rule => rule.priority === 100));
@@ -177,9 +248,19 @@ t.test('a rule of another form counts as a priority, never as ours', t => {
     { priority: 98, src: 'all', action: '8' },
     { priority: 97, src: '10.0.0.0', srclen: 8, fwmark: '0x1380', fwmask: '0xffffff80', action: 'blackhole' },
   ]);
-  t.same([...listing.priorities], [99, 98, 97]);
+  t.same(
+    listing.all.map(({ priority }) => priority),
+    [99, 98, 97],
+  );
   t.same(listing.rules, [
-    { family: 4, priority: 97, fwmark: { value: 0x1380, mask: 0xffffff80 }, from: '10.0.0.0/8', table: null },
+    {
+      family: 4,
+      priority: 97,
+      fwmark: { value: 0x1380, mask: 0xffffff80 },
+      from: '10.0.0.0/8',
+      to: null,
+      table: null,
+    },
   ]);
   t.end();
 });
@@ -228,8 +309,26 @@ t.test('only addresses that have a neighbour entry are flushed, however they are
     return { exitCode: 0, stdout, stderr: '' };
   };
   const hosts = ['fd00::5', 'fd00:0:0:0::6'].map(address => ({ family: 6 as const, address }));
-  t.same(await flushNeighbours(run, hosts), []);
+  const listed = await listNeighbours(run, [6]);
+  t.same(await flushNeighbours(run, hosts, listed), []);
   t.same(commands, ['-N -j -6 neigh', '-6 -force -batch - neigh flush to fd00:0:0:0::6']);
-  t.same(await flushNeighbours(run, []), []);
-  t.equal(commands.length, 2, 'with nothing added nothing is listed');
+  t.same(await flushNeighbours(run, [], listed), []);
+  t.equal(commands.length, 2, 'with nothing added nothing is flushed');
+});
+
+t.test('states of neighbours: whom the kernel sends to, whom it waits for, who failed', async t => {
+  const entries = [
+    { dst: '10.0.0.1', dev: 'a', state: ['REACHABLE'] },
+    { dst: '10.0.0.2', dev: 'a', state: ['STALE'] },
+    { dst: '10.0.0.3', dev: 'a', state: ['FAILED'] },
+    { dst: '10.0.0.4', dev: 'a', state: ['INCOMPLETE'] },
+    { dst: '10.0.0.5', dev: 'a', state: ['PERMANENT'] },
+    { dst: '10.0.0.6', dev: 'a' },
+  ];
+  const run: Run = async () => ({ exitCode: 0, stdout: JSON.stringify(entries), stderr: '' });
+  const states = await listNeighbours(run, [4]);
+  t.same(
+    entries.map(({ dst, dev }) => states.get(neighbourKey({ address: dst, device: dev }))),
+    ['valid', 'valid', 'failed', 'resolving', 'valid', 'resolving'],
+  );
 });

@@ -1,0 +1,184 @@
+/**
+ * When to look at the kernel again: after events that concern this daemon, while something is pending, and now and then
+ * in any case. What is looked at and mended is the daemon's own business.
+ */
+
+import { type KernelEvent, KernelMonitor, type MonitorOptions } from '../kernel/monitor.js';
+import type { NextHop, PendingTarget } from '../kernel/wanted.js';
+import { addressNumber } from '../types/address.js';
+import { EGRESS_TABLE } from '../types/marks.js';
+import type { Log } from './log.js';
+
+export interface KeeperOptions {
+  readonly log: Log;
+  /** Compare everything with the kernel and mend it. @throws if that failed: it is tried again */
+  readonly check: () => Promise<void>;
+  /** Have the kernel ask for these neighbours. */
+  readonly ask: (hops: readonly NextHop[]) => Promise<void>;
+  /** Have it forget them first: somebody gave one of them another link-layer address. */
+  readonly askAnew: (hops: readonly NextHop[]) => Promise<void>;
+  readonly monitor?: (options: MonitorOptions) => Pick<KernelMonitor, 'stop'>;
+}
+
+/** What the last look found. */
+export interface Kept {
+  readonly pending: readonly PendingTarget[];
+  /** Next hops of targets that can be reached. */
+  readonly hops: readonly NextHop[];
+  /** Routing tables of ours. */
+  readonly tables: ReadonlySet<number>;
+}
+
+/** An event rarely comes alone. */
+const GATHER_MS = 10;
+/** Between two looks, so that a storm of events leaves the machine to the packets. */
+const REST_MS = 150;
+const ASK_MS = 500;
+/** While a route is refused: main's routes tell of nothing that would help. */
+const RETRY_MS = 1000;
+const SLOW_MS = 30_000;
+/** A link-layer address is verified this often at most. */
+const VERIFY_MS = 1000;
+
+export class Keeper {
+  private kept: Kept = { pending: [], hops: [], tables: new Set() };
+  private hopByAddress = new Map<bigint, NextHop>();
+  private waitedFor = new Set<bigint>();
+  private linkAddresses = new Map<bigint, string>();
+  private verifiedAt = new Map<bigint, number>();
+  private gone = new Map<bigint, NextHop>();
+  private monitor: Pick<KernelMonitor, 'stop'> | null = null;
+  private timer: NodeJS.Timeout | null = null;
+  private due = Number.POSITIVE_INFINITY;
+  private looking = false;
+  private asking: NodeJS.Timeout | null = null;
+  private stopped = false;
+
+  constructor(private readonly options: KeeperOptions) {}
+
+  /** Begin to listen; the first look comes with the first reason. */
+  start(): void {
+    const start = this.options.monitor ?? (options => KernelMonitor.start(options));
+    this.monitor = start({
+      onEvent: event => this.onEvent(event),
+      onEnd: (program, how) => this.options.log.warn({ program, how }, 'a monitor of the kernel ended'),
+    });
+    this.look(SLOW_MS);
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    if (this.timer !== null) clearTimeout(this.timer);
+    if (this.asking !== null) clearInterval(this.asking);
+    await this.monitor?.stop();
+  }
+
+  /** Take over what a look, or a change of configuration, found. */
+  keep(kept: Kept): void {
+    this.kept = kept;
+    this.hopByAddress = new Map(kept.hops.map(hop => [addressNumber(hop.address), hop]));
+    const unresolved = kept.pending.flatMap(target => target.unresolved);
+    this.waitedFor = new Set(unresolved.map(hop => addressNumber(hop.address)));
+    const waits = unresolved.length > 0;
+    if (waits && this.asking === null && !this.stopped) {
+      this.asking = setInterval(() => this.ask(), ASK_MS);
+    } else if (!waits && this.asking !== null) {
+      clearInterval(this.asking);
+      this.asking = null;
+    }
+    if (kept.pending.length > unresolved.length) this.look(RETRY_MS);
+  }
+
+  /** Look in `ms` at the latest. */
+  look(ms: number): void {
+    const due = performance.now() + ms;
+    if (this.stopped || due >= this.due) return;
+    this.due = due;
+    if (this.looking) return;
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = setTimeout(() => void this.lookNow(), ms);
+  }
+
+  private async lookNow(): Promise<void> {
+    this.looking = true;
+    this.due = Number.POSITIVE_INFINITY;
+    try {
+      await this.options.check();
+    } catch (error) {
+      this.options.log.error({ err: error }, 'what the kernel holds could not be compared or mended');
+      this.look(RETRY_MS);
+    }
+    this.looking = false;
+    // Reasons that came meanwhile, or the slow round.
+    const wait = Math.min(this.due - performance.now(), SLOW_MS);
+    this.due = Number.POSITIVE_INFINITY;
+    this.look(Math.max(wait, REST_MS));
+  }
+
+  private onEvent(event: KernelEvent): void {
+    switch (event.kind) {
+      case 'routes':
+        if (this.concerns(event.table)) this.look(GATHER_MS);
+        return;
+      case 'neighbour':
+        this.onNeighbour(event);
+        return;
+      default:
+        this.look(GATHER_MS);
+    }
+  }
+
+  /** Main's routes matter only to who waits for one; table 4096 is BIRD's. */
+  private concerns(table: number | null): boolean {
+    if (table === null) return this.kept.pending.length > 0;
+    return table !== EGRESS_TABLE && this.kept.tables.has(table);
+  }
+
+  private onNeighbour(event: Extract<KernelEvent, { kind: 'neighbour' }>): void {
+    const hop = this.hopByAddress.get(event.address);
+    if (event.state === 'valid' && this.waitedFor.has(event.address)) this.look(GATHER_MS);
+    if (hop === undefined) return;
+    if (event.state === 'failed') this.look(GATHER_MS);
+    if (event.state === 'gone') this.restore(event.address, hop);
+    if (event.state === 'valid' && event.linkAddress !== null) {
+      this.verify(event.address, hop, event.linkAddress, event.permanent);
+    }
+  }
+
+  /** An entry that somebody, or the kernel's housekeeping, removed. */
+  private restore(address: bigint, hop: NextHop): void {
+    if (this.gone.size === 0) setTimeout(() => this.restoreGone(), REST_MS);
+    this.gone.set(address, hop);
+  }
+
+  private restoreGone(): void {
+    const hops = [...this.gone.values()];
+    this.gone = new Map();
+    if (!this.stopped) this.run(this.options.ask(hops));
+  }
+
+  /** Another link-layer address may be a target that moved, or a mistake: the target itself is asked. */
+  private verify(address: bigint, hop: NextHop, linkAddress: string, permanent: boolean): void {
+    const before = this.linkAddresses.get(address);
+    this.linkAddresses.set(address, linkAddress);
+    if (before === undefined || before === linkAddress || permanent) return;
+    const now = performance.now();
+    if (now - (this.verifiedAt.get(address) ?? Number.NEGATIVE_INFINITY) < VERIFY_MS) return;
+    this.verifiedAt.set(address, now);
+    this.options.log.warn(
+      { neighbour: hop.address, device: hop.device, before, now: linkAddress },
+      "a target's link-layer address changed: it is asked for anew",
+    );
+    this.run(this.options.askAnew([hop]));
+  }
+
+  private ask(): void {
+    this.run(this.options.ask(this.kept.pending.flatMap(target => target.unresolved)));
+  }
+
+  private run(asking: Promise<void>): void {
+    asking.catch((error: Error) =>
+      this.options.log.error({ err: error }, 'neighbours could not be asked for'),
+    );
+  }
+}

@@ -1,0 +1,153 @@
+/** One run of the program: started, asked, ended. */
+import { rm, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Child } from '../programs/child.js';
+import { type Run, run } from '../programs/command.js';
+import { onFile } from '../programs/file.js';
+import { ConfigError, ControlError } from '../types/errors.js';
+import { BirdControl } from './control.js';
+import { type Message, readMessage } from './message.js';
+import { type Reply, refusalOf } from './reply.js';
+
+/** BIRD is ready 10 ms after its start and answers within 1: what takes this long hangs, however loaded the machine is. */
+const START_MS = 5000;
+const ANSWER_MS = 3000;
+const CHECK_MS = 5000;
+const CONNECT_AGAIN_MS = 5;
+
+/** Files of one instance. */
+export class BirdFiles {
+  readonly configuration: string;
+  readonly draft: string;
+  readonly socket: string;
+  readonly pid: string;
+
+  constructor(readonly directory: string) {
+    this.configuration = join(directory, 'bird.conf');
+    this.draft = join(directory, 'bird.conf.draft');
+    this.socket = join(directory, 'bird.ctl');
+    this.pid = join(directory, 'bird.pid');
+  }
+
+  /** Remove them, and their directory unless others use it too. */
+  async remove(): Promise<void> {
+    for (const file of [this.configuration, this.draft, this.socket, this.pid]) {
+      await onFile('remove', file, () => rm(file, { force: true }));
+    }
+    await onFile('remove', this.directory, async () => {
+      try {
+        await rmdir(this.directory);
+      } catch (error) {
+        if (!['ENOENT', 'ENOTEMPTY'].includes((error as NodeJS.ErrnoException).code!)) throw error;
+      }
+    });
+  }
+}
+
+/** @throws ConfigError with BIRD's words about a file that it would not load */
+export async function checkConfiguration(file: string, command: Run = run): Promise<void> {
+  const options = { allowFailure: true, boundMs: CHECK_MS };
+  const { exitCode, stderr, stdout } = await command('bird', ['-p', '-c', file], options);
+  if (exitCode !== 0) throw refused(stderr.trim() || stdout.trim() || `exit code ${exitCode}`);
+}
+
+function refused(words: string): ConfigError {
+  return new ConfigError([`gateways: BIRD refuses what was written for it: ${words}`]);
+}
+
+export class Bird {
+  private control: BirdControl | null = null;
+  private lastError: string | null = null;
+
+  private constructor(
+    private readonly files: BirdFiles,
+    private readonly child: Child,
+  ) {}
+
+  /**
+   * Returns when it answers.
+   * @param onMessage is called with each line that it logs
+   * @throws ControlError with its words, if it ended before, or does not answer and was killed
+   */
+  static async start(files: BirdFiles, onMessage: (message: Message) => void): Promise<Bird> {
+    await onFile('remove', files.socket, () => rm(files.socket, { force: true }));
+    const args = ['-f', '-c', files.configuration, '-s', files.socket, '-P', files.pid];
+    const onErrorLine = (line: string): void => {
+      const message = readMessage(line);
+      if (message.level === 'error') bird.lastError = message.text;
+      onMessage(message);
+    };
+    const bird: Bird = new Bird(files, Child.start('bird', args, { onErrorLine }));
+    try {
+      await bird.connect();
+    } catch (error) {
+      await bird.kill();
+      throw error;
+    }
+    return bird;
+  }
+
+  get pid(): number | null {
+    return this.child.pid ?? null;
+  }
+
+  /** Resolves when it has ended, with how, and its last error. Never rejects. */
+  get ended(): Promise<string> {
+    return this.child.ended.then(how => this.withLastError(how));
+  }
+
+  /** Have it look at the draft. @throws ConfigError with its words; ControlError if it does not answer */
+  async check(): Promise<void> {
+    const refusal = refusalOf(await this.ask(`configure check "${this.files.draft}"`));
+    if (refusal !== null) throw refused(refusal);
+  }
+
+  /** Have it read its file. @throws ConfigError with its words; ControlError if it does not answer */
+  async configure(): Promise<void> {
+    const refusal = refusalOf(await this.ask('configure'));
+    if (refusal !== null) throw refused(refusal);
+  }
+
+  /** @throws ControlError if it does not answer; the connection is of no use then */
+  ask(command: string): Promise<Reply> {
+    if (this.control === null) throw new ControlError(`${command}: BIRD does not answer yet`);
+    return this.control.ask(command, ANSWER_MS);
+  }
+
+  /** Ask it to end: it says good-bye to its neighbours and takes its routes away. @returns whether it did so in time */
+  async stop(graceMs: number): Promise<boolean> {
+    this.control?.close();
+    await this.child.stop(graceMs);
+    return (await this.child.ended) === 'exit code 0';
+  }
+
+  /** Its sessions end with it, its routes stay. @param why told with its end */
+  async kill(why: string | null = null): Promise<void> {
+    this.lastError ??= why;
+    this.control?.close();
+    this.child.kill('SIGKILL');
+    await this.child.ended;
+  }
+
+  private async connect(): Promise<void> {
+    const end = performance.now() + START_MS;
+    while (!this.child.hasEnded) {
+      const left = end - performance.now();
+      if (left <= 0) throw new ControlError(`BIRD does not answer ${START_MS} ms after its start`);
+      try {
+        this.control = await BirdControl.connect(this.files.socket, left);
+        return;
+      } catch (error) {
+        // Until its socket is there.
+        if (!(error instanceof ControlError)) throw error;
+        await delay(CONNECT_AGAIN_MS);
+      }
+    }
+    throw new ControlError(`BIRD ended at its start: ${this.withLastError(await this.child.ended)}`);
+  }
+
+  private withLastError(how: string): string {
+    return this.lastError === null ? how : `${how}: ${this.lastError}`;
+  }
+}

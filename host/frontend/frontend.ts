@@ -1,0 +1,247 @@
+/**
+ * BIRD as the daemon sees it: `set` the whole wanted state as often as one likes, read `state`, `stop`. A BIRD that fails
+ * is told, logged and started again, longer waits between; nobody waits for it.
+ */
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { isDeepStrictEqual } from 'node:util';
+import { onFile } from '../programs/file.js';
+import { ConfigError } from '../types/errors.js';
+import { Backoff } from './backoff.js';
+import { Bird, BirdFiles, checkConfiguration } from './bird.js';
+import { renderConfiguration } from './configuration.js';
+import { removeLeftRoutes } from './leftover.js';
+import type { Message } from './message.js';
+import { readPasswords } from './password.js';
+import { readSessions, type SessionState, sessionsWithout } from './session.js';
+import type { FrontendLog, WantedFrontend } from './wanted.js';
+
+export interface FrontendOptions {
+  /** For the files of this instance: another one for each network namespace. Made, and removed at the end. */
+  readonly directory: string;
+  readonly log: FrontendLog;
+  /** Called after `state()` changed. */
+  readonly onChange?: () => void;
+}
+
+export interface BirdState {
+  /** off: no gateways; failed: it ended or does not answer, and is started again after a while. */
+  readonly status: 'off' | 'starting' | 'running' | 'failed';
+  readonly pid: number | null;
+  /** Starts after it had failed. */
+  readonly restarts: number;
+  /** How it failed last; null: it never did. */
+  readonly lastError: string | null;
+}
+
+export interface FrontendState {
+  readonly bird: BirdState;
+  /** One for each address of each gateway, in the order of the file. */
+  readonly sessions: readonly SessionState[];
+}
+
+const POLL_UNSETTLED_MS = 200;
+const POLL_SETTLED_MS = 1000;
+/** After a line of BIRD's log, which may tell a change: the rest of them come with it. */
+const POLL_TOLD_MS = 10;
+const STOP_MS = 2000;
+
+export class Frontend {
+  private readonly files: BirdFiles;
+  private readonly backoff = new Backoff();
+  /** What was accepted last; null: nothing yet. */
+  private wanted: WantedFrontend | null = null;
+  /** What BIRD has, or will be started with; null: no BIRD. */
+  private text: string | null = null;
+  private bird: Bird | null = null;
+  private current: FrontendState = {
+    bird: { status: 'off', pid: null, restarts: 0, lastError: null },
+    sessions: [],
+  };
+  /** Changes come one after the other. */
+  private turn: Promise<unknown> = Promise.resolve();
+  private retry: NodeJS.Timeout | null = null;
+  private poll: { readonly timer: NodeJS.Timeout; readonly at: number } | null = null;
+  private stopped = false;
+
+  private constructor(private readonly options: FrontendOptions) {
+    this.files = new BirdFiles(options.directory);
+  }
+
+  /** Nothing is started before `set`. */
+  static open(options: FrontendOptions): Frontend {
+    return new Frontend(options);
+  }
+
+  state(): FrontendState {
+    return this.current;
+  }
+
+  /**
+   * Make BIRD do what is `wanted`; returns when it has accepted it, or has failed and will be started again with it.
+   * @throws ConfigError, EnvironmentError about a gateway's password; ConfigError with BIRD's words if it refuses what was
+   *   rendered. What was before goes on then.
+   */
+  set(wanted: WantedFrontend): Promise<void> {
+    return this.inTurn(() => this.change(wanted));
+  }
+
+  /** Announce nothing any more; returns when BIRD has accepted it, or has ended, which withdraws too. */
+  withdraw(): Promise<void> {
+    return this.inTurn(async () => {
+      if (this.wanted !== null) await this.change({ ...this.wanted, announced: [] });
+    });
+  }
+
+  /** End BIRD, its routes and its files. */
+  stop(): Promise<void> {
+    this.stopped = true;
+    return this.inTurn(async () => {
+      if (this.wanted !== null) await this.end();
+    });
+  }
+
+  private inTurn<Result>(step: () => Promise<Result>): Promise<Result> {
+    const result = this.turn.then(step);
+    this.turn = result.catch(() => undefined);
+    return result;
+  }
+
+  private async change(wanted: WantedFrontend): Promise<void> {
+    if (this.stopped) return;
+    if (wanted.gateways.length === 0) {
+      if (this.wanted === null || this.text !== null) await this.end();
+      this.wanted = wanted;
+      return;
+    }
+    const text = renderConfiguration(wanted, await readPasswords(wanted.gateways));
+    const changed = text !== this.text;
+    if (changed) await this.write(text);
+    this.wanted = wanted;
+    if (this.bird === null) {
+      if (changed || this.retry === null) await this.start();
+    } else if (changed) {
+      await this.configure(this.bird);
+    }
+    this.pollWithin(0);
+  }
+
+  /** Put the text where BIRD reads it. @throws ConfigError with BIRD's words; then the former one stays */
+  private async write(text: string): Promise<void> {
+    const { directory, draft, configuration } = this.files;
+    await onFile('make', directory, () => mkdir(directory, { recursive: true, mode: 0o700 }));
+    await onFile('write', draft, async () => {
+      await rm(draft, { force: true });
+      // It holds passwords.
+      await writeFile(draft, text, { mode: 0o600, flag: 'wx' });
+    });
+    try {
+      await (this.bird?.check() ?? checkConfiguration(draft));
+    } catch (error) {
+      if (error instanceof ConfigError) throw error;
+      // A BIRD that cannot be asked fails in the next step too, and that is told there.
+      this.options.log.warn({ reason: (error as Error).message }, 'BIRD could not be asked about its file');
+    }
+    await onFile('rename', draft, () => rename(draft, configuration));
+    this.text = text;
+  }
+
+  private async configure(bird: Bird): Promise<void> {
+    try {
+      await bird.configure();
+    } catch (error) {
+      // What it announces now is not what is wanted; its end withdraws all, and the next one reads the file.
+      await bird.kill((error as Error).message);
+    }
+  }
+
+  private async start(): Promise<void> {
+    if (this.retry !== null) clearTimeout(this.retry);
+    this.retry = null;
+    const began = performance.now();
+    this.tell({ status: 'starting', pid: null });
+    try {
+      const bird = await Bird.start(this.files, message => this.hear(message));
+      this.bird = bird;
+      this.tell({ status: 'running', pid: bird.pid });
+      this.options.log.info({ bird: bird.pid }, 'BIRD runs');
+      void bird.ended.then(how => {
+        // Otherwise its end was asked for.
+        if (this.bird === bird) this.failed(how, began);
+      });
+    } catch (error) {
+      this.failed((error as Error).message, began);
+    }
+  }
+
+  private failed(how: string, began: number): void {
+    this.bird = null;
+    const waitMs = this.backoff.next(performance.now() - began);
+    this.options.log.error({ how, waitMs }, 'BIRD failed; it is started again');
+    this.tell({ status: 'failed', pid: null, lastError: how }, this.sessionsWithout());
+    if (this.stopped) return;
+    this.retry = setTimeout(() => void this.inTurn(() => this.startAgain()), waitMs);
+  }
+
+  private async startAgain(): Promise<void> {
+    if (this.stopped || this.bird !== null || this.text === null) return;
+    this.tell({ restarts: this.current.bird.restarts + 1 });
+    await this.start();
+    this.pollWithin(0);
+  }
+
+  private async end(): Promise<void> {
+    for (const timer of [this.retry, this.poll?.timer]) clearTimeout(timer ?? undefined);
+    this.retry = null;
+    this.poll = null;
+    const { bird } = this;
+    this.bird = null;
+    this.text = null;
+    const orderly = bird !== null && (await bird.stop(STOP_MS));
+    if (!orderly) await removeLeftRoutes(this.options.log);
+    await this.files.remove();
+    this.tell({ status: 'off', pid: null }, []);
+  }
+
+  private hear({ level, text }: Message): void {
+    this.options.log[level]({ bird: text }, 'BIRD says');
+    this.pollWithin(POLL_TOLD_MS);
+  }
+
+  /** Look at the sessions after `waitMs` at most. */
+  private pollWithin(waitMs: number): void {
+    const at = performance.now() + waitMs;
+    if (this.bird === null || (this.poll !== null && this.poll.at <= at)) return;
+    clearTimeout(this.poll?.timer);
+    const timer = setTimeout(() => {
+      this.poll = null;
+      void this.look();
+    }, waitMs);
+    this.poll = { timer, at };
+  }
+
+  private async look(): Promise<void> {
+    const { bird } = this;
+    if (bird === null) return;
+    try {
+      const protocols = await bird.ask('show protocols all');
+      const bfd = await bird.ask('show bfd sessions');
+      if (this.bird !== bird || this.wanted === null) return;
+      const sessions = readSessions(this.wanted.gateways, protocols, bfd);
+      this.tell({}, sessions);
+      this.pollWithin(sessions.every(({ up }) => up) ? POLL_SETTLED_MS : POLL_UNSETTLED_MS);
+    } catch (error) {
+      if (this.bird === bird) await bird.kill((error as Error).message);
+    }
+  }
+
+  private sessionsWithout(): SessionState[] {
+    return sessionsWithout(this.wanted?.gateways ?? [], 'BIRD does not run');
+  }
+
+  private tell(bird: Partial<BirdState>, sessions: readonly SessionState[] = this.current.sessions): void {
+    const next = { bird: { ...this.current.bird, ...bird }, sessions };
+    if (isDeepStrictEqual(next, this.current)) return;
+    this.current = next;
+    this.options.onChange?.();
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * What happens in the kernel, as `ip monitor` and `nft monitor` tell it: a reason to look, never the truth itself. Should
+ * one of them end, as ip does when the kernel had more to tell than it could take, it is started again and everything is
+ * looked at.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { Child } from '../programs/child.js';
+import { addressNumber } from '../types/address.js';
+import { TABLES } from './nft.js';
+import { mangleTable } from './ruleset.js';
+
+/**
+ * - `links`: links or addresses; `rules`: rules of policy routing;
+ * - `routes`: of `table` (null: main);
+ * - `ruleset`: nftables tables of our names, or the mangle tables;
+ * - `neighbour`: an entry came, went or changed its state;
+ * - `lost`: events may have been missed.
+ */
+export type KernelEvent =
+  | { readonly kind: 'links' | 'rules' | 'ruleset' | 'lost' }
+  | { readonly kind: 'routes'; readonly table: number | null }
+  | {
+      readonly kind: 'neighbour';
+      /** As `addressNumber` gives it. */
+      readonly address: bigint;
+      readonly state: 'valid' | 'resolving' | 'failed' | 'gone';
+      /** Link-layer address, or null. */
+      readonly linkAddress: string | null;
+      /** By the hand of an administrator: the kernel does not verify it. */
+      readonly permanent: boolean;
+    };
+
+export interface MonitorOptions {
+  readonly onEvent: (event: KernelEvent) => void;
+  /** A monitor ended, and how. */
+  readonly onEnd: (program: string, how: string) => void;
+  readonly start?: typeof Child.start;
+}
+
+/** A program that cannot run here is not started in a heap. */
+const RESTART_MS = 1000;
+
+const IP_ARGS = ['-N', '-o', 'monitor', 'link', 'address', 'route', 'rule', 'neigh'];
+
+export class KernelMonitor {
+  private readonly children = new Map<string, Child>();
+  private readonly stopped = new AbortController();
+
+  private constructor(private readonly options: MonitorOptions) {}
+
+  static start(options: MonitorOptions): KernelMonitor {
+    const monitor = new KernelMonitor(options);
+    const report = (event: KernelEvent | null): void => {
+      if (event !== null) options.onEvent(event);
+    };
+    monitor.keep('ip', IP_ARGS, line => report(ipEvent(line)));
+    monitor.keep('nft', ['monitor'], line => report(nftEvent(line)));
+    return monitor;
+  }
+
+  async stop(): Promise<void> {
+    this.stopped.abort();
+    await Promise.all([...this.children.values()].map(child => child.stop(1000)));
+  }
+
+  /** Run `program`, and again when it has ended. */
+  private async keep(
+    program: string,
+    args: readonly string[],
+    onLine: (line: string) => void,
+  ): Promise<void> {
+    const { signal } = this.stopped;
+    const start = this.options.start ?? Child.start;
+    while (!signal.aborted) {
+      const words: string[] = [];
+      const child = start(program, args, { onLine, onErrorLine: line => words.push(line) });
+      this.children.set(program, child);
+      const how = await child.ended;
+      if (signal.aborted) return;
+      this.options.onEnd(`${program} monitor`, [how, ...words.slice(-1)].join(': '));
+      await delay(RESTART_MS, null, { signal }).catch(() => null);
+      this.options.onEvent({ kind: 'lost' });
+    }
+  }
+}
+
+/** What a line of `ip -N -o monitor` tells; null: nothing of interest. */
+export function ipEvent(line: string): KernelEvent | null {
+  const words = line
+    .replace(/^Deleted /, '')
+    .trimEnd()
+    .split(/\s+/);
+  const [first = ''] = words;
+  // `99:` and a tab begin a rule, `3:` and a space a link or an address.
+  if (/^(Deleted )?\d+:\t/.test(line)) return { kind: 'rules' };
+  if (/^\d+:$/.test(first)) return { kind: 'links' };
+  const state = neighbourState(words.at(-1)!);
+  if (state !== null && words[1] === 'dev') {
+    const gone = line.startsWith('Deleted ');
+    const at = words.indexOf('lladdr');
+    return {
+      kind: 'neighbour',
+      address: addressNumber(first),
+      state: gone ? 'gone' : state,
+      linkAddress: at < 0 ? null : words[at + 1]!,
+      permanent: words.at(-1) === 'PERMANENT',
+    };
+  }
+  if (!words.includes('dev') && !words.includes('nexthop') && !words.includes('blackhole')) return null;
+  const at = words.indexOf('table');
+  return { kind: 'routes', table: at < 0 ? null : Number(words[at + 1]) };
+}
+
+/** NUD_* as ip names them. */
+function neighbourState(word: string): 'valid' | 'resolving' | 'failed' | null {
+  if (word === 'FAILED') return 'failed';
+  if (word === 'INCOMPLETE' || word === 'NONE') return 'resolving';
+  return ['REACHABLE', 'STALE', 'DELAY', 'PROBE', 'PERMANENT', 'NOARP'].includes(word) ? 'valid' : null;
+}
+
+/** What a line of `nft monitor` tells: it names family and table. */
+export function nftEvent(line: string): KernelEvent | null {
+  const ours = [...TABLES.map(name => `inet ${name}`), mangleTable(4), mangleTable(6)];
+  const table = /^(?:add|delete|insert|replace|destroy) \w+ (\w+ \S+)/.exec(line)?.[1];
+  return table !== undefined && ours.includes(table) ? { kind: 'ruleset' } : null;
+}

@@ -1,0 +1,41 @@
+/** What the tables' rules and sets are made of, in nftables' JSON form. */
+
+import { ADDRESS_BITS, withoutCovered } from '../types/address.js';
+import type { Family, Prefix } from '../types/config.js';
+import type { Statement } from './carrier.js';
+import type { NftSet } from './nft-table.js';
+
+export const COUNTER: Statement = { counter: { packets: 0, bytes: 0 } };
+export const NOTRACK: Statement = { notrack: null };
+export const ACCEPT: Statement = { accept: null };
+
+export function compares(op: string, left: unknown, right: unknown): Statement {
+  return { match: { op, left, right } };
+}
+
+export function equals(left: unknown, right: unknown): Statement {
+  return compares('==', left, right);
+}
+
+/** Writes `value` into the packet's or its metadata's `key`; of checksums that cover it nft takes care. */
+export function sets(key: unknown, value: unknown): Statement {
+  return { mangle: { key, value } };
+}
+
+/** A field of a protocol's header, for example dport of tcp. */
+export function headerField(protocol: string, field: string): object {
+  return { payload: { protocol, field } };
+}
+
+export function addressOf(family: Family, field: 'saddr' | 'daddr'): object {
+  return headerField(family === 4 ? 'ip' : 'ip6', field);
+}
+
+/** The set of those `prefixes` that are of `family`. */
+export function addressSet(name: string, family: Family, prefixes: readonly Prefix[]): NftSet {
+  const elements = withoutCovered(prefixes.filter(prefix => prefix.family === family)).map(
+    ({ address, length }) =>
+      length === ADDRESS_BITS[family] ? address : { prefix: { addr: address, len: length } },
+  );
+  return { name, type: `ipv${family}_addr`, elements };
+}

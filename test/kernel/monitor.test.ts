@@ -1,0 +1,64 @@
+/** What the monitors' lines mean, and that the real ones tell it. */
+import t from 'tap';
+import { ipEvent, nftEvent } from '../../host/kernel/monitor.js';
+import { addressNumber } from '../../host/types/address.js';
+
+t.test('lines of ip monitor', t => {
+  const neighbour = (address: string, state: string, linkAddress: string | null, permanent = false) => ({
+    kind: 'neighbour',
+    address: addressNumber(address),
+    state,
+    linkAddress,
+    permanent,
+  });
+  const rows: [line: string, event: unknown][] = [
+    [
+      '2: v0@v1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP group default \\    link/ether 22:12',
+      { kind: 'links' },
+    ],
+    ['Deleted 3: v0    inet6 fd00::1/64 scope global nodad \\       valid_lft forever', { kind: 'links' }],
+    ['99:\tfrom all fwmark 0x13b4 lookup 5044 ', { kind: 'rules' }],
+    ['Deleted 99:\tfrom all fwmark 0x13b4 lookup 5044', { kind: 'rules' }],
+    ['default via 10.0.0.2 dev v0 table 5044 ', { kind: 'routes', table: 5044 }],
+    [
+      'Deleted default via fd00::2 dev v0 table 5044 metric 1024 pref medium',
+      { kind: 'routes', table: 5044 },
+    ],
+    ['blackhole default table 4097 ', { kind: 'routes', table: 4097 }],
+    ['10.0.0.0/24 dev v0 proto 2 scope 253 src 10.0.0.1 ', { kind: 'routes', table: null }],
+    ['10.0.0.2 dev v0 FAILED ', neighbour('10.0.0.2', 'failed', null)],
+    [
+      '10.0.0.2 dev v0 lladdr 02:fe:c2:14:ec:dd REACHABLE ',
+      neighbour('10.0.0.2', 'valid', '02:fe:c2:14:ec:dd'),
+    ],
+    [
+      'fd00::2 dev v0 lladdr 02:fe:c2:14:ec:dd router STALE ',
+      neighbour('fd00::2', 'valid', '02:fe:c2:14:ec:dd'),
+    ],
+    [
+      '10.0.0.2 dev v0 lladdr 02:fe:c2:14:ec:dd PERMANENT ',
+      neighbour('10.0.0.2', 'valid', '02:fe:c2:14:ec:dd', true),
+    ],
+    [
+      'Deleted 10.0.0.2 dev v0 lladdr 02:fe:c2:14:ec:dd STALE ',
+      neighbour('10.0.0.2', 'gone', '02:fe:c2:14:ec:dd'),
+    ],
+    ['', null],
+  ];
+  for (const [line, event] of rows) t.same(ipEvent(line), event, line);
+  t.end();
+});
+
+t.test('lines of nft monitor: those of our tables', t => {
+  const rows: [line: string, ours: boolean][] = [
+    ['add rule inet meridio-nfqlb nfqlb counter packets 0 bytes 0', true],
+    ['delete chain inet meridio-nat 80-8080-TCP', true],
+    ['delete table inet meridio-defrag', true],
+    ['add element inet meridio-nfqlb ipv4-vips { 20.0.0.9 }', true],
+    ['delete rule ip mangle PREROUTING handle 5', true],
+    ['add table inet mine', false],
+    ['# new generation 2 by process 29971 (nft)', false],
+  ];
+  for (const [line, ours] of rows) t.same(nftEvent(line), ours ? { kind: 'ruleset' } : null, line);
+  t.end();
+});
