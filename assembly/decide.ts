@@ -59,15 +59,17 @@ function decideOne(header: ImageHeader, descriptor: Descriptor, parsed: Parsed, 
   let reason = parse(descriptor, parsed);
   if (reason != Reason.Ok) return reason;
 
-  let index = firstMatch(header, parsed, true);
+  let index = firstMatch(header, parsed);
   let flow = flowAt(header, index);
   if (index != NONE && flow.encapPort != 0) {
     increment(flowCounters, flow.counter);
     reason = enterEncapsulated(parsed);
     if (reason != Reason.Ok) return reason;
-    index = firstMatch(header, parsed, false);
+    // Hidden flows are UDP's: none is met again.
+    index = firstMatch(header, parsed);
     flow = flowAt(header, index);
   }
+  if (parsed.unread != Reason.Ok) return <Reason>parsed.unread;
   if (index == NONE) {
     if (header.markNoFlow != 0) accept(descriptor, header.noFlowMark);
     return Reason.NoFlow;

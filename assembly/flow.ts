@@ -3,21 +3,28 @@
  * linear walk takes its place behind the same signature.
  */
 import { ByteMatchRecord, CidrRecord, FlowRecord, ImageHeader, IpProtocol, NONE, Parsed, Protocols, RangeRecord } from './layout';
+import { reach } from './packet';
+import { Reason } from './reason';
 
 /**
- * The first flow of the image, by priority and order, whose conditions all hold.
- * @param hidden whether the hidden flows that find UDP-encapsulated SCTP take part
+ * The first flow of the image, by priority and order, whose conditions all hold. If it is not known whether a flow's do,
+ * since a byte statement reads bytes that are on the wire and not here, `parsed.unread` says why: choosing a lower flow
+ * would be a guess.
  * @returns its index, or NONE
  */
-export function firstMatch(header: ImageHeader, parsed: Parsed, hidden: bool): u32 {
+export function firstMatch(header: ImageHeader, parsed: Parsed): u32 {
   const byAddress = header.promiscuousPing != 0 && parsed.plainIcmp != 0;
   let at = <usize>header.flows;
   for (let index: u32 = 0; index < header.flowCount; index++, at += offsetof<FlowRecord>()) {
     const flow = changetype<FlowRecord>(at);
-    if (flow.encapPort != 0 && (!hidden || byAddress)) continue;
-    if (!byAddress && !matchesTransport(flow, parsed)) continue;
+    if (byAddress ? flow.encapPort != 0 : !matchesTransport(flow, parsed)) continue;
     if (!inCidrs(flow.destinations, flow.destinationCount, parsed.destination0, parsed.destination1)) continue;
     if (!inCidrs(flow.sources, flow.sourceCount, parsed.source0, parsed.source1)) continue;
+    // Last, so that nothing but its bytes keeps a flow from being known.
+    if (flow.byteMatchCount != 0 && !byAddress) {
+      if (!matchesBytes(flow, parsed)) continue;
+      if (parsed.unread != Reason.Ok) return NONE;
+    }
     return index;
   }
   return NONE;
@@ -27,8 +34,7 @@ export function firstMatch(header: ImageHeader, parsed: Parsed, hidden: bool): u
 function matchesTransport(flow: FlowRecord, parsed: Parsed): bool {
   if (flow.protocols != 0 && (flow.protocols & protocolBit(parsed.protocol)) == 0) return false;
   if (!inRanges(flow.destinationPorts, flow.destinationPortCount, parsed.destinationPort)) return false;
-  if (!inRanges(flow.sourcePorts, flow.sourcePortCount, parsed.sourcePort)) return false;
-  return flow.byteMatchCount == 0 || matchesBytes(flow, parsed);
+  return inRanges(flow.sourcePorts, flow.sourcePortCount, parsed.sourcePort);
 }
 
 @inline
@@ -65,16 +71,26 @@ function inRanges(records: u32, count: u32, port: u16): bool {
   return false;
 }
 
-/** All statements about the packet's own protocol must hold; bytes that are not there hold nothing. */
+/**
+ * All statements about the packet's own protocol must hold; one about bytes that the packet has not does not hold. One
+ * about bytes that are on the wire and not here leaves its reason in `parsed.unread`, unless another does not hold.
+ */
 function matchesBytes(flow: FlowRecord, parsed: Parsed): bool {
+  let unread = Reason.Ok;
   for (let index: u32 = 0; index < flow.byteMatchCount; index++) {
     const match = changetype<ByteMatchRecord>(<usize>flow.byteMatches + <usize>index * offsetof<ByteMatchRecord>());
     if (match.protocol != parsed.protocol) continue;
     const at = parsed.transport + match.offset;
-    if (at + match.width > parsed.end) return false;
+    if (at + match.width > parsed.wireEnd) return false;
+    const reason = reach(parsed, <usize>at, match.width);
+    if (reason != Reason.Ok) {
+      if (unread == Reason.Ok) unread = reason;
+      continue;
+    }
     let value: u32 = 0;
     for (let byte: u32 = 0; byte < match.width; byte++) value = (value << 8) | <u32>load<u8>(<usize>(at + byte));
     if ((value & match.mask) != match.value) return false;
   }
+  parsed.unread = <u32>unread;
   return true;
 }

@@ -99,7 +99,8 @@ export class Parsed {
   fragmentId: u32;
   /** 1: the key is that of the packet inside an error, swapped. */
   inner: u32;
-  reserved: u32;
+  /** Reason why a byte statement that decides cannot be read; Reason.Ok: none of them. */
+  unread: u32;
 }
 
 /** One worker's own words. Only its thread writes them, save `stop`. */

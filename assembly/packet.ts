@@ -19,7 +19,7 @@ function be16(at: usize): u32 {
 
 /** Reason.Ok if `length` bytes at `at` may be read, else why not. */
 @inline
-function reach(parsed: Parsed, at: usize, length: u32): Reason {
+export function reach(parsed: Parsed, at: usize, length: u32): Reason {
   const last = <u32>at + length;
   if (last <= parsed.end) return Reason.Ok;
   // Bytes that were on the wire and are not here: behind what is ever read, or cut off by whoever captured them.

@@ -1,18 +1,34 @@
 /** Addresses and prefixes: text to canonical values. Parsing is ipaddr.js's; what it is too lenient about is refused here. */
 import ipaddr from 'ipaddr.js';
+import { addressNumber, prefixInterval } from '../types/address.js';
 import type { Family, Host, Prefix } from '../types/config.js';
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
 
-/** The address in `text`, or a fault. Octal and hexadecimal IPv4 parts, zones and IPv4-mapped IPv6 are refused. */
+/** Of an IPv4-mapped address, ::ffff:0:0/96 (RFC 4291, section 2.5.5.2). */
+const MAPPED_BITS = 96;
+
+/** The address in `text`, or a fault. Octal and hexadecimal IPv4 parts and zones are refused. */
 function parseAddress(text: string): Address | string {
   if (ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text);
-  if (text.includes('%') || !text.includes(':') || !ipaddr.IPv6.isValid(text))
+  const hexadecimal = withoutDottedTail(text);
+  if (/[%.]/.test(hexadecimal) || !text.includes(':') || !ipaddr.IPv6.isValid(hexadecimal))
     return `${text} is not an IP address`;
-  const address = ipaddr.IPv6.parse(text);
-  if (address.isIPv4MappedAddress())
-    return `${text} is IPv4-mapped: write ${address.toIPv4Address().toString()}`;
-  return address;
+  return ipaddr.IPv6.parse(hexadecimal);
+}
+
+/** `::1.2.3.4` as `::102:304` (RFC 4291, section 2.2): ipaddr.js takes the former for `::ffff:1.2.3.4`. */
+function withoutDottedTail(text: string): string {
+  const at = text.lastIndexOf(':') + 1;
+  const tail = text.slice(at);
+  if (!ipaddr.IPv4.isValidFourPartDecimal(tail)) return text;
+  const [first, second, third, fourth] = ipaddr.IPv4.parse(tail).octets;
+  const group = (high = 0, low = 0) => (high * 256 + low).toString(16);
+  return `${text.slice(0, at)}${group(first, second)}:${group(third, fourth)}`;
+}
+
+function isMapped(address: Address): address is ipaddr.IPv6 {
+  return address.kind() === 'ipv6' && (address as ipaddr.IPv6).isIPv4MappedAddress();
 }
 
 function family(address: Address): Family {
@@ -26,7 +42,9 @@ function canonical(address: Address): string {
 /** @returns the host address, or the fault as a string */
 export function parseHost(text: string): Host | string {
   const address = parseAddress(text);
-  return typeof address === 'string' ? address : { family: family(address), address: canonical(address) };
+  if (typeof address === 'string') return address;
+  if (isMapped(address)) return `${text} is IPv4-mapped: write ${address.toIPv4Address().toString()}`;
+  return { family: family(address), address: canonical(address) };
 }
 
 /** @returns a BGP identifier (RFC 6286: any 32 bits but 0) as a dotted quad, or the fault as a string */
@@ -57,7 +75,11 @@ export function parseNextHop(text: string): Host | string {
     : host;
 }
 
-/** @returns the prefix with host bits cleared, or the fault as a string */
+/**
+ * An IPv4-mapped prefix is the IPv4 prefix of the same addresses; one that is shorter than 96 bits is IPv6, and holds all
+ * of IPv4 if it covers ::ffff:0:0/96.
+ * @returns the prefix with host bits cleared, or the fault as a string
+ */
 export function parsePrefix(text: string): Prefix | string {
   const [head = '', tail, more] = text.split('/');
   const address = parseAddress(head);
@@ -69,7 +91,10 @@ export function parsePrefix(text: string): Prefix | string {
   }
   const length = Number(tail);
   const bytes = address.toByteArray().map((byte, index) => byte & maskByte(length, index));
-  return { family: family(address), address: canonical(ipaddr.fromByteArray(bytes)), length };
+  const network = ipaddr.fromByteArray(bytes);
+  if (isMapped(network) && length >= MAPPED_BITS)
+    return { family: 4, address: network.toIPv4Address().toString(), length: length - MAPPED_BITS };
+  return { family: family(network), address: canonical(network), length };
 }
 
 function maskByte(length: number, index: number): number {
@@ -80,7 +105,14 @@ function maskByte(length: number, index: number): number {
 /** Whether `prefix` covers `host`. */
 export function covers(prefix: Prefix, host: Host): boolean {
   if (prefix.family !== host.family) return false;
-  return ipaddr.parse(host.address).match(ipaddr.parse(prefix.address), prefix.length);
+  const { first, last } = prefixInterval(prefix);
+  const number = addressNumber(host.address);
+  return first <= number && number <= last;
+}
+
+/** Whether `prefix` is IPv6 and holds the IPv4 addresses too, written as ::ffff:a.b.c.d. */
+export function coversIpv4(prefix: Prefix): boolean {
+  return covers(prefix, { family: 6, address: '::ffff:0:0' });
 }
 
 export function prefixText(prefix: Prefix): string {

@@ -3,6 +3,7 @@ import type {
   Bfd,
   ByteMatch,
   Config,
+  Family,
   Flow,
   Gateway,
   HealthCheck,
@@ -14,7 +15,7 @@ import type {
 } from '../types/config.js';
 import { ConfigError } from '../types/errors.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES, RESERVED_MARK } from '../types/marks.js';
-import { covers, parseHost, parsePrefix, prefixText } from './address.js';
+import { covers, coversIpv4, parseHost, parsePrefix, prefixText } from './address.js';
 import { parseByteMatch } from './byte-match.js';
 import { parseDuration } from './duration.js';
 import { checkPortNats } from './port-nat.js';
@@ -41,7 +42,7 @@ export function resolve(written: Written): Config {
   const offsets = assignOffsets(written.streams, faults);
   const streams = written.streams.map((stream, index) => resolveStream(stream, offsets[index]!));
   streams.forEach((stream, index) => {
-    checkTargets(stream, flows, `streams[${index}]`, faults);
+    checkTargets(stream, familiesOf(stream, flows, vips), `streams[${index}]`, faults);
   });
   checkFlows(written, faults);
   checkHealthChecks(written, faults);
@@ -210,10 +211,17 @@ function checkNames(written: Written, faults: string[]): void {
   }
 }
 
-function checkTargets(stream: Stream, flows: readonly Flow[], path: string, faults: string[]): void {
-  const families = FAMILIES.filter(family =>
-    flows.some(flow => flow.stream === stream.name && flow.vips.some(vip => vip.family === family)),
+/** Families of the packets that a stream's targets get. */
+function familiesOf(stream: Stream, flows: readonly Flow[], vips: readonly Prefix[]): Family[] {
+  const own = flows.filter(flow => flow.stream === stream.name).flatMap(flow => flow.vips);
+  const ipv4IsSteered = vips.some(vip => vip.family === 4);
+  return FAMILIES.filter(family =>
+    // ::/0 of a flow takes IPv4 too, if there is any.
+    own.some(vip => vip.family === family || (family === 4 && ipv4IsSteered && coversIpv4(vip))),
   );
+}
+
+function checkTargets(stream: Stream, families: readonly Family[], path: string, faults: string[]): void {
   const identifiers = new Map<number, number>();
   const addresses = new Map<string, string>();
   stream.targets.forEach((target, index) => {

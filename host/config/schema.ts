@@ -88,7 +88,10 @@ const stream = z.strictObject({
 const flow = z.strictObject({
   name,
   stream: name,
-  priority: z.int().describe('larger wins'),
+  // Numbers of YAML and JSON are exact up to there.
+  priority: z
+    .int({ error: 'a priority is an integer from -(2^53 - 1) to 2^53 - 1' })
+    .describe('larger wins; -(2^53 - 1) to 2^53 - 1'),
   protocols: z.array(protocol).default([]).describe('default: any'),
   vips: z.array(prefix).min(1).describe('destination addresses'),
   sourceSubnets: z.array(prefix).default([]).describe('default: any'),

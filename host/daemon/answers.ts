@@ -59,7 +59,7 @@ export function answersOf(daemon: Daemon): Answers {
     status: (): StatusReply => {
       const { config, options, pool, kernel } = daemon;
       const names = reasonNames(daemon.images.core);
-      const pending = new Map(daemon.idle.map(target => [target.fwmark, target.reason]));
+      const pending = new Map(daemon.service.idle.map(target => [target.fwmark, target.reason]));
       const { bird, sessions } = daemon.frontend.state();
       return {
         version,
@@ -89,7 +89,7 @@ export function answersOf(daemon: Daemon): Answers {
             fwmark: target.fwmark,
             ips: target.ips.map(ip => ip.address),
             pending: pending.get(target.fwmark) ?? null,
-            health: daemon.health.state(targetLabel(stream, target))?.health ?? null,
+            health: daemon.service.health.state(targetLabel(stream, target))?.health ?? null,
           })),
         ),
         gateways: config.gateways.map(({ name, protocol, ips }) => ({
@@ -103,7 +103,7 @@ export function answersOf(daemon: Daemon): Answers {
         bird,
         vips: config.vips.map(vip => ({
           prefix: prefixText(vip),
-          announced: daemon.announced.some(other => prefixText(other) === prefixText(vip)),
+          announced: daemon.service.announced.some(other => prefixText(other) === prefixText(vip)),
         })),
         repairs: {
           count: daemon.repairs.count,

@@ -5,7 +5,6 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { dirname } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { readConfig } from '../config/file.js';
 import { configWarnings, coveredHosts } from '../config/resolve.js';
 import { ControlServer } from '../control/server.js';
@@ -13,33 +12,18 @@ import { ImageStore, memoryBytes } from '../core/image.js';
 import { compileCore, createMemory, instantiateCore } from '../core/wasm.js';
 import { Frontend } from '../frontend/frontend.js';
 import { readPasswords } from '../frontend/password.js';
-import { deriveRouterId } from '../frontend/router-id.js';
-import { HealthChecker } from '../health/checker.js';
+import type { InterfaceAddress } from '../frontend/router-id.js';
 import { type AddOutcome, Kernel } from '../kernel/kernel.js';
-import type { NextHop, PendingTarget } from '../kernel/wanted.js';
+import type { NextHop } from '../kernel/wanted.js';
 import { WorkerPool } from '../queue/pool.js';
-import type { Config, Prefix, Stream, Target } from '../types/config.js';
+import type { Config } from '../types/config.js';
 import { ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js';
 import { BLACKHOLE_TABLE } from '../types/marks.js';
 import { answersOf } from './answers.js';
 import { Keeper } from './keeper.js';
 import type { Log } from './log.js';
-import {
-  hostAddresses,
-  interfaceAddresses,
-  isInitialNamespace,
-  lockNamespace,
-  namespaceIdentity,
-} from './namespace.js';
-import {
-  announcedVips,
-  checkedTargets,
-  commonVips,
-  type IdleTarget,
-  idleKey,
-  idleTargets,
-  wayKey,
-} from './serving.js';
+import { hostAddresses, isInitialNamespace, lockNamespace, namespaceIdentity } from './namespace.js';
+import { Service } from './service.js';
 import { wantedKernel } from './wanted.js';
 
 export interface DaemonOptions {
@@ -80,16 +64,9 @@ export interface Repairs {
 
 export class Daemon {
   readonly startedAt = new Date();
+  readonly service: Service;
   warnings: readonly string[] = [];
   repairs: Repairs = { count: 0, changes: 0, lastAt: null };
-  /** VIPs that the gateways were told of. */
-  announced: readonly Prefix[] = [];
-  readonly health: HealthChecker;
-  private pending: readonly PendingTarget[] = [];
-  /** Targets that take no traffic, and why. */
-  idle: readonly IdleTarget[] = [];
-  /** Ways of the targets that take traffic. */
-  private serving: ReadonlySet<string> = new Set();
   private readonly keeper: Keeper;
   private readonly hurry = new AbortController();
   private turn: Promise<unknown> = Promise.resolve();
@@ -101,6 +78,7 @@ export class Daemon {
     readonly images: ImageStore,
     readonly kernel: Kernel,
     readonly frontend: Frontend,
+    addresses: readonly InterfaceAddress[],
   ) {
     const { log } = options;
     this.keeper = new Keeper({
@@ -109,7 +87,7 @@ export class Daemon {
       ask: hops => this.inTurn(() => this.ask(hops, 'ask')),
       askAnew: hops => this.inTurn(() => this.ask(hops, 'askAnew')),
     });
-    this.health = new HealthChecker({ log, onChange: () => this.onHealth() });
+    this.service = new Service({ log, images, frontend, addresses, onHealth: () => this.onHealth() });
   }
 
   /**
@@ -125,7 +103,7 @@ export class Daemon {
           'tracking: run it in a namespace of its own (ip netns exec NAME ...), or say --host-namespace if that is meant',
       );
     }
-    refuseCoveredHosts(config);
+    await refuseCoveredHosts(config);
     const undo: (() => unknown)[] = [];
     try {
       const lock = await lockNamespace();
@@ -146,10 +124,11 @@ export class Daemon {
       const { queues, queueLength } = config;
       const pool = await WorkerPool.start({ core, queues, queueLength, log });
       undo.push(() => pool.stop());
-      const daemon = new Daemon(options, { lock, control, pool }, images, kernel, frontend);
+      const addresses = await hostAddresses();
+      const daemon = new Daemon(options, { lock, control, pool }, images, kernel, frontend, addresses);
       undo.push(() => daemon.stopWatching());
       daemon.keeper.start();
-      await daemon.applyOrUndo(config, START_PATIENCE_MS, () => kernel.removeAll());
+      await daemon.inTurn(() => daemon.applyOrUndo(config, START_PATIENCE_MS, () => kernel.removeAll()));
       control.answers = answersOf(daemon);
       log.info(
         {
@@ -188,9 +167,9 @@ export class Daemon {
       const former = this.config;
       try {
         const config = readConfig(configFile);
-        refuseCoveredHosts(config);
+        await refuseCoveredHosts(config);
         refuseRestartOnly(former, config);
-        await this.applyOrUndo(config, RELOAD_PATIENCE_MS, () => this.apply(former, 0));
+        await this.applyOrUndo(config, RELOAD_PATIENCE_MS, () => this.apply(former, RELOAD_PATIENCE_MS));
       } catch (error) {
         if (error instanceof Stopped) return;
         const faults = (error as Error).message.split('\n');
@@ -222,7 +201,7 @@ export class Daemon {
       // Rules and routes outlive the workers: a verdict that is still on its way must find its target's route.
       for (const step of [
         () => this.stopWatching(),
-        () => this.withdraw(),
+        () => this.service.withdraw(this.hurry.signal),
         () => control.stop(),
         () => this.kernel.removeRuleset(),
         () => pool.stop(),
@@ -243,16 +222,7 @@ export class Daemon {
   }
 
   private async stopWatching(): Promise<void> {
-    await Promise.all([this.keeper.stop(), this.health.stop()]);
-  }
-
-  /** Gateways that were told of VIPs get the time to send elsewhere. */
-  private async withdraw(): Promise<void> {
-    if (this.config.gateways.length === 0) return;
-    await this.frontend.withdraw();
-    this.announced = [];
-    const { signal } = this.hurry;
-    await delay(this.config.shutdownDelayMs, null, { signal }).catch(() => null);
+    await Promise.all([this.keeper.stop(), this.service.health.stop()]);
   }
 
   /**
@@ -265,20 +235,17 @@ export class Daemon {
     this.proceed();
     // Passwords that cannot be read are a fault before anything is changed.
     await readPasswords(config.gateways);
-    await this.announce(this.images.current!.config, commonVips(this.announced, config.vips));
-    const serving = this.servingMarks(config);
+    await this.service.withdrawMissing(config);
+    const serving = this.service.servingMarks(config);
     const outcome = await this.kernel.add(wanted, { serving, patienceMs });
     this.proceed();
-    this.health.set(checkedTargets(config));
-    await this.publish(config, outcome.pending);
+    await this.service.publish(config, outcome.pending);
     await this.kernel.applyRuleset(wanted);
     this.proceed();
     await this.images.retire();
-    await this.announce(config, this.announcedNow());
+    await this.service.announce();
     await this.kernel.removeStale(wanted);
-    const warnings = [...outcome.warnings, ...(await this.kernel.vipsWithoutRoute(config.vips))];
-    this.warn([...configWarnings(config), ...warnings]);
-    this.keep(outcome);
+    await this.keep(outcome);
   }
 
   /** Compare everything with the kernel, and mend what differs. */
@@ -286,15 +253,14 @@ export class Daemon {
     if (this.options.stop.aborted) return;
     const { config } = this;
     const wanted = wantedKernel(config);
-    const serving = this.servingMarks(config);
+    const serving = this.service.servingMarks(config);
     const outcome = await this.kernel.add(wanted, { serving, clashesAreWarnings: true });
-    await this.serve(outcome.pending);
+    await this.service.review(outcome.pending);
     const tables = await this.kernel.applyRuleset(wanted);
     const removed = await this.kernel.removeStale(wanted);
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
     if (mended.length > 0) this.count(mended);
-    this.warn([...configWarnings(config), ...outcome.warnings]);
-    this.keep(outcome);
+    await this.keep(outcome);
   }
 
   private count(mended: readonly string[]): void {
@@ -306,8 +272,10 @@ export class Daemon {
     );
   }
 
-  private keep({ pending, hops }: AddOutcome): void {
-    const tables = this.config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
+  private async keep({ pending, hops, warnings }: AddOutcome): Promise<void> {
+    const { config } = this;
+    this.warn([...configWarnings(config), ...warnings, ...(await this.kernel.vipsWithoutRoute(config.vips))]);
+    const tables = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
     this.keeper.keep({ pending, hops, tables: new Set([...tables, BLACKHOLE_TABLE]) });
   }
 
@@ -318,36 +286,11 @@ export class Daemon {
 
   private onHealth(): void {
     this.inTurn(async () => {
-      if (!this.options.stop.aborted) await this.serve(this.pending);
+      if (!this.options.stop.aborted) await this.service.review();
     }).catch((error: Error) => {
       this.options.log.error({ err: error }, 'a change of health could not be brought about');
       this.keeper.look(0);
     });
-  }
-
-  /** Decide by who can be reached and is healthy now, and announce by it. */
-  private async serve(pending: readonly PendingTarget[]): Promise<void> {
-    const { config } = this;
-    const idle = this.idleBy(config, pending);
-    if (idleKey(idle) === idleKey(this.idle)) {
-      this.tellIdle(idle);
-      this.pending = pending;
-    } else {
-      await this.publish(config, pending);
-      await this.images.retire();
-    }
-    await this.announce(config, this.announcedNow());
-  }
-
-  private announcedNow(): Prefix[] {
-    return announcedVips(this.config, new Set(this.idle.map(target => target.fwmark)));
-  }
-
-  private async announce(config: Config, vips: readonly Prefix[]): Promise<void> {
-    const { gateways, ecmp, interfaces } = config;
-    const routerId = config.routerId ?? deriveRouterId(interfaceAddresses(), interfaces.external);
-    await this.frontend.set({ routerId, external: interfaces.external, gateways, ecmp, announced: vips });
-    this.announced = vips;
   }
 
   private warn(warnings: readonly string[]): void {
@@ -381,56 +324,12 @@ export class Daemon {
     }
   }
 
-  private async publish(config: Config, pending: readonly PendingTarget[]): Promise<void> {
-    const idle = this.idleBy(config, pending);
-    const marks = new Set(idle.map(target => target.fwmark));
-    // A change that failed may have left a former image behind.
-    await this.images.retire();
-    this.images.publish(config, (_stream: Stream, target: Target) => !marks.has(target.fwmark));
-    this.tellIdle(idle);
-    this.pending = pending;
-    this.serving = new Set(
-      targetsOf(config)
-        .filter(target => !marks.has(target.fwmark))
-        .map(wayKey),
-    );
-  }
-
-  private tellIdle(idle: readonly IdleTarget[]): void {
-    const { log } = this.options;
-    const before = new Map(this.idle.map(target => [target.label, target.reason]));
-    for (const { label, reason } of idle) {
-      if (before.get(label) !== reason)
-        log.warn({ target: label, reason }, 'target is pending: it takes no traffic');
-      before.delete(label);
-    }
-    for (const label of before.keys()) log.info({ target: label }, 'target is no longer pending');
-    this.idle = idle;
-  }
-
-  private idleBy(config: Config, pending: readonly PendingTarget[]): IdleTarget[] {
-    return idleTargets(config, pending, label => this.health.state(label));
-  }
-
-  /** Marks of the targets of `config` that take traffic now, by the same way. */
-  private servingMarks(config: Config): Set<number> {
-    return new Set(
-      targetsOf(config)
-        .filter(target => this.serving.has(wayKey(target)))
-        .map(target => target.fwmark),
-    );
-  }
-
   /** One change after the other. */
   private inTurn<Result>(change: () => Promise<Result>): Promise<Result> {
     const result = this.turn.then(change);
     this.turn = result.catch(() => undefined);
     return result;
   }
-}
-
-function targetsOf(config: Config): Target[] {
-  return config.streams.flatMap(stream => stream.targets);
 }
 
 /** One level: what is above it must be there. @throws EnvironmentError that names it */
@@ -451,8 +350,8 @@ function createImages(config: Config): { images: ImageStore; module: WebAssembly
   return { images: new ImageStore(instantiateCore(module, memory), memory, workers), module };
 }
 
-function refuseCoveredHosts(config: Config): void {
-  const own = hostAddresses().map(ip => ({ ip, owner: 'this host' }));
+async function refuseCoveredHosts(config: Config): Promise<void> {
+  const own = (await hostAddresses()).map(ip => ({ ip, owner: 'this host' }));
   const gateways = config.gateways.flatMap(gateway =>
     gateway.ips.map(ip => ({ ip, owner: `gateway ${gateway.name}` })),
   );

@@ -1,11 +1,10 @@
 /** The network namespace that the daemon works in: which one it is, whether it is the machine's own, and the lock on it. */
 import { existsSync, readlinkSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
-import { networkInterfaces } from 'node:os';
-import { parseHost } from '../config/address.js';
+import type { InterfaceAddress } from '../frontend/router-id.js';
 import { type NamespaceIdentity, readBootId } from '../kernel/journal.js';
+import { listJson, run } from '../programs/command.js';
 import { namespaceCookie } from '../queue/native.js';
-import type { Family, Host } from '../types/config.js';
 import { ClashError } from '../types/errors.js';
 
 /** Inode number of this process's network namespace, as `ip netns identify` and lsns show it. */
@@ -33,19 +32,21 @@ export async function namespaceIdentity(): Promise<NamespaceIdentity> {
   };
 }
 
-/** Addresses of this host's interfaces. */
-export function hostAddresses(): Host[] {
-  return Object.values(networkInterfaces())
-    .flatMap(addresses => addresses ?? [])
-    .map(({ address }) => parseHost(address.replace(/%.*$/, '')))
-    .filter((host): host is Host => typeof host !== 'string');
+/** One interface as `ip -j addr` lists it; its addresses stand there without their zones. */
+interface AddressListing {
+  readonly ifname: string;
+  readonly addr_info?: readonly { readonly family: string; readonly local?: string }[];
 }
 
-/** Addresses of interfaces that are up. */
-export function interfaceAddresses(): { name: string; family: Family; address: string }[] {
-  return Object.entries(networkInterfaces()).flatMap(([name, addresses]) =>
-    (addresses ?? []).map(
-      ({ family, address }) => ({ name, family: family === 'IPv4' ? 4 : 6, address }) as const,
+/**
+ * Addresses of this host's interfaces, also of those without a carrier or down, which `os.networkInterfaces` leaves out.
+ * @throws KernelError, EnvironmentError
+ */
+export async function hostAddresses(): Promise<InterfaceAddress[]> {
+  const interfaces = (await listJson(run, ['-j', 'addr', 'show'])) as AddressListing[];
+  return interfaces.flatMap(({ ifname: name, addr_info = [] }) =>
+    addr_info.flatMap(({ family, local }): InterfaceAddress[] =>
+      local === undefined ? [] : [{ name, family: family === 'inet' ? 4 : 6, address: local }],
     ),
   );
 }

@@ -16,6 +16,8 @@ import { DEFAULT_ROUTE, FAMILIES, protocolName, type WantedFrontend } from './wa
 const METRIC = 32;
 /** The first gateway's; BIRD takes 0 to 65535. */
 const HIGHEST_PREFERENCE = 60_000;
+/** BIRD announces the best route of a prefix: of all addresses, that is the VIP and not what a gateway sent. */
+const VIP_PREFERENCE = 65_535;
 /** More gateways than these share nothing; BIRD's own default is 16. */
 const ECMP_LIMIT = 64;
 
@@ -73,7 +75,8 @@ function kernelLines(family: Family, ecmp: boolean): string[] {
     `  table master${family};`,
     `  peer table gateways${family};`,
     '  import none;',
-    `  export where source = RTS_BGP && net = ${DEFAULT_ROUTE[family]};`,
+    // BIRD prefers a route that leads nowhere, if its preference is higher.
+    `  export where source = RTS_BGP && net = ${DEFAULT_ROUTE[family]} && dest = RTD_UNICAST;`,
     '}',
   ];
 }
@@ -83,7 +86,7 @@ function vipLines(family: Family, announced: readonly Prefix[]): string[] {
   const own = announced.filter(prefix => prefix.family === family);
   return [
     `protocol static 'vips-ipv${family}' {`,
-    `  ipv${family};`,
+    `  ipv${family} { preference ${VIP_PREFERENCE}; };`,
     ...own.map(({ address, length }) => `  route ${address}/${length} blackhole;`),
     '}',
   ];
@@ -111,7 +114,7 @@ function interfaceBfd(gateways: readonly Gateway[]): Bfd | null {
 
 function bfdLines(external: string | null, bfd: Bfd): string[] {
   return [
-    "protocol bfd 'bfd' {",
+    "protocol bfd 'bfd-gateways' {",
     '  debug { states, events };',
     `  interface "${external ?? '*'}" { ${bfdOptions(bfd)} };`,
     '}',
@@ -142,14 +145,19 @@ function bgpLines(
   const { bfd } = gateway;
   // A static route's request would give the session the interface's setting, not this gateway's.
   const guarded = bfd !== null && isDeepStrictEqual(bfd, shared);
+  // BIRD resolves no next hop that is link-local.
+  const resolved = !isLinkLocal6(address);
   const table = `via-${address}`;
-  return [
+  const reach = [
     `ipv${family} table '${table}';`,
     `protocol static 'reach-${address}' {`,
     '  check link yes;',
     `  ipv${family} { table '${table}'; };`,
     `  ${routeVia(gateway, host, wanted.external, guarded)}`,
     '}',
+  ];
+  return [
+    ...(resolved ? reach : []),
     `protocol bgp '${protocolName(address)}' {`,
     '  debug { states };',
     `  local port ${gateway.localPort} as ${gateway.localAsn};`,
@@ -165,8 +173,7 @@ function bgpLines(
     '  error wait time 1, 5;',
     `  ipv${family} {`,
     `    preference ${preference};`,
-    '    gateway recursive;',
-    `    igp table '${table}';`,
+    ...(resolved ? ['    gateway recursive;', `    igp table '${table}';`] : ['    gateway direct;']),
     // Equal attributes: which of the gateways is used, is decided here.
     '    import filter {',
     `      if net != ${DEFAULT_ROUTE[family]} then reject;`,

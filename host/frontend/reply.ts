@@ -34,6 +34,10 @@ export class ReplyReader {
 
   /** @returns replies that `chunk` completes. @throws ControlError at a line that BIRD does not speak, or without end */
   push(chunk: string): Reply[] {
+    if (!chunk.includes('\n')) {
+      this.rest += chunk;
+      return [];
+    }
     const pieces = (this.rest + chunk).split('\n');
     this.rest = pieces.pop()!;
     return pieces.flatMap(line => this.line(line) ?? []);

@@ -25,7 +25,7 @@ export interface HealthLog {
 
 export interface HealthOptions {
   readonly log: HealthLog;
-  /** Called after a target's health has changed; changes that come together may be one call. It must not throw. */
+  /** Called within 20 ms of a target's change of health, once for all that change meanwhile. It must not throw. */
   readonly onChange: () => void;
   /** Checks under way at a time; what is due meanwhile waits in order. Default 512. */
   readonly concurrency?: number;
@@ -46,6 +46,8 @@ interface Entry {
 }
 
 const CONCURRENCY = 512;
+/** Changes of so long a time are one call: a thousand targets that turn healthy at a start are some forty. */
+const GATHER_MS = 20;
 
 export class HealthChecker {
   readonly #log: HealthLog;
@@ -58,8 +60,8 @@ export class HealthChecker {
   readonly #waiting = new Set<Entry>();
   readonly #running = new Set<Promise<void>>();
   #begun = 0;
-  #announced = false;
-  #stopped = false;
+  #takeBackCall: (() => void) | null = null;
+  #stopping: Promise<void> | null = null;
 
   constructor({ log, onChange, concurrency, prober, clock }: HealthOptions) {
     this.#log = log;
@@ -74,7 +76,7 @@ export class HealthChecker {
    * be asked otherwise keeps its health, so that a reload takes no traffic from it, and is asked at once.
    */
   set(targets: readonly CheckedTarget[]): void {
-    if (this.#stopped) return;
+    if (this.#stopping !== null) return;
     checkTargets(targets);
     const before = this.#entries;
     this.#entries = new Map();
@@ -107,9 +109,13 @@ export class HealthChecker {
   }
 
   /** End all checks; no socket is left open. */
-  async stop(): Promise<void> {
-    if (this.#stopped) return;
-    this.#stopped = true;
+  stop(): Promise<void> {
+    this.#stopping ??= this.#end();
+    return this.#stopping;
+  }
+
+  async #end(): Promise<void> {
+    this.#takeBackCall?.();
     for (const entry of this.#entries.values()) this.#drop(entry);
     await Promise.all(this.#running);
     this.#prober.close();
@@ -170,11 +176,9 @@ export class HealthChecker {
   }
 
   #announce(): void {
-    if (this.#announced) return;
-    this.#announced = true;
-    queueMicrotask(() => {
-      this.#announced = false;
-      if (!this.#stopped) this.#onChange();
+    this.#takeBackCall ??= this.#clock.after(GATHER_MS, () => {
+      this.#takeBackCall = null;
+      this.#onChange();
     });
   }
 }

@@ -6,7 +6,7 @@ import { MagmarkError } from '../types/errors.js';
 import { type Attempt, attempt } from './attempt.js';
 import { echoRequest, readEchoReply, TOKEN_BYTES, withoutIpv4Header } from './echo.js';
 import { closeDescriptor, openEcho, receive, sendMarked } from './native.js';
-import type { Question } from './question.js';
+import { attempted, type Question } from './question.js';
 
 const SEQUENCES = 65_536;
 /**
@@ -25,6 +25,7 @@ const ROOM_BYTES = 128;
 interface Waiting {
   readonly address: Uint8Array;
   readonly token: Uint8Array;
+  readonly question: Question;
   readonly settle: (failure: string | null) => void;
 }
 
@@ -48,19 +49,21 @@ export class EchoSocket {
   }
 
   /** Send a request and wait for its reply. @throws EnvironmentError, KernelError where it could not be sent */
-  ask({ host, fwmark, check: { timeoutMs } }: Question): Attempt {
+  ask(question: Question): Attempt {
+    const { host, fwmark, check } = question;
+    const { timeoutMs } = check;
     const sequence = this.#freeSequence();
     const token = randomBytes(TOKEN_BYTES);
     const address = addressBytes(this.#family, host.address);
     const request = echoRequest(this.#family, this.#identifier, sequence, token);
     sendMarked(this.#descriptor, fwmark, address, request);
     return attempt(timeoutMs, settle => {
-      this.#waiting.set(sequence, { address, token, settle });
+      this.#waiting.set(sequence, { address, token, question, settle });
       this.#fetches ??= setInterval(() => this.#fetch(), FETCH_MS).unref();
       return {
         late: () => {
           this.#fetch();
-          return `ping ${host.address} by mark ${fwmark}: no answer within ${timeoutMs} ms`;
+          return `${attempted(question)}: no answer within ${timeoutMs} ms`;
         },
         end: () => this.#forget(sequence),
       };
@@ -92,7 +95,9 @@ export class EchoSocket {
       }
     } catch (error) {
       if (!(error instanceof MagmarkError)) throw error;
-      for (const { settle } of [...this.#waiting.values()]) settle(error.message);
+      for (const { question, settle } of [...this.#waiting.values()]) {
+        settle(`${attempted(question)}: ${error.message}`);
+      }
     }
   }
 

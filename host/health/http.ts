@@ -1,8 +1,8 @@
 /** A target answers if its response to a GET has status 200 to 399. Redirects are not followed, bodies not read. */
 import { request } from 'node:http';
 import { type Attempt, attempt } from './attempt.js';
-import { place, type Question } from './question.js';
-import { connectMarked, errorName } from './stream.js';
+import { attempted, place, type Question } from './question.js';
+import { connectMarked, errorText } from './stream.js';
 
 /** Of the status line and the headers. */
 const MAX_HEADER_BYTES = 16_384;
@@ -11,9 +11,8 @@ const HTTP_PORT = 80;
 
 /** @throws EnvironmentError, KernelError where no socket is to be had */
 export function askHttp(question: Question): Attempt {
-  const { host, fwmark, check } = question;
+  const { host, check } = question;
   const { path, port, timeoutMs } = check;
-  const attempted = `GET http://${place(question)}${path} by mark ${fwmark}`;
   const socket = connectMarked(question);
   let waitsFor = 'connection';
   socket.once('connect', () => {
@@ -30,17 +29,17 @@ export function askHttp(question: Question): Attempt {
         accept: '*/*',
         connection: 'close',
       },
-      agent: false,
       maxHeaderSize: MAX_HEADER_BYTES,
+      // Heeded only where no `agent` is named, not even `false`.
       createConnection: () => socket,
     });
     asked.once('response', ({ statusCode = 0 }) => {
-      settle(statusCode >= 200 && statusCode < 400 ? null : `${attempted}: status ${statusCode}`);
+      settle(statusCode >= 200 && statusCode < 400 ? null : `${attempted(question)}: status ${statusCode}`);
     });
-    asked.on('error', error => settle(`${attempted}: ${errorName(error)}`));
+    asked.on('error', error => settle(`${attempted(question)}: ${errorText(error)}`));
     asked.end();
     return {
-      late: () => `${attempted}: no ${waitsFor} within ${timeoutMs} ms`,
+      late: () => `${attempted(question)}: no ${waitsFor} within ${timeoutMs} ms`,
       end: () => {
         asked.destroy();
         // The request gets its socket a turn later than it is made.

@@ -3,6 +3,7 @@ import { createRequire } from 'node:module';
 import { getSystemErrorName } from 'node:util';
 import type { Family } from '../types/config.js';
 import { EnvironmentError, KernelError } from '../types/errors.js';
+import { answerOf } from './question.js';
 
 /** A descriptor of a socket for ICMP echo; packets of a raw IPv4 one come with their IP header. */
 export interface EchoDescriptor {
@@ -44,7 +45,7 @@ function shim(): Shim {
  * @throws EnvironmentError where a right is missing, KernelError for all other refusals
  */
 export function openStream(family: Family, mark: number): number {
-  return accepted(`open a TCP socket (IPv${family})`, mark, shim().openStream(family, mark));
+  return accepted(`open a TCP socket (IPv${family})`, shim().openStream(family, mark));
 }
 
 /**
@@ -66,7 +67,7 @@ export function openEcho(family: Family, identifier: number, bufferBytes: number
 
 /** Send one datagram by `mark`; `address` has 4 or 16 bytes. @throws as `openStream` */
 export function sendMarked(descriptor: number, mark: number, address: Uint8Array, bytes: Uint8Array): void {
-  accepted('send', mark, shim().send(descriptor, mark, address, bytes));
+  accepted('send', shim().send(descriptor, mark, address, bytes));
 }
 
 /**
@@ -86,13 +87,13 @@ export function closeDescriptor(descriptor: number): void {
   if (result < 0) throw new KernelError(`close descriptor ${descriptor}: ${getSystemErrorName(result)}`);
 }
 
-function accepted(attempted: string, mark: number, result: number): number {
+function accepted(attempted: string, result: number): number {
   if (result >= 0) return result;
   const [step, errno] = failure(result);
   if (step === 'mark' && errno === 'EPERM') {
-    throw new EnvironmentError(`set mark ${mark}: EPERM: the capability NET_ADMIN is missing`);
+    throw new EnvironmentError(`set the mark: EPERM: the capability NET_ADMIN is missing`);
   }
-  throw new KernelError(step === 'mark' ? `set mark ${mark}: ${errno}` : `${attempted}: ${errno}`);
+  throw new KernelError(step === 'mark' ? `set the mark: ${errno}` : `${attempted}: ${answerOf(errno)}`);
 }
 
 function failure(result: number): [step: (typeof STEPS)[number], errno: string] {

@@ -4,7 +4,7 @@ import { MagmarkError } from '../types/errors.js';
 import { type Attempt, failed } from './attempt.js';
 import { EchoSocket } from './echo-socket.js';
 import { askHttp } from './http.js';
-import type { Question } from './question.js';
+import { attempted, type Question } from './question.js';
 import { askTcp } from './tcp.js';
 
 /** What the checker asks by; a test gives its own. */
@@ -30,7 +30,7 @@ export class SocketProber implements Prober {
       }
     } catch (error) {
       if (!(error instanceof MagmarkError)) throw error;
-      return failed(error.message);
+      return failed(`${attempted(question)}: ${error.message}`);
     }
   }
 

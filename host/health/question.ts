@@ -15,3 +15,22 @@ export function place({ host: { family, address }, check: { port } }: Question):
   if (port === null) return address;
   return family === 6 ? `[${address}]:${port}` : `${address}:${port}`;
 }
+
+/** The beginning of every failure's words. */
+export function attempted(question: Question): string {
+  const { host, fwmark, check } = question;
+  const what = {
+    icmp: `ping ${host.address}`,
+    tcp: `connect to ${place(question)}`,
+    http: `GET http://${place(question)}${check.path}`,
+  };
+  return `${what[check.type]} by mark ${fwmark}`;
+}
+
+/**
+ * What the kernel answered. A mark whose table has no route meets the daemon's blackhole rules, which answer EINVAL: as it
+ * stands, nobody would know what that means.
+ */
+export function answerOf(errno: string): string {
+  return errno === 'EINVAL' ? 'EINVAL: there is no route by this mark' : errno;
+}

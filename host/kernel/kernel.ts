@@ -149,7 +149,8 @@ export class Kernel {
       };
       const first = await reach();
       const { pending, hops } = patienceMs > 0 ? await this.settle(first, reach, patienceMs) : first;
-      return { pending, hops, warnings, changes: changes.map(({ family, line }) => `ip -${family} ${line}`) };
+      const made = changes.filter(({ route }) => route === null || !outcome.refused.has(route.table));
+      return { pending, hops, warnings, changes: made.map(({ family, line }) => `ip -${family} ${line}`) };
     });
   }
 

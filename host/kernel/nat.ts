@@ -5,43 +5,47 @@
 
 import type { Family, PortNat, Protocol } from '../types/config.js';
 import type { Statement } from './carrier.js';
-import type { NftChain, NftTable } from './nft-table.js';
+import type { NftChain, NftSet, NftTable } from './nft-table.js';
 import { addressOf, addressSet, COUNTER, equals, headerField, NOTRACK, sets } from './statement.js';
 
 export const NAT_TABLE = 'meridio-nat';
 
 const FAMILIES: readonly Family[] = [4, 6];
 /** Behind both carriers' chains. */
-const PRIORITY = 100;
+export const NAT_PRIORITY = 100;
 
 /** Names as Meridio's: chain `80-8080-TCP`, sets `80-8080-TCP-ipv4` and `80-8080-TCP-ipv6`. */
 export function natTable(nats: readonly PortNat[]): NftTable {
   const united = unitedNats(nats);
   return {
     name: NAT_TABLE,
-    sets: united.flatMap(nat =>
-      FAMILIES.map(family => addressSet(`${chainName(nat)}-ipv${family}`, family, nat.vips)),
-    ),
+    sets: united.flatMap(natSets),
     chains: united.map(natChain),
   };
 }
 
 /** Those that share ports and protocol are one, with the VIPs of all: they would have one name. */
-function unitedNats(nats: readonly PortNat[]): PortNat[] {
+export function unitedNats(nats: readonly PortNat[]): PortNat[] {
   const byName = new Map<string, PortNat>();
   for (const nat of nats) {
-    const before = byName.get(chainName(nat));
-    byName.set(chainName(nat), { ...nat, vips: [...(before?.vips ?? []), ...nat.vips] });
+    const before = byName.get(natName(nat));
+    byName.set(natName(nat), { ...nat, vips: [...(before?.vips ?? []), ...nat.vips] });
   }
   return [...byName.values()];
 }
 
-function chainName({ port, targetPort, protocol }: PortNat): string {
+/** The VIPs of a NAT, one set a family: `80-8080-TCP-ipv4`. */
+export function natSets(nat: PortNat): NftSet[] {
+  return FAMILIES.map(family => addressSet(`${natName(nat)}-ipv${family}`, family, nat.vips));
+}
+
+/** For example `80-8080-TCP`. */
+export function natName({ port, targetPort, protocol }: PortNat): string {
   return `${port}-${targetPort}-${protocol.toUpperCase()}`;
 }
 
 function natChain(nat: PortNat): NftChain {
-  const name = chainName(nat);
+  const name = natName(nat);
   const rules = FAMILIES.flatMap(family => {
     const vips = `@${name}-ipv${family}`;
     return [
@@ -49,7 +53,7 @@ function natChain(nat: PortNat): NftChain {
       ...rewrites(nat.protocol, 'sport', nat.targetPort, nat.port, equals(addressOf(family, 'saddr'), vips)),
     ];
   });
-  return { name, type: 'filter', hook: 'prerouting', priority: PRIORITY, rules };
+  return { name, hook: { type: 'filter', at: 'prerouting', priority: NAT_PRIORITY }, rules };
 }
 
 /** The rules that turn port `from` into `to` in one direction of one family. */

@@ -129,7 +129,11 @@ function canonicalValue(key: string, value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return value;
   }
-  const entries = Object.entries(value).filter(([name]) => !VOLATILE.has(name));
+  // What a comment stands for is not compared.
+  const isNamed = 'comment' in value;
+  const entries = Object.entries(value).filter(
+    ([name]) => !VOLATILE.has(name) && !(isNamed && name === 'expr'),
+  );
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 

@@ -15,15 +15,27 @@ export interface NftSet {
   readonly elements: readonly Element[];
 }
 
-export interface NftChain {
-  readonly name: string;
+export interface NftHook {
   /** `route`: what its rules change is routed once more. */
   readonly type: 'filter' | 'route';
-  readonly hook: 'prerouting' | 'output';
+  readonly at: 'prerouting' | 'output';
   readonly priority: number;
-  /** Each rule's statements. */
-  readonly rules: readonly (readonly Statement[])[];
 }
+
+export interface NftChain {
+  readonly name: string;
+  /** null: other chains jump to it. */
+  readonly hook: NftHook | null;
+  readonly rules: readonly NftRule[];
+}
+
+/**
+ * A rule's statements. Where nft lists them otherwise than they were given, a comment that no other statements have stands
+ * for them: a listed rule with it is equal, for a rule cannot be changed and keep its comment.
+ */
+export type NftRule =
+  | readonly Statement[]
+  | { readonly comment: string; readonly statements: readonly Statement[] };
 
 export interface NftContents {
   readonly sets: readonly NftSet[];
@@ -61,16 +73,21 @@ export function frameObjects(table: NftTable): Command[] {
   return [
     { table: { family: 'inet', name: table.name } },
     ...table.sets.map(({ name, type }) => ({ set: { ...place, name, type, flags: ['interval'] } })),
-    ...table.chains.map(({ name, type, hook, priority }) => ({
-      chain: { ...place, name, type, hook, prio: priority, policy: 'accept' },
-    })),
+    ...table.chains.map(({ name, hook }) => ({ chain: { ...place, name, ...hookFields(hook) } })),
   ];
+}
+
+function hookFields(hook: NftHook | null): object {
+  return hook === null ? {} : { type: hook.type, hook: hook.at, prio: hook.priority, policy: 'accept' };
 }
 
 /** The rules of all chains as the objects of a listing. */
 export function ruleObjects({ name: table, chains }: NftTable): Command[] {
   return chains.flatMap(chain =>
-    chain.rules.map(expr => ({ rule: { family: 'inet', table, chain: chain.name, expr } })),
+    chain.rules.map(rule => {
+      const { statements, ...comment } = 'statements' in rule ? rule : { statements: rule };
+      return { rule: { family: 'inet', table, chain: chain.name, ...comment, expr: statements } };
+    }),
   );
 }
 
@@ -104,13 +121,13 @@ export function mendCommands(table: string, difference: NftDifference, keepHooks
   const flush = (kind: 'chain' | 'set', name: string): Command => ({ flush: { [kind]: { ...place, name } } });
   const [, ...made] = frameObjects({ ...missing, name: table });
   return [
-    // All of them before one is deleted: chains may lead into each other.
+    // All of them before one chain is deleted: chains may lead into each other.
     ...surplus.chains.filter(({ empty }) => !empty).map(({ name }) => flush('chain', name)),
+    ...changed.chains.map(({ name }) => flush('chain', name)),
+    ...changed.sets.map(({ name }) => flush('set', name)),
     ...surplus.chains
       .filter(({ harmless }) => !(keepHooks && harmless))
       .map(({ name }) => ({ delete: { chain: { ...place, name } } })),
-    ...changed.chains.map(({ name }) => flush('chain', name)),
-    ...changed.sets.map(({ name }) => flush('set', name)),
     ...surplus.sets.map(name => ({ delete: { set: { ...place, name } } })),
     ...made.map(object => ({ add: object })),
     ...ruleObjects(filled).map(object => ({ add: object })),

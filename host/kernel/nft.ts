@@ -1,8 +1,9 @@
-/** The nftables tables of a configuration: the reference document's, and one of our own. */
+/** The nftables tables of a configuration: the reference document's, and two of our own. */
 
 import type { Family } from '../types/config.js';
 import type { Carrier, Statement } from './carrier.js';
 import { NAT_TABLE, natTable } from './nat.js';
+import { NAT_ERRORS_TABLE, natErrorsTable } from './nat-errors.js';
 import type { NftTable } from './nft-table.js';
 import { SNAT_LOCAL_TABLE, snatLocalTable } from './snat-local.js';
 import { ACCEPT, addressOf, addressSet, COUNTER, compares, equals, NOTRACK } from './statement.js';
@@ -12,9 +13,9 @@ export const NFQLB_TABLE = 'meridio-nfqlb';
 export const DEFRAG_TABLE = 'meridio-defrag';
 /**
  * In the order in which the reference lists its three, which is that of their making; one transaction makes them all.
- * The fourth is ours.
+ * The last two are ours.
  */
-export const TABLES = [NFQLB_TABLE, NAT_TABLE, DEFRAG_TABLE, SNAT_LOCAL_TABLE] as const;
+export const TABLES = [NFQLB_TABLE, NAT_TABLE, DEFRAG_TABLE, SNAT_LOCAL_TABLE, NAT_ERRORS_TABLE] as const;
 
 /** The tables of a configuration, in the order of TABLES. */
 export function renderTables(wanted: WantedKernel, carrier: Carrier): NftTable[] {
@@ -23,6 +24,7 @@ export function renderTables(wanted: WantedKernel, carrier: Carrier): NftTable[]
     natTable(wanted.portNats),
     defragTable(wanted),
     snatLocalTable(wanted),
+    natErrorsTable(wanted.portNats),
   ];
 }
 
@@ -39,12 +41,10 @@ function nfqlbTable(wanted: WantedKernel, carrier: Carrier): NftTable {
     name: NFQLB_TABLE,
     sets: [addressSet('ipv4-vips', 4, wanted.vips), addressSet('ipv6-vips', 6, wanted.vips)],
     chains: [
-      { name: 'nfqlb', type: 'filter', hook: 'prerouting', priority, rules: [toVips(4), toVips(6)] },
+      { name: 'nfqlb', hook: { type: 'filter', at: 'prerouting', priority }, rules: [toVips(4), toVips(6)] },
       {
         name: 'nfqlb-local',
-        type: 'filter',
-        hook: 'output',
-        priority,
+        hook: { type: 'filter', at: 'output', priority },
         rules: [
           [protocol('icmp'), ...toVips(4)],
           [protocol('ipv6-icmp'), ...toVips(6)],
@@ -61,21 +61,17 @@ function defragTable(wanted: WantedKernel): NftTable {
     chains: [
       {
         name: 'pre-defrag',
-        type: 'filter',
-        hook: 'prerouting',
         // Before the kernel's reassembly (-400): what targets send needs none.
-        priority: -500,
+        hook: { type: 'filter', at: 'prerouting', priority: -500 },
         rules: wanted.interfaces.internal.map(name => [equals({ meta: { key: 'iifname' } }, name), NOTRACK]),
       },
       {
         name: 'in',
-        type: 'filter',
-        hook: 'prerouting',
-        priority: -300,
+        hook: { type: 'filter', at: 'prerouting', priority: -300 },
         // A rule about `ct state` is what switches reassembly on; without it every fragment would be queued.
         rules: [[NOTRACK], [compares('in', { ct: { key: 'state' } }, 'untracked'), ACCEPT]],
       },
-      { name: 'out', type: 'filter', hook: 'output', priority: -300, rules: [[NOTRACK]] },
+      { name: 'out', hook: { type: 'filter', at: 'output', priority: -300 }, rules: [[NOTRACK]] },
     ],
   };
 }

@@ -9,21 +9,25 @@ import { unitedRanges } from '../types/address.js';
 import type { Family } from '../types/config.js';
 import type { Statement } from './carrier.js';
 import type { Element, NftTable } from './nft-table.js';
-import { addressOf, addressSet, COUNTER, compares, equals, headerField, sets } from './statement.js';
+import {
+  addressOf,
+  addressSet,
+  COUNTER,
+  compares,
+  equals,
+  isError,
+  sets,
+  transportBits,
+} from './statement.js';
 import type { WantedKernel } from './wanted.js';
 
 /** Meridio has this chain in its table of the queue; here the reference's tables read as they do there. */
 export const SNAT_LOCAL_TABLE = 'meridio-snat-local';
 
-/** As in nftables' names; those of ICMPv6 below 128 are all errors (RFC 4443, section 2.1). */
-const ERRORS: Readonly<Record<Family, readonly string[]>> = {
-  4: ['destination-unreachable', 'time-exceeded', 'parameter-problem'],
-  6: ['destination-unreachable', 'packet-too-big', 'time-exceeded', 'parameter-problem'],
-};
 /** Where an error's first 8 bytes are followed by the packet's header, its destination: in bits of the error. */
-const INNER_DESTINATION: Readonly<Record<Family, { offset: number; len: number }>> = {
-  4: { offset: (8 + 16) * 8, len: 32 },
-  6: { offset: (8 + 24) * 8, len: 128 },
+const INNER_DESTINATION: Readonly<Record<Family, { offset: number; length: number }>> = {
+  4: { offset: (8 + 16) * 8, length: 32 },
+  6: { offset: (8 + 24) * 8, length: 128 },
 };
 
 export function snatLocalTable({ vips, markRanges }: WantedKernel): NftTable {
@@ -37,9 +41,7 @@ export function snatLocalTable({ vips, markRanges }: WantedKernel): NftTable {
     chains: [
       {
         name: 'snat-local',
-        type: 'route',
-        hook: 'output',
-        priority: -300,
+        hook: { type: 'route', at: 'output', priority: -300 },
         rules: [errorRule(4), errorRule(6)],
       },
     ],
@@ -49,14 +51,14 @@ export function snatLocalTable({ vips, markRanges }: WantedKernel): NftTable {
 /** A stream's mark says that the packet was to a VIP: nothing else is marked so. */
 function errorRule(family: Family): Statement[] {
   const mark = { meta: { key: 'mark' } };
-  const inner = { payload: { base: 'th', ...INNER_DESTINATION[family] } };
+  const { offset, length } = INNER_DESTINATION[family];
   return [
     equals(mark, '@stream-marks'),
-    equals(headerField(family === 4 ? 'icmp' : 'icmpv6', 'type'), { set: ERRORS[family] }),
+    isError(family),
     // From a target to a VIP: the queue finds the target that the error is for.
     compares('!=', addressOf(family, 'daddr'), `@ipv${family}-vips`),
     COUNTER,
-    sets(addressOf(family, 'saddr'), inner),
+    sets(addressOf(family, 'saddr'), transportBits(offset, length)),
     sets(mark, 0),
   ];
 }

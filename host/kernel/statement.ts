@@ -39,3 +39,22 @@ export function addressSet(name: string, family: Family, prefixes: readonly Pref
   );
   return { name, type: `ipv${family}_addr`, elements };
 }
+
+/** The ICMP errors, which carry the packet that they are about; those of ICMPv6 are all below 128 (RFC 4443, section 2.1). */
+const ERRORS: Readonly<Record<Family, readonly string[]>> = {
+  4: ['destination-unreachable', 'time-exceeded', 'parameter-problem'],
+  6: ['destination-unreachable', 'packet-too-big', 'time-exceeded', 'parameter-problem'],
+};
+
+export function isError(family: Family): Statement {
+  return equals(headerField(icmpOf(family), 'type'), { set: ERRORS[family] });
+}
+
+export function icmpOf(family: Family): 'icmp' | 'icmpv6' {
+  return family === 4 ? 'icmp' : 'icmpv6';
+}
+
+/** Bits of the transport header and what follows it, with no regard to their meaning. */
+export function transportBits(offset: number, len: number): object {
+  return { payload: { base: 'th', offset, len } };
+}

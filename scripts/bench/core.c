@@ -32,7 +32,7 @@ typedef struct {
   uint64_t source[2], destination[2];
   uint16_t echoId, protocol, sourcePort, destinationPort;
   const uint8_t *transport, *end, *readEnd, *wireEnd;
-  uint32_t plainIcmp, fragment, inner;
+  uint32_t plainIcmp, fragment, inner, unread;
 } Parsed;
 
 typedef struct {
@@ -232,34 +232,43 @@ static inline int inRanges(uint32_t records, uint32_t count, uint16_t port) {
   return 0;
 }
 
-static int matchesBytes(const Flow *flow, const Parsed *parsed) {
+static int matchesBytes(const Flow *flow, Parsed *parsed) {
+  int unread = OK;
   const ByteMatch *match = (const ByteMatch *)(memory + flow->byteMatches);
   for (const ByteMatch *end = match + flow->byteMatchCount; match < end; match++) {
     if (match->protocol != parsed->protocol) continue;
     const uint8_t *at = parsed->transport + match->offset;
-    if (at + match->width > parsed->end) return 0;
+    if (at + match->width > parsed->wireEnd) return 0;
+    int reason = reach(parsed, at, match->width);
+    if (reason != OK) {
+      if (unread == OK) unread = reason;
+      continue;
+    }
     uint32_t value = 0;
     for (uint32_t byte = 0; byte < match->width; byte++) value = value << 8 | at[byte];
     if ((value & match->mask) != match->value) return 0;
   }
+  parsed->unread = (uint32_t)unread;
   return 1;
 }
 
 static inline int matchesTransport(const Flow *flow, const Parsed *parsed) {
   if (flow->protocols != 0 && (flow->protocols & protocolBit(parsed->protocol)) == 0) return 0;
   if (!inRanges(flow->destinationPorts, flow->destinationPortCount, parsed->destinationPort)) return 0;
-  if (!inRanges(flow->sourcePorts, flow->sourcePortCount, parsed->sourcePort)) return 0;
-  return flow->byteMatchCount == 0 || matchesBytes(flow, parsed);
+  return inRanges(flow->sourcePorts, flow->sourcePortCount, parsed->sourcePort);
 }
 
-static uint32_t firstMatch(const Header *header, const Parsed *parsed, int hidden) {
+static uint32_t firstMatch(const Header *header, Parsed *parsed) {
   int byAddress = header->promiscuousPing && parsed->plainIcmp;
   const Flow *flow = (const Flow *)(memory + header->flows);
   for (uint32_t index = 0; index < header->flowCount; index++, flow++) {
-    if (flow->encapPort != 0 && (!hidden || byAddress)) continue;
-    if (!byAddress && !matchesTransport(flow, parsed)) continue;
+    if (byAddress ? flow->encapPort != 0 : !matchesTransport(flow, parsed)) continue;
     if (!inCidrs(flow->destinations, flow->destinationCount, parsed->destination)) continue;
     if (!inCidrs(flow->sources, flow->sourceCount, parsed->source)) continue;
+    if (flow->byteMatchCount != 0 && !byAddress) {
+      if (!matchesBytes(flow, parsed)) continue;
+      if (parsed->unread != OK) return NONE;
+    }
     return index;
   }
   return NONE;
@@ -283,15 +292,16 @@ static int decideOne(const Header *header, Descriptor *descriptor, Parsed *parse
   if (reason != OK) return reason;
 
   const Flow *flows = (const Flow *)(memory + header->flows);
-  uint32_t index = firstMatch(header, parsed, 1);
+  uint32_t index = firstMatch(header, parsed);
   if (index != NONE && flows[index].encapPort != 0) {
     flowCounters[flows[index].counter]++;
     parsed->transport += 8;
     parsed->protocol = SCTP;
     reason = ports(parsed->transport, parsed);
     if (reason != OK) return reason;
-    index = firstMatch(header, parsed, 0);
+    index = firstMatch(header, parsed);
   }
+  if (parsed->unread != OK) return (int)parsed->unread;
   if (index == NONE) {
     if (header->markNoFlow) accept_(descriptor, header->noFlowMark);
     return NO_FLOW;

@@ -15,10 +15,16 @@ export interface RouterPlan {
   readonly asn: number;
   /** Of its BGP socket. */
   readonly port?: number;
+  /** Of theirs. */
+  readonly neighbourPort?: number;
   /** Load balancers, one for each address. */
   readonly neighbours: readonly (Host & { readonly asn: number })[];
   readonly password?: string;
   readonly bfd?: Bfd;
+  /** false: the neighbours are asked for BFD alone, as by a router whose routes are static. */
+  readonly bgp?: boolean;
+  /** Its sessions may cross routers: packets of any TTL, and multihop BFD. */
+  readonly multihop?: boolean;
   /** Seconds. */
   readonly holdTime?: number;
   /** Default routes that it sends: none for a router that has none. */
@@ -41,12 +47,12 @@ protocol static default${family} { ipv${family}; ${plan.sendsDefault === false ?
     bfd === undefined
       ? ''
       : `min rx interval ${bfd.minRxMs} ms; min tx interval ${bfd.minTxMs} ms; multiplier ${bfd.multiplier};`;
-  const sessions = plan.neighbours.map(({ family, address, asn }, index) => {
+  const sessions = (plan.bgp === false ? [] : plan.neighbours).map(({ family, address, asn }, index) => {
     const scope = /^fe80:/i.test(address) ? `%'${plan.device}'` : '';
     return `protocol bgp lb${index} {
   local port ${plan.port ?? 179} as ${plan.asn};
-  neighbor ${address}${scope} as ${asn};
-  direct;
+  neighbor ${address}${scope} port ${plan.neighbourPort ?? 179} as ${asn};
+  ${plan.multihop ? 'multihop' : 'direct'};
 ${plan.password === undefined ? '' : `  password "${plan.password}";\n`}${bfd === undefined ? '' : `  bfd { ${options} };\n`}  graceful restart off;
   hold time ${plan.holdTime ?? 9};
   connect delay time 1;
@@ -56,11 +62,15 @@ ${plan.password === undefined ? '' : `  password "${plan.password}";\n`}${bfd ==
 }
 `;
   });
+  const asked = plan.neighbours.map(({ address }) => `neighbor ${address} dev "${plan.device}"; `);
+  const monitored = plan.bgp === false ? asked.join('') : '';
+  const bfdProtocol =
+    bfd === undefined ? '' : `protocol bfd { interface "${plan.device}" { ${options} }; ${monitored}}\n`;
   return `log stderr all;
 router id ${plan.routerId};
 timeformat protocol iso long ms;
 protocol device {}
-${bfd === undefined ? '' : `protocol bfd { interface "${plan.device}" { ${options} }; }\n`}${families.join('')}${sessions.join('')}`;
+${bfdProtocol}${families.join('')}${sessions.join('')}`;
 }
 
 const READY_MS = 10_000;

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
+import { parseHost, parsePrefix, prefixText } from '../../host/config/address.js';
 import { parseByteMatch } from '../../host/config/byte-match.js';
 import { loadConfig } from '../../host/config/load.js';
 import { configWarnings } from '../../host/config/resolve.js';
 import { jsonSchema } from '../../host/config/schema.js';
+import { Simulator } from '../../host/simulator/simulator.js';
 import { ConfigError } from '../../host/types/errors.js';
 
 const reference = readFileSync(new URL('../../../scripts/lab/config.yaml', import.meta.url), 'utf8');
@@ -117,6 +119,26 @@ t.test('every fault is named with its path, one a line', async t => {
       ['streams[0].targets[0].ips: no IPv6 address, but the stream has IPv6 VIPs'],
     ],
     [
+      'an IPv4 VIP that is written as IPv6, and no IPv4 target for it',
+      replaced('172.16.0.1, ', '').replace(
+        'vips: [20.0.0.1/32, "2000::1/128"], d',
+        'vips: ["::ffff:1400:1/128"], d',
+      ),
+      ['streams[0].targets[0].ips: no IPv4 address, but the stream has IPv4 VIPs'],
+    ],
+    [
+      'a flow for all IPv6 addresses, which takes IPv4 too, and no IPv4 target',
+      replaced('172.16.0.1, ', '').replace('vips: [20.0.0.1/32, "2000::1/128"], d', 'vips: ["::/0"], d'),
+      ['streams[0].targets[0].ips: no IPv4 address, but the stream has IPv4 VIPs'],
+    ],
+    [
+      'the same where no IPv4 is steered here',
+      replaced('172.16.0.1, ', '')
+        .replace('vips: [20.0.0.1/32, "2000::1/128"], d', 'vips: ["::/0"], d')
+        .replace('vips: [20.0.0.1/32, ', 'vips: ['),
+      [],
+    ],
+    [
       'two addresses of a family',
       replaced('"fd00::1"', '172.16.0.2, "fd00::1"').replace('172.16.0.2, "fd00::1"', '172.16.0.2'),
       [
@@ -147,6 +169,38 @@ t.test('every fault is named with its path, one a line', async t => {
       ['flows[0].destinationPortRanges: ports need protocols'],
     ],
     [
+      'source ports without protocols',
+      replaced('protocols: [tcp], ', '').replace('destinationPortRanges', 'sourcePortRanges'),
+      ['flows[0].sourcePortRanges: ports need protocols'],
+    ],
+    [
+      'an encapsulation port with more than sctp',
+      replaced('protocols: [tcp],', 'protocols: [sctp, tcp], udpEncapPort: 9899,'),
+      ['flows[0].udpEncapPort: only with protocols [sctp]'],
+    ],
+    [
+      'marks above 32 bits',
+      replaced('maxTargets: 10', 'maxTargets: 10\n    fwmarkOffset: 4294967286'),
+      ['streams[0].fwmarkOffset: marks up to 4294967296 do not fit 32 bits'],
+    ],
+    [
+      'a priority that is no integer',
+      replaced('priority: 1,', 'priority: 1.5,'),
+      ['flows[0].priority: a priority is an integer from -(2^53 - 1) to 2^53 - 1 (it is 1.5)'],
+    ],
+    [
+      'a priority that would lose its last digits',
+      replaced('priority: 1,', 'priority: 9007199254740992,'),
+      ['flows[0].priority: a priority is an integer from -(2^53 - 1) to 2^53 - 1 (it is 9007199254740992)'],
+    ],
+    [
+      'a priority far below',
+      replaced('priority: 1,', 'priority: -100000000000000000000,'),
+      [
+        'flows[0].priority: a priority is an integer from -(2^53 - 1) to 2^53 - 1 (it is -100000000000000000000)',
+      ],
+    ],
+    [
       'port 0',
       replaced('["4000"]', '["0-5"]'),
       ['flows[0].destinationPortRanges[0]: 0-5 is not within ports 1 to 65535'],
@@ -171,12 +225,100 @@ t.test('every fault is named with its path, one a line', async t => {
       `${base}noFlowFwmark: 0x4d61676d\n`,
       ['noFlowFwmark: 1298229101 is reserved for steering into the queue'],
     ],
+    [
+      'the reserved mark for no target',
+      `${base}noTargetsFwmark: 0x4d61676d\n`,
+      ['noTargetsFwmark: 1298229101 is reserved for steering into the queue'],
+    ],
     ['reversed queues', `${base}queues: "3:0"\n`, ['queues: 3:0 is reversed: write 0:3']],
     ['a list', '[]', ['configuration: expected object, received array']],
     ['nothing', '', ['configuration: expected object, received null']],
     ['broken YAML', '"vips', ['file.yaml:1:6: Missing closing "quote']],
   ];
   for (const [claim, text, expected] of rows) t.strictSame(faults(text), expected, claim);
+});
+
+t.test(
+  'prefixes have their host bits cleared, and those of IPv4-mapped addresses are the IPv4 ones',
+  async t => {
+    const rows: [string, string][] = [
+      ['20.0.0.77/24', '20.0.0.0/24'],
+      ['2000::77/64', '2000::/64'],
+      ['::ffff:a0a:a0a/128', '10.10.10.10/32'],
+      ['::ffff:a0a:a00/120', '10.10.10.0/24'],
+      ['::ffff:10.10.10.10/120', '10.10.10.0/24'],
+      ['::ffff:1.2.3.4/96', '0.0.0.0/0'],
+      ['::ffff:0:0/95', '::fffe:0:0/95'],
+      ['::ffff:0:0/64', '::/64'],
+      // RFC 4291, section 2.5.5.1: IPv4-compatible, which is another thing.
+      ['::1.2.3.4/128', '::102:304/128'],
+      ['64:ff9b::1.2.3.4/120', '64:ff9b::102:300/120'],
+      ['1:2:3:4:5:6:255.255.0.1/128', '1:2:3:4:5:6:ffff:1/128'],
+    ];
+    for (const [written, meant] of rows) {
+      const text = base.replace('["4000"]', `["4000"], sourceSubnets: ["${written}"]`);
+      t.strictSame(loadConfig(text, 'f').flows[0]!.sourceSubnets.map(prefixText), [meant], written);
+      t.strictSame(
+        loadConfig(text.replace(/^vips: .*$/m, `vips: ["${written}"]`), 'f').vips.map(prefixText),
+        [meant],
+      );
+    }
+    for (const bad of [
+      '::ffff:1.2.3.04/128',
+      '::1.2.3/128',
+      '::1.2.3.256/128',
+      '::1.2.3.4%1/128',
+      '1.2.3.4::/96',
+    ])
+      t.match(parsePrefix(bad), /is not an IP address/, bad);
+    t.strictSame(parseHost('::1.2.3.4'), { family: 6, address: '::102:304' });
+    t.equal(parseHost('::ffff:102:304'), '::ffff:102:304 is IPv4-mapped: write 1.2.3.4');
+  },
+);
+
+t.test('what is legal and probably not meant is warned of', async t => {
+  const gateway = 'gateways: [{name: g, protocol: static, ips: [169.254.100.150, "100:100::150"]}]';
+  const rows: [string, string, string[]][] = [
+    ['nothing', `${base}${gateway}`, []],
+    [
+      'a VIP that covers addresses of a target',
+      base.replace('vips: [20.0.0.1/32,', 'vips: [20.0.0.1/32, 172.16.0.0/24, "fd00::/16",'),
+      [
+        'vips[1]: 172.16.0.0/24 covers 172.16.0.1 of target a/1',
+        'vips[2]: fd00::/16 covers fd00::1 of target a/1',
+      ],
+    ],
+    [
+      'a VIP that covers addresses of a gateway',
+      `${base.replace('vips: [20.0.0.1/32,', 'vips: [20.0.0.1/32, 169.254.100.150/32, "100:100::/119",')}${gateway}`,
+      [
+        'vips[1]: 169.254.100.150/32 covers 169.254.100.150 of gateway g',
+        'vips[2]: 100:100::/119 covers 100:100::150 of gateway g',
+      ],
+    ],
+    [
+      'prefixes beside the addresses',
+      `${base.replace('vips: [20.0.0.1/32,', 'vips: [20.0.0.1/32, 172.16.0.2/31, 169.254.100.151/32,')}${gateway}`,
+      [],
+    ],
+    [
+      'a flow whose prefix is wider than the VIPs',
+      base.replace('vips: [20.0.0.1/32, "2000::1/128"], d', 'vips: [20.0.0.0/31, "2000::1/128"], d'),
+      ['flows[0].vips: 20.0.0.0/31 is not within vips: not all of it is steered here'],
+    ],
+    [
+      'a flow whose prefix is beside the VIPs',
+      base.replace('vips: [20.0.0.1/32, "2000::1/128"], d', 'vips: [20.0.0.1/32, "2000::2/128"], d'),
+      ['flows[0].vips: 2000::2/128 is not within vips: not all of it is steered here'],
+    ],
+    [
+      'a table with fewer slots than targets',
+      base.replace('maxTargets: 10', 'maxTargets: 10\n    tableSize: 9'),
+      ['streams[0].tableSize: 9 is below maxTargets 10: some targets get nothing'],
+    ],
+  ];
+  for (const [claim, text, expected] of rows)
+    t.strictSame(configWarnings(loadConfig(text, 'f')), expected, claim);
 });
 
 t.test('aliases that expand without bound are a fault, not the end of the memory', async t => {
@@ -198,6 +340,37 @@ t.test('two names, identifiers or addresses that are the same are faults', async
   ]);
 });
 
+t.test('numbers at the ends of what is possible are taken', async t => {
+  const flow = (more: string) => loadConfig(base.replace('priority: 1,', more), 'f').flows[0]!;
+  for (const priority of [
+    Number.MAX_SAFE_INTEGER,
+    -Number.MAX_SAFE_INTEGER,
+    2 ** 32,
+    2 ** 31,
+    -(2 ** 31) - 1,
+  ])
+    t.equal(flow(`priority: ${priority},`).priority, priority);
+  t.match(loadConfig(`${base}noFlowFwmark: 0\nnoTargetsFwmark: 4294967295\n`, 'f'), {
+    noFlowFwmark: 0,
+    noTargetsFwmark: 4294967295,
+  });
+  const last = base.replace('maxTargets: 10', 'maxTargets: 10\n    fwmarkOffset: 4294967285');
+  t.equal(loadConfig(last, 'f').streams[0]!.targets[0]!.fwmark, 4294967286);
+});
+
+t.test('a table beyond the cap of nfqlb has the exact largest prime', async t => {
+  for (const [asked, prime] of [
+    [993_997, 993_997],
+    [1_000_002, 999_983],
+    [1_000_003, 1_000_003],
+    [1_000_032, 1_000_003],
+    [1_000_033, 1_000_033],
+  ]) {
+    const text = base.replace('maxTargets: 10', `maxTargets: 10\n    tableSize: ${asked}`);
+    t.equal(Simulator.fromConfig(loadConfig(text, 'f')).table('a').length, prime, `${asked}`);
+  }
+});
+
 t.test('byte statements are read as nfqlb reads them', async t => {
   t.match(parseByteMatch('tcp[13:1] & 0x02 = 0x02'), {
     protocol: 'tcp',
@@ -207,6 +380,9 @@ t.test('byte statements are read as nfqlb reads them', async t => {
     value: 2,
   });
   t.match(parseByteMatch('udp[2:2]=010'), { mask: 0xffffffff, value: 8 });
+  t.match(parseByteMatch('tcp[010:2]=1'), { offset: 8 });
+  t.match(parseByteMatch('tcp[10:2]=1'), { offset: 10 });
+  t.match(parseByteMatch('tcp[4:4]&0xffffffff=1'), { mask: 0xffffffff });
   t.match(parseByteMatch('sctp[8:4]&0x0=1'), { mask: 0xffffffff, value: 1 });
   for (const bad of [
     'tcp[20:1]=1',
@@ -216,6 +392,8 @@ t.test('byte statements are read as nfqlb reads them', async t => {
     'tcp[0:1]=256',
     'tcp[0:1]',
     'tcp[0:1]=08',
+    'tcp[08:1]=1',
+    'tcp[0:4]&0x100000000=1',
   ]) {
     t.type(parseByteMatch(bad), 'string', bad);
   }

@@ -1,8 +1,10 @@
 import t from 'tap';
 import { Simulator } from '../../host/simulator/simulator.js';
+import type { ByteMatch, Flow } from '../../host/types/config.js';
 import { configOf, flowOf, prefixOf, streamOf } from '../fixture/config.js';
 import { icmp, ip, SCTP, TCP, transport, UDP } from '../fixture/packet.js';
 import { vectors } from '../fixture/vectors.js';
+import { Reference } from '../reference/flow.js';
 
 /**
  * Packets that end where their ports do: nfqlb's bounds are strict by one, ours are exact. Indexes into `packets`.
@@ -21,28 +23,21 @@ t.test('every observed packet gets the hash and the mark of nfqlb', async t => {
       Object.entries(scenario.active).map(([index, mark]) => [Number(index) + 1, mark]),
     );
     const encapsulated = flowOf('sctp', 's', { protocols: ['sctp'], udpEncapPort: scenario.sctp_encap });
-    const simulator = Simulator.fromConfig(
-      configOf({
-        streams: [streamOf('s', scenario.N, marks, scenario.M)],
-        flows: [...(scenario.sctp_encap === 0 ? [] : [encapsulated]), flowOf('all', 's')],
-        hashMode: scenario.hash_mode === 1 ? 'sctp-ports' : 'five-tuple',
-      }),
-    );
+    const config = configOf({
+      streams: [streamOf('s', scenario.N, marks, scenario.M)],
+      flows: [...(scenario.sctp_encap === 0 ? [] : [encapsulated]), flowOf('all', 's')],
+      hashMode: scenario.hash_mode === 1 ? 'sctp-ports' : 'five-tuple',
+    });
+    const simulator = Simulator.fromConfig(config);
+    const reference = new Reference(config);
     for (const [index, vector] of vectors.packets.entries()) {
-      const { hash, fwmark } = simulator.decide(Buffer.from(vector.hex, 'hex'));
-      const exception = ENDS_WITH_ITS_PORTS[name].includes(index);
-      if (exception)
-        t.not(
-          hash,
-          null,
-          `${name} packets[${index}] ${vector.kind} is decided although it ends with its ports`,
-        );
-      else
-        t.strictSame(
-          { hash, fwmark: fwmark ?? -1 },
-          vector[name],
-          `${name} packets[${index}] ${vector.kind}`,
-        );
+      const packet = Buffer.from(vector.hex, 'hex');
+      const decision = simulator.decide(packet);
+      const claim = `${name} packets[${index}] ${vector.kind}`;
+      if (ENDS_WITH_ITS_PORTS[name].includes(index))
+        t.equal(decision.reason, 'ok', `${claim} is decided although it ends with its ports`);
+      else t.strictSame({ hash: decision.hash, fwmark: decision.fwmark ?? -1 }, vector[name], claim);
+      t.strictSame(decision, reference.decide(packet), `${claim}: the reference`);
     }
   }
 });
@@ -89,6 +84,30 @@ t.test(
     for (const [claim, packet, flow] of rows) t.equal(simulator.decide(packet).flow, flow, claim);
   },
 );
+
+t.test('priorities beyond 32 bits are compared as they are', async t => {
+  const chosen = (...priorities: number[]) => {
+    const flows = priorities.map(priority => flowOf(String(priority), 'a', { priority }));
+    return Simulator.fromConfig(configOf({ streams, flows })).decide(syn(1)).flow;
+  };
+  const { MAX_SAFE_INTEGER, MIN_SAFE_INTEGER } = Number;
+  t.equal(chosen(1, 2 ** 32), String(2 ** 32));
+  t.equal(chosen(0, 2 ** 31), String(2 ** 31));
+  t.equal(chosen(-(2 ** 32) - 1, -1), '-1');
+  t.equal(chosen(MIN_SAFE_INTEGER, 0, MAX_SAFE_INTEGER - 1, MAX_SAFE_INTEGER), String(MAX_SAFE_INTEGER));
+});
+
+t.test('an atomic fragment is a whole packet, whatever its reserved bits are', async t => {
+  const simulator = Simulator.fromConfig(configOf({ streams, flows: [flowOf('f', 'a')] }));
+  const whole = simulator.decide(ip(client6, vip6, TCP, transport(TCP, 1, 2)));
+  // RFC 8200, section 4.5: offset in the upper 13 bits, then two reserved ones, then "more".
+  for (const bits of [0, 2, 4, 6]) {
+    const header = [TCP, 0, 0, bits, 0, 0, 0, 9];
+    const packet = ip(client6, vip6, 44, transport(TCP, 1, 2), { options: header });
+    t.strictSame(simulator.decide(packet), whole);
+    t.equal(simulator.fragment, null, `bits ${bits}`);
+  }
+});
 
 t.test('addresses are compared as 128 bits: ::/0 matches IPv4, 0.0.0.0/0 does not match IPv6', async t => {
   const six = ip(client6, vip6, TCP, transport(TCP, 1, 2));
@@ -228,6 +247,10 @@ t.test('bytes that do not make a packet get their reason', async t => {
     ],
     ['an ICMP error that carries IPv6', ip(client, vip, 1, icmp(3, 1, [0, 0, 0, 0], six(0))), 'bad-header'],
     ['an echo request without identifier', ip(client, vip, 1, [8, 0, 0, 0]), 'truncated'],
+    ['half an identifier', ip(client, vip, 1, [8, 0, 0, 0, 1]), 'truncated'],
+    ['an echo request that ends with its identifier', ip(client, vip, 1, [8, 0, 0, 0, 1, 2]), 'ok'],
+    ['and one byte more', ip(client, vip, 1, [8, 0, 0, 0, 1, 2, 3]), 'ok'],
+    ['the same of ICMPv6', ip(client6, vip6, 58, [128, 0, 0, 0, 1, 2]), 'ok'],
   ];
   for (const [claim, packet, reason] of rows) t.equal(simulator.decide(packet).reason, reason, claim);
 });
@@ -319,5 +342,72 @@ t.test('byte statements about the own protocol must all hold, others are ignored
   t.equal(simulator.decide(syn(4000)).reason, 'ok');
   t.equal(simulator.decide(syn(4001)).reason, 'no-flow');
   t.equal(simulator.decide(ip(client, vip, UDP, transport(UDP, 1, 2))).reason, 'ok');
-  t.equal(simulator.decide(syn(4000).subarray(0)).reason, 'ok');
+});
+
+t.test('a byte statement that decides and cannot be read is never guessed', async t => {
+  const statement = (offset: number, width: 1 | 2 | 4, value: number): ByteMatch => ({
+    text: '',
+    protocol: 'tcp',
+    offset,
+    width,
+    mask: 0xffffffff,
+    value,
+  });
+  /** TCP whose header begins at byte `at`, behind one extension header. */
+  const deep = (at: number, header = transport(TCP, 40000, 4000)) => {
+    const bytes = at - 40;
+    return ip(client6, vip6, 60, header, {
+      options: [TCP, bytes / 8 - 1, ...new Array<number>(bytes - 2).fill(0)],
+    });
+  };
+  const low = flowOf('low', 'b', { priority: -1 });
+  const matching = (byteMatches: readonly ByteMatch[], more: Partial<Flow> = {}) =>
+    Simulator.fromConfig(configOf({ streams, flows: [flowOf('high', 'a', { byteMatches, ...more }), low] }));
+  const flags = matching([statement(13, 1, 2)]);
+  const none = { flow: null, stream: null, hash: null, identifier: null, fwmark: null };
+
+  t.match(flags.decide(deep(496)), { reason: 'ok', flow: 'high' }, 'its byte is the 510th');
+  t.strictSame(flags.decide(deep(504)), { reason: 'headers-too-deep', ...none }, 'its byte is the 518th');
+  t.match(matching([statement(4, 4, 1)]).decide(deep(504)), { reason: 'ok', flow: 'high' }, 'up to byte 512');
+  t.match(
+    matching([statement(5, 4, 256)]).decide(deep(504)),
+    { reason: 'headers-too-deep' },
+    'one byte behind',
+  );
+  t.match(
+    flags.decide(deep(504, transport(TCP, 40000, 4000).slice(0, 13))),
+    { reason: 'ok', flow: 'low' },
+    'a packet that has not the byte',
+  );
+  // A statement that does not hold settles it, before or behind the one that cannot be read.
+  for (const statements of [
+    [statement(2, 2, 4001), statement(13, 1, 2)],
+    [statement(13, 1, 2), statement(2, 2, 4001)],
+  ])
+    t.match(matching(statements).decide(deep(504)), { reason: 'ok', flow: 'low' });
+  // Nor does it decide where another condition keeps the flow from matching, or a flow before it matches.
+  for (const more of [
+    { vips: [prefixOf('2000::2/128')] },
+    { sourceSubnets: [prefixOf('2000::2/128')] },
+    { protocols: ['tcp'], destinationPortRanges: [{ first: 1, last: 3999 }] },
+    { protocols: ['tcp'], sourcePortRanges: [{ first: 1, last: 3999 }] },
+    { protocols: ['udp'] },
+    { priority: -2 },
+  ] as const)
+    t.match(matching([statement(13, 1, 2)], more).decide(deep(504)), { reason: 'ok', flow: 'low' });
+
+  const cut = syn(4000).subarray(0, 33);
+  t.strictSame(flags.decide(cut, 40), { reason: 'truncated', ...none }, 'a capture that was cut short');
+  t.match(flags.decide(syn(4000).subarray(0, 34), 40), { reason: 'ok', flow: 'high' });
+  t.strictSame(
+    flags.decide(syn(4000)),
+    Simulator.fromConfig(configOf({ streams, flows: [flowOf('high', 'a')] })).decide(syn(4000)),
+    'what was unread is forgotten with its packet',
+  );
+
+  // An error carries 8 bytes of the packet inside: that the others are missing is no fault of anybody.
+  const reply = ip(vip, client, TCP, transport(TCP, 4000, 40000)).subarray(0, 28);
+  const error = ip('198.51.100.1', vip, 1, icmp(3, 4, [0, 0, 5, 0x78], reply));
+  t.match(flags.decide(error), { reason: 'ok', flow: 'low' });
+  t.match(flags.decide(error.subarray(0, 52), error.length), { reason: 'ok', flow: 'low' });
 });

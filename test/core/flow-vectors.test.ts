@@ -1,11 +1,11 @@
 /** Sets of flows, and the flow that nfqlb chose for each packet. */
 import t from 'tap';
-import { parseByteMatch } from '../../host/config/byte-match.js';
+import { loadConfig } from '../../host/config/load.js';
 import { orderedFlows } from '../../host/core/image.js';
 import { Simulator } from '../../host/simulator/simulator.js';
-import type { ByteMatch, Config, Flow, PortRange } from '../../host/types/config.js';
-import { configOf, flowOf, prefixOf, streamOf } from '../fixture/config.js';
-import { type VectorFlow, type VectorFlowSet, vectors } from '../fixture/vectors.js';
+import type { Config } from '../../host/types/config.js';
+import { configOf } from '../fixture/config.js';
+import { configTextOf, type VectorFlowSet, vectors } from '../fixture/vectors.js';
 import { Reference } from '../reference/flow.js';
 
 /**
@@ -25,44 +25,9 @@ const MOVED: Readonly<Record<number, readonly string[]>> = {
 /** Packets for which we choose otherwise than nfqlb, as [set, index into its packets] with the reason. */
 const EXCEPTIONS: readonly (readonly [set: number, packet: number, reason: string])[] = [];
 
-function rangesOf(text: string | undefined): PortRange[] {
-  if (text === undefined) return [];
-  return text.split(',').map(part => {
-    const [first, last = first] = part.split('-').map(Number);
-    return { first: first!, last: last! };
-  });
-}
-
-function byteMatchOf(text: string): ByteMatch {
-  const match = parseByteMatch(text);
-  if (typeof match === 'string') throw new Error(match);
-  return match;
-}
-
-function flowOfVector(flow: VectorFlow): Flow {
-  return flowOf(flow.name, flow.name, {
-    priority: flow.priority,
-    protocols: flow.protocols ?? [],
-    vips: (flow.dsts ?? []).map(prefixOf),
-    sourceSubnets: (flow.srcs ?? []).map(prefixOf),
-    destinationPortRanges: rangesOf(flow.dports),
-    sourcePortRanges: rangesOf(flow.sports),
-    byteMatches: (flow.match ?? []).map(byteMatchOf),
-    udpEncapPort: flow.udpencap ?? null,
-  });
-}
-
-/** The set as a configuration: one stream a flow with the flow's mark, flows in the order in which nfqlb lists them. */
-function configOfSet(set: VectorFlowSet): Config {
-  const flows = [...set.flows].sort(
-    (one, other) => set.order.indexOf(one.name) - set.order.indexOf(other.name),
-  );
-  return configOf({
-    promiscuousPing: set.promiscuousPing,
-    streams: flows.map(flow => streamOf(flow.name, 1, { 1: flow.target_fwmark }, 3)),
-    flows: flows.map(flowOfVector),
-  });
-}
+/** As an operator would write it: through text, validation and all. */
+const configOfSet = (set: VectorFlowSet, order?: 'written'): Config =>
+  loadConfig(configTextOf(set, order), 'set.yaml');
 
 const simulator = Simulator.fromConfig(configOf({}));
 
@@ -70,9 +35,7 @@ t.test('flows stand in the order of nfqlb, save those that were set again with a
   for (const [index, set] of vectors.flowSets.entries()) {
     const moved = MOVED[index] ?? [];
     const stayed = (names: readonly string[]) => names.filter(name => !moved.includes(name.replace('#', '')));
-    const inFileOrder = orderedFlows(configOf({ flows: set.flows.map(flowOfVector) })).map(
-      ({ name }) => name,
-    );
+    const inFileOrder = orderedFlows(configOfSet(set, 'written')).map(({ name }) => name);
     t.strictSame(stayed(inFileOrder), stayed(set.order), `flowSets[${index}]`);
     t.equal(inFileOrder.join() === set.order.join(), moved.length === 0, `flowSets[${index}] needs its list`);
     t.strictSame(

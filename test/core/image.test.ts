@@ -4,7 +4,7 @@ import { ImageStore, memoryBytes } from '../../host/core/image.js';
 import { compileCore, createMemory, instantiateCore, workerArea } from '../../host/core/wasm.js';
 import type { Config } from '../../host/types/config.js';
 import { ImageError } from '../../host/types/errors.js';
-import { configOf, flowOf, streamOf } from '../fixture/config.js';
+import { configOf, flowOf, prefixOf, streamOf } from '../fixture/config.js';
 import { ip, TCP, transport } from '../fixture/packet.js';
 
 const module = compileCore();
@@ -117,3 +117,50 @@ t.test('a worker in an old generation holds back what it uses', async t => {
   await retiring;
   t.ok(retired);
 });
+
+t.test(
+  'prefixes and ports of a flow are merged in the image, and stand in the configuration as given',
+  async t => {
+    const { core, memory, images } = storeOf(1);
+    const { Layout, Region } = core;
+    const range = (first: number, last: number) => ({ first, last });
+    const flow = flowOf('f', 's', {
+      protocols: ['tcp'],
+      vips: ['20.0.0.1/32', '20.0.0.0/24', '20.0.0.0/24', '2000::1/128', '2000::/64', '30.0.0.0/8'].map(
+        prefixOf,
+      ),
+      sourceSubnets: ['10.0.0.0/9', '10.0.0.0/8'].map(prefixOf),
+      destinationPortRanges: [
+        range(80, 90),
+        range(85, 100),
+        range(101, 101),
+        range(443, 443),
+        range(443, 443),
+      ],
+      sourcePortRanges: [range(2, 3), range(1, 1)],
+    });
+    const image = images.publish(configOf({ streams: [streamOf('s', 10, { 1: 5001 })], flows: [flow] }));
+    t.equal(image.flows[0]!.flow, flow);
+
+    const view = new DataView(memory.buffer);
+    const header = Region.Headers + (image.generation & 1) * Region.HeaderSize;
+    const record = view.getUint32(header + Layout.HeaderFlows, true);
+    // Address and count stand side by side.
+    const place = (offset: number) =>
+      [view.getUint32(record + offset, true), view.getUint32(record + offset + 4, true)] as const;
+    const ports = (offset: number) => {
+      const [address, count] = place(offset);
+      return Array.from({ length: count }, (_, n) => [
+        view.getUint16(address + n * Layout.RangeBytes, true),
+        view.getUint16(address + n * Layout.RangeBytes + 2, true),
+      ]);
+    };
+    t.equal(place(Layout.FlowDestinations)[1], 3, '20.0.0.0/24, 30.0.0.0/8 and 2000::/64');
+    t.equal(place(Layout.FlowSources)[1], 1, '10.0.0.0/8');
+    t.strictSame(ports(Layout.FlowDestinationPorts), [
+      [80, 101],
+      [443, 443],
+    ]);
+    t.strictSame(ports(Layout.FlowSourcePorts), [[1, 3]]);
+  },
+);

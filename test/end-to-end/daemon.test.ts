@@ -272,7 +272,7 @@ t.test('after SIGKILL the next start repairs what was left and doubles nothing',
   await expectPredicted(t, less, 'the second daemon serves');
   const rules = (await listing(['ip', 'rule']))
     .split('\n')
-    .filter(line => line.includes('fwmark') && line.includes('lookup'));
+    .filter(line => line.includes('fwmark 0x') && line.includes('lookup'));
   t.equal(rules.length, 5);
   t.equal(new Set(rules.map(line => line.replace(/^\d+:\s*/, ''))).size, 5, 'no rule stands twice');
   await second.stop();
@@ -435,6 +435,10 @@ t.test('a target without a way is pending, takes nothing, and serves once the wa
   t.match(pending?.pending, /172\.16\.9\.9/);
   t.strictSame(others, []);
   await expectPredicted(t, configText(), 'the others take its share');
+  const inTarget = (...argv: string[]) =>
+    topology.processes.command([...Topology.inside(topology.target(44)), ...argv]);
+  await inTarget('ip', 'address', 'add', '172.16.9.9/24', 'dev', 'conduit');
+  await inTarget('ip', 'address', 'add', 'fd00:0:0:9::9/64', 'dev', 'conduit', 'nodad');
   await listing(['ip', 'address', 'add', '172.16.9.1/24', 'dev', 'conduit-a--f75b']);
   await listing(['ip', 'address', 'add', 'fd00:0:0:9::1/64', 'dev', 'conduit-a--f75b', 'nodad']);
   await waitFor(
@@ -448,6 +452,8 @@ t.test('a target without a way is pending, takes nothing, and serves once the wa
   );
   await listing(['ip', 'address', 'del', '172.16.9.1/24', 'dev', 'conduit-a--f75b']);
   await listing(['ip', 'address', 'del', 'fd00:0:0:9::1/64', 'dev', 'conduit-a--f75b']);
+  await inTarget('ip', 'address', 'del', '172.16.9.9/24', 'dev', 'conduit');
+  await inTarget('ip', 'address', 'del', 'fd00:0:0:9::9/64', 'dev', 'conduit');
   await daemon.stop();
   t.equal(await kernelState(topology), pristine);
 });

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { EXTERNAL, TARGETS } from '../../scripts/lab/plan.js';
+import { CONDUITS, EXTERNAL, type LabTarget, TARGETS } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 
@@ -12,15 +12,28 @@ const PROGRAM = fileURLToPath(new URL('../../../test/end-to-end/raw.py', import.
 const READY_MS = 10_000;
 
 /** Send packets from the gateway to the load balancer, as they are. */
-export async function sendRaw(topology: Topology, packets: readonly Uint8Array[]): Promise<void> {
-  const argv = [
-    ...Topology.inside(topology.gateway),
-    'python3',
-    PROGRAM,
-    'send',
-    EXTERNAL.name,
-    EXTERNAL.loadBalancer[4],
-  ];
+export function sendRaw(topology: Topology, packets: readonly Uint8Array[]): Promise<void> {
+  return send(topology, topology.gateway, EXTERNAL.name, EXTERNAL.loadBalancer[4], packets);
+}
+
+/** Send packets from a target to the load balancer, as they are. */
+export function sendRawFromTarget(
+  topology: Topology,
+  { identifier, conduit }: LabTarget,
+  packets: readonly Uint8Array[],
+): Promise<void> {
+  const { loadBalancer } = CONDUITS[conduit]!;
+  return send(topology, topology.target(identifier), 'conduit', loadBalancer[4], packets);
+}
+
+async function send(
+  topology: Topology,
+  namespace: string,
+  device: string,
+  neighbour: string,
+  packets: readonly Uint8Array[],
+): Promise<void> {
+  const argv = [...Topology.inside(namespace), 'python3', PROGRAM, 'send', device, neighbour];
   const input = packets.map(packet => `${Buffer.from(packet).toString('hex')}\n`).join('');
   await topology.processes.command(argv, { input });
 }

@@ -2,7 +2,7 @@
  * Networks for tests with BIRD on both sides, inside the namespaces that a test file makes of itself: `ext-vlan0` here and
  * routers in namespaces of their own behind one bridge.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Frontend, type FrontendState } from '../../host/frontend/frontend.js';
@@ -24,10 +24,11 @@ export const VIP6: Prefix = { family: 6, address: '2000::1', length: 128 };
 const id = `mm-frontend-${process.pid}`;
 export const processes = new Processes(id);
 /** Short: a control socket's path has 107 characters at most. */
-export const directory = mkdtempSync(join(tmpdir(), 'mm-'));
+export const directory = join(tmpdir(), id);
 
 /** Link and addresses of this side, and of as many routers; `ipv4: false` for hosts that have IPv6 alone. */
 export function makeNetwork(routers: number, ipv4 = true): void {
+  mkdirSync(directory, { mode: 0o700 });
   shell('mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip link set lo up && ip netns add switch');
   shell('ip -n switch link add br0 type bridge && ip -n switch link set br0 up');
   const join = (port: string) => shell(`ip -n switch link set ${port} master br0 up`);
@@ -137,5 +138,5 @@ export function allUp({ sessions }: FrontendState): boolean {
 
 /** Table 4096 as `ip` shows it. */
 export function egressTable(family: 4 | 6): string {
-  return shell(`ip -${family} route show table 4096 2>&1 || true`);
+  return shell(`ip -${family} route show table 4096 2>/dev/null || true`);
 }

@@ -97,6 +97,11 @@ if (insideNamespace(import.meta.url)) {
   const listed = () => shell('nft list table inet meridio-nat');
   /** Handles tell what was made anew. */
   const handles = () => shell('nft -a list ruleset').replace(/packets \d+ bytes \d+/g, '');
+  /** Without the rules about errors, which all stand in one chain. */
+  const lasting = () =>
+    handles()
+      .split('\n')
+      .filter(line => !line.includes('comment'));
 
   t.test('NATs that share ports and protocol are one chain with the VIPs of all', t => {
     const first = nat(80, 8080, 'tcp', [{ family: 4, address: '20.0.0.1', length: 32 }]);
@@ -154,9 +159,9 @@ if (insideNamespace(import.meta.url)) {
     const kernel = await open();
     const [one, other] = [nat(80, 8080, 'tcp'), nat(53, 5353, 'udp')];
     await kernel.applyRuleset(withNats(one));
-    const former = handles().split('\n');
+    const former = lasting();
     await kernel.applyRuleset(withNats(one, other));
-    const between = new Set(handles().split('\n'));
+    const between = new Set(lasting());
     t.same(
       former.filter(line => !between.has(line)),
       [],
@@ -166,7 +171,7 @@ if (insideNamespace(import.meta.url)) {
     await kernel.applyRuleset(withNats(one));
     t.match(listed(), /chain 53-5353-UDP \{\n[^\n]*priority 100; policy accept;\n\t\}/, 'its hook is left');
     t.notMatch(listed(), /set 53-5353/, 'and nothing else of it');
-    const after = new Set(handles().split('\n'));
+    const after = new Set(lasting());
     t.same(
       former.filter(line => !after.has(line)),
       [],
@@ -217,6 +222,33 @@ if (insideNamespace(import.meta.url)) {
     shell('nft add map inet meridio-nat m { type ipv4_addr : verdict\\; }');
     await kernel.applyRuleset(wanted);
     t.equal(listed(), former);
+    await kernel.removeRuleset();
+  });
+
+  t.test('ports inside errors have a table of their own, which is empty without NATs', async t => {
+    const kernel = await open();
+    const table = () => shell('nft list table inet meridio-nat-errors');
+    await kernel.applyRuleset(withNats());
+    t.equal(table(), 'table inet meridio-nat-errors {\n}\n');
+    await kernel.applyRuleset(withNats(nat(80, 8080, 'tcp')));
+    const text = table();
+    for (const [chain, hook] of [
+      ['in', 'prerouting'],
+      ['out', 'output'],
+    ]) {
+      const lines = [
+        `\tchain ${chain} {`,
+        `type filter hook ${hook} priority 100; policy accept;`,
+        'icmp type { destination-unreachable, time-exceeded, parameter-problem } jump ports',
+        'icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } jump ports',
+      ];
+      t.ok(text.includes(`${lines.join('\n\t\t')}\n\t}\n`), text);
+    }
+    const comments = [...text.matchAll(/counter packets 0 bytes 0 comment "(.*) [0-9a-f]{12}"\n/g)];
+    t.same(
+      comments.map(([, name]) => name),
+      [4, 6].flatMap(family => ['target', 'client'].map(whom => `80-8080-TCP IPv${family} to ${whom}`)),
+    );
     await kernel.removeRuleset();
   });
 

@@ -153,6 +153,15 @@ t.test('differences between a listing and the wanted table', t => {
   t.equal(differing([...listed(), { map: { ...place, name: 'm' } }]), 'beyond repair', 'a map');
   const later = listed().map(({ chain, ...rest }) => (chain ? { chain: { ...chain, prio: 7 } } : rest));
   t.equal(differing(later as Listed[]), 'beyond repair', 'another priority');
+  const rules = [{ comment: 'a', statements: [] }];
+  const named = { name: table.name, chains: [{ name: 'c', hook: null, rules }], sets: [] };
+  const odd = (comment: string): Listed[] => [
+    { table: { family: 'inet', name: table.name } },
+    { chain: { ...place, name: 'c' } },
+    { rule: { ...place, chain: 'c', comment, expr: ['in other words'] } },
+  ];
+  t.same(differenceOf(odd('a'), named), SAME, 'a comment stands for its statements');
+  t.match(differenceOf(odd('b'), named), { changed: { chains: [{ name: 'c' }] } });
   t.equal(differing(listed(['20.0.0.1'], 'interval')), '', 'newer versions of nft print one flag as text');
   t.end();
 });

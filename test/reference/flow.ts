@@ -1,7 +1,7 @@
 /** The linear flow match and the whole decision, in the plainest words: exists to be compared with the core. */
 import type { ByteMatch, Config, Flow, PortRange, Prefix, Stream } from '../../host/types/config.js';
 import { referencePrime, referenceTable } from './maglev.js';
-import { type Key, type Parsed, parse, parsePorts, SCTP, TCP, UDP } from './parse.js';
+import { type Key, type Parsed, parse, parsePorts, type Refusal, SCTP, TCP, UDP } from './parse.js';
 
 export interface ReferenceDecision {
   readonly reason: string;
@@ -40,6 +40,7 @@ export class Reference {
     let parsed = parse(packet, wireLength);
     if (typeof parsed === 'string') return { reason: parsed, ...none };
     let entry = this.find(parsed, true);
+    if (typeof entry === 'string') return { reason: entry, ...none };
     if (entry?.encapsulated === true) {
       const transport = parsed.transport + 8;
       const ports = parsePorts(parsed.bytes, transport, parsed.inner);
@@ -47,6 +48,7 @@ export class Reference {
       const [sourcePort, destinationPort] = ports;
       parsed = { ...parsed, transport, key: { ...parsed.key, protocol: SCTP, sourcePort, destinationPort } };
       entry = this.find(parsed, false);
+      if (typeof entry === 'string') return { reason: entry, ...none };
     }
     if (entry === undefined) return { reason: 'no-flow', ...none, fwmark: this.config.noFlowFwmark };
 
@@ -61,15 +63,22 @@ export class Reference {
     return { reason: 'ok', ...matched, identifier: index + 1, fwmark };
   }
 
-  private find(parsed: Parsed, withHidden: boolean): Entry | undefined {
+  /** The first entry that matches; a refusal where it is not known whether that is one. */
+  private find(parsed: Parsed, withHidden: boolean): Entry | Refusal | undefined {
     const byAddress = this.config.promiscuousPing && parsed.ping;
-    return this.entries.find(({ flow, encapsulated }) => {
-      if (encapsulated && !withHidden) return false;
-      if (!byAddress && !transportMatches(flow, parsed)) return false;
+    for (const entry of this.entries) {
+      const { flow, encapsulated } = entry;
       // The hidden entry is for UDP alone: the flow itself, next in the list, has the same addresses.
-      if (byAddress && encapsulated) return false;
-      return inAny(flow.vips, parsed.key.destination) && inAny(flow.sourceSubnets, parsed.key.source);
-    });
+      if (encapsulated && (!withHidden || byAddress)) continue;
+      if (!inAny(flow.vips, parsed.key.destination) || !inAny(flow.sourceSubnets, parsed.key.source))
+        continue;
+      if (byAddress) return entry;
+      if (!transportMatches(flow, parsed)) continue;
+      const answers = flow.byteMatches.map(statement => holds(statement, parsed));
+      if (answers.includes(false)) continue;
+      return answers.find(answer => typeof answer === 'string') ?? entry;
+    }
+    return undefined;
   }
 }
 
@@ -99,8 +108,7 @@ function transportMatches(flow: Flow, parsed: Parsed): boolean {
   return (
     (protocols.length === 0 || protocols.includes(protocol)) &&
     portMatches(flow.destinationPortRanges, destinationPort) &&
-    portMatches(flow.sourcePortRanges, sourcePort) &&
-    flow.byteMatches.every(statement => holds(statement, parsed))
+    portMatches(flow.sourcePortRanges, sourcePort)
   );
 }
 
@@ -108,11 +116,16 @@ function portMatches(ranges: readonly PortRange[], port: number): boolean {
   return ranges.length === 0 || ranges.some(({ first, last }) => first <= port && port <= last);
 }
 
-/** A statement about another protocol is ignored; one about bytes that are not there does not hold. */
-function holds(statement: ByteMatch, parsed: Parsed): boolean {
+/**
+ * A statement about another protocol is ignored; one about bytes that the packet has not does not hold; one about bytes
+ * that it has and that are not here is a refusal.
+ */
+function holds(statement: ByteMatch, parsed: Parsed): boolean | Refusal {
   if (NUMBERS[statement.protocol] !== parsed.key.protocol) return true;
   const at = parsed.transport + statement.offset;
-  if (!parsed.bytes.has(at, statement.width)) return false;
+  if (!parsed.bytes.hasOnWire(at, statement.width)) return false;
+  const lack = parsed.bytes.lack(at, statement.width);
+  if (lack !== null) return lack;
   return (parsed.bytes.number(at, statement.width) & BigInt(statement.mask)) === BigInt(statement.value);
 }
 

@@ -63,13 +63,18 @@ export class Bytes {
 
   /** Refuses unless `length` bytes at `at` are there. */
   need(at: number, length: number): void {
-    if (at + length <= this.end) return;
-    const tooDeep = at + length <= this.wireEnd && at + length > READ_BYTES;
-    throw new Refused(tooDeep ? 'headers-too-deep' : 'truncated');
+    const why = this.lack(at, length);
+    if (why !== null) throw new Refused(why);
   }
 
-  has(at: number, length: number): boolean {
-    return at + length <= this.end;
+  /** Why `length` bytes at `at` may not be read, or null. */
+  lack(at: number, length: number): 'headers-too-deep' | 'truncated' | null {
+    if (at + length <= this.end) return null;
+    return this.hasOnWire(at, length) && at + length > READ_BYTES ? 'headers-too-deep' : 'truncated';
+  }
+
+  hasOnWire(at: number, length: number): boolean {
+    return at + length <= this.wireEnd;
   }
 
   u8(at: number): number {

@@ -7,6 +7,7 @@ import t from 'tap';
 import { loadConfig } from '../../host/config/load.js';
 import { Simulator } from '../../host/simulator/simulator.js';
 import { be16, ip, TCP, transport, UDP } from '../fixture/packet.js';
+import { type Form, type Frame, pcapOf } from '../fixture/pcap.js';
 import { vectors } from '../fixture/vectors.js';
 
 const MAGMARK = fileURLToPath(new URL('../../host/bin/magmark.js', import.meta.url));
@@ -28,60 +29,10 @@ noTargetsFwmark: 1001
 const config = join(directory, 'config.yaml');
 writeFileSync(config, CONFIG);
 
-type Words = readonly (readonly [bytes: 2 | 4, value: number])[];
-
-function numbers(words: Words, littleEndian: boolean): Buffer {
-  return Buffer.concat(
-    words.map(([bytes, value]) => {
-      const word = Buffer.alloc(bytes);
-      littleEndian ? word.writeUIntLE(value, 0, bytes) : word.writeUIntBE(value, 0, bytes);
-      return word;
-    }),
-  );
-}
-
-interface Form {
-  readonly linkType: number;
-  readonly littleEndian?: boolean;
-  readonly magic?: number;
-}
-
-/** A capture file of `frames`; `wire` is the length on the wire where the frame was cut. */
-function pcap(
-  name: string,
-  frames: readonly (Uint8Array | { frame: Uint8Array; wire: number })[],
-  form: Form,
-): string {
-  const { linkType, littleEndian = true, magic = 0xa1b2c3d4 } = form;
-  const header = numbers(
-    [
-      [4, magic],
-      [2, 2],
-      [2, 4],
-      [4, 0],
-      [4, 0],
-      [4, 65535],
-      [4, linkType],
-    ],
-    littleEndian,
-  );
-  const records = frames.map(each => {
-    const { frame, wire } = each instanceof Uint8Array ? { frame: each, wire: each.length } : each;
-    return Buffer.concat([
-      numbers(
-        [
-          [4, 1],
-          [4, 2],
-          [4, frame.length],
-          [4, wire],
-        ],
-        littleEndian,
-      ),
-      frame,
-    ]);
-  });
+/** A capture file of `frames` in this test's directory. */
+function pcap(name: string, frames: readonly Frame[], form: Form): string {
   const file = join(directory, name);
-  writeFileSync(file, Buffer.concat([header, ...records]));
+  writeFileSync(file, pcapOf(frames, form));
   return file;
 }
 
@@ -216,10 +167,12 @@ t.test('a later fragment follows its first by addresses, protocol and id, if tha
   const first6 = ip('2001:db8::1', '2000::1', 44, transport(UDP, 1000, 80), { options: fragment6(0, 1, 9) });
   const later6 = (id: number) =>
     ip('2001:db8::1', '2000::1', 44, [1, 2, 3, 4], { options: fragment6(1, 0, id) });
+  const ofTcp = ip('192.0.2.1', '20.0.0.1', TCP, [1, 2, 3, 4, 5, 6, 7, 8], { fragment: 0x0001, id: 7 });
   const packets = [
     later(7),
     first(7),
     later(7),
+    ofTcp,
     later(8),
     later(7, '192.0.2.2'),
     first6,
@@ -235,13 +188,14 @@ t.test('a later fragment follows its first by addresses, protocol and id, if tha
       'ok',
       'fragment-without-first',
       'fragment-without-first',
+      'fragment-without-first',
       'ok',
       'ok',
       'fragment-without-first',
     ],
   );
   t.strictSame({ ...got[2], n: 0 }, { ...got[1], n: 0 });
-  t.strictSame({ ...got[6], n: 0 }, { ...got[5], n: 0 });
+  t.strictSame({ ...got[7], n: 0 }, { ...got[6], n: 0 });
 });
 
 t.test(
@@ -336,6 +290,33 @@ t.test('a file that is damaged is named with its place, after what was readable'
   const absent = magmark(join(directory, 'absent.pcap'));
   t.equal(absent.status, 1);
   t.match(absent.stderr, /absent\.pcap: cannot be read/);
+});
+
+t.test('a VIP that covers a gateway or a target is warned of, and replay and validate go on', async t => {
+  const covering = join(directory, 'covering.yaml');
+  writeFileSync(
+    covering,
+    `${CONFIG}gateways: [{name: g, protocol: static, ips: [20.0.0.200]}]\n`.replace(
+      '10.10.10.0/24,',
+      '172.16.0.0/31,',
+    ),
+  );
+  const warnings = [
+    /^warning: vips\[0\]: 20\.0\.0\.0\/24 covers 20\.0\.0\.200 of gateway g$/m,
+    /^warning: vips\[2\]: 172\.16\.0\.0\/31 covers 172\.16\.0\.1 of target s\/1$/m,
+  ];
+  const capture = pcap('covering.pcap', [web], { linkType: 101 });
+  for (const argv of [
+    ['replay', '--json', '--config', covering, capture],
+    ['validate', covering],
+  ]) {
+    const { status, stdout, stderr } = spawnSync('node', [MAGMARK, ...argv], { encoding: 'utf8' });
+    t.equal(status, 0, argv[0]!);
+    for (const warning of warnings) t.match(stderr, warning, argv[0]!);
+    // This host's own addresses, ::1 and 127.0.0.1 among them, are not looked at: it is not the balancer.
+    t.notMatch(stderr, /this host/, argv[0]!);
+    t.match(stdout, argv[0] === 'replay' ? /"reason":"ok"/ : /: valid\n$/);
+  }
 });
 
 t.test('for people: a table per flow and target with bars, and one of reasons', async t => {

@@ -1,0 +1,134 @@
+/**
+ * Who serves: targets that can be reached and are healthy are in the image that the workers decide by, and the VIPs that
+ * one of them serves are announced.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ImageStore } from '../core/image.js';
+import type { Frontend } from '../frontend/frontend.js';
+import { deriveRouterId, type InterfaceAddress } from '../frontend/router-id.js';
+import { HealthChecker } from '../health/checker.js';
+import type { PendingTarget } from '../kernel/wanted.js';
+import type { Config, Prefix, Target } from '../types/config.js';
+import type { Log } from './log.js';
+import {
+  announcedVips,
+  checkedTargets,
+  commonVips,
+  type IdleTarget,
+  idleKey,
+  idleTargets,
+  wayKey,
+} from './serving.js';
+
+export interface ServiceOptions {
+  readonly log: Log;
+  readonly images: ImageStore;
+  readonly frontend: Frontend;
+  /** Of this host when it started: a router id that followed them would end the gateways' sessions. */
+  readonly addresses: readonly InterfaceAddress[];
+  /** The health of a target has changed: `review` is wanted. */
+  readonly onHealth: () => void;
+}
+
+export class Service {
+  readonly health: HealthChecker;
+  /** Targets that take no traffic, and why. */
+  idle: readonly IdleTarget[] = [];
+  /** VIPs that the gateways were told of. */
+  announced: readonly Prefix[] = [];
+  /** Ways of the targets that take traffic. */
+  private serving: ReadonlySet<string> = new Set();
+  private pending: readonly PendingTarget[] = [];
+
+  constructor(private readonly options: ServiceOptions) {
+    const { log, onHealth } = options;
+    this.health = new HealthChecker({ log, onChange: onHealth });
+  }
+
+  /** Marks of the targets of `config` that take traffic now, by the same way. */
+  servingMarks(config: Config): Set<number> {
+    const serving = targetsOf(config).filter(target => this.serving.has(wayKey(target)));
+    return new Set(serving.map(target => target.fwmark));
+  }
+
+  /** Have the workers decide by `config` and by who can be reached. `images.retire` follows. */
+  async publish(config: Config, pending: readonly PendingTarget[]): Promise<void> {
+    this.health.set(checkedTargets(config));
+    const idle = this.idleBy(config, pending);
+    const marks = new Set(idle.map(target => target.fwmark));
+    const { images } = this.options;
+    // A change that failed may have left a former image behind.
+    await images.retire();
+    images.publish(config, (_stream, target) => !marks.has(target.fwmark));
+    this.tell(config, idle);
+    this.pending = pending;
+    const active = targetsOf(config).filter(target => !marks.has(target.fwmark));
+    this.serving = new Set(active.map(wayKey));
+  }
+
+  /** Decide and announce by who can be reached and is healthy now; the configuration stays. */
+  async review(pending: readonly PendingTarget[] = this.pending): Promise<void> {
+    const { images } = this.options;
+    const { config } = images.current!;
+    const idle = this.idleBy(config, pending);
+    if (idleKey(idle) === idleKey(this.idle)) {
+      this.tell(config, idle);
+      this.pending = pending;
+    } else {
+      await this.publish(config, pending);
+      await images.retire();
+    }
+    await this.announce();
+  }
+
+  /** Announce what is served now. */
+  announce(): Promise<void> {
+    const { config } = this.options.images.current!;
+    return this.tellGateways(config, announcedVips(config, new Set(this.idle.map(({ fwmark }) => fwmark))));
+  }
+
+  /** Withdraw the VIPs that `next` does not have: what comes to them will not be steered any more. */
+  withdrawMissing(next: Config): Promise<void> {
+    const { config } = this.options.images.current!;
+    return this.tellGateways(config, commonVips(this.announced, next.vips));
+  }
+
+  /** Withdraw all VIPs, and give gateways the configured time to send elsewhere; `hurry` cuts it short. */
+  async withdraw(hurry: AbortSignal): Promise<void> {
+    const { gateways, shutdownDelayMs } = this.options.images.current!.config;
+    if (gateways.length === 0) return;
+    await this.options.frontend.withdraw();
+    this.announced = [];
+    await delay(shutdownDelayMs, null, { signal: hurry }).catch(() => null);
+  }
+
+  private async tellGateways(config: Config, announced: Prefix[]): Promise<void> {
+    const { gateways, ecmp } = config;
+    const { external } = config.interfaces;
+    const routerId = config.routerId ?? deriveRouterId(this.options.addresses, external);
+    await this.options.frontend.set({ routerId, external, gateways, ecmp, announced });
+    this.announced = announced;
+  }
+
+  private idleBy(config: Config, pending: readonly PendingTarget[]): IdleTarget[] {
+    return idleTargets(config, pending, label => this.health.state(label));
+  }
+
+  private tell(config: Config, idle: readonly IdleTarget[]): void {
+    const { log } = this.options;
+    const before = new Map(this.idle.map(target => [target.label, target]));
+    for (const { label, reason } of idle) {
+      if (before.get(label)?.reason !== reason)
+        log.warn({ target: label, reason }, 'target is pending: it takes no traffic');
+      before.delete(label);
+    }
+    const present = new Set(targetsOf(config).map(target => target.fwmark));
+    for (const { label, fwmark } of before.values())
+      if (present.has(fwmark)) log.info({ target: label }, 'target is no longer pending');
+    this.idle = idle;
+  }
+}
+
+function targetsOf(config: Config): Target[] {
+  return config.streams.flatMap(stream => stream.targets);
+}
