@@ -23,7 +23,19 @@ const RECORD_HEADER_BYTES = 16;
 /** What libpcap itself takes at most (MAXIMUM_SNAPLEN); more is a damaged file. */
 const MOST_BYTES = 262_144;
 const MAGICS = [0xa1b2c3d4, 0xa1b23c4d];
-const PCAPNG_MAGIC = 0x0a0d0d0a;
+/** First bytes of other files that people have, and what makes a pcap file of them. */
+const OTHER_KINDS: readonly { readonly magic: number; readonly mask?: number; readonly hint: string }[] = [
+  { magic: 0x0a0d0d0a, hint: 'this is pcapng; convert it with: tcpdump -r FILE -w FILE.pcap' },
+  // Kuznetzov's records are longer than those of pcap.
+  { magic: 0xa1b2cd34, hint: 'this is modified pcap; convert it with: tcpdump -r FILE -w FILE.pcap' },
+  { magic: 0x34cdb2a1, hint: 'this is modified pcap; convert it with: tcpdump -r FILE -w FILE.pcap' },
+  // RFC 1952, section 2.3.1.
+  {
+    magic: 0x1f8b0000,
+    mask: 0xffff0000,
+    hint: 'this is compressed; pipe it: zcat FILE | magmark replay ... /dev/stdin',
+  },
+];
 
 /**
  * The packets of `file`.
@@ -72,15 +84,13 @@ export function* readPcap(file: string): Generator<CapturedPacket> {
 
 /** Whether the file's numbers are little-endian. */
 function byteOrder(header: DataView, file: string): boolean {
-  if (header.getUint32(0) === PCAPNG_MAGIC) {
-    throw new CaptureError(`${file}: this is pcapng; convert it with: tcpdump -r ${file} -w FILE.pcap`);
-  }
   for (const littleEndian of [true, false]) {
     if (MAGICS.includes(header.getUint32(0, littleEndian))) return littleEndian;
   }
-  throw new CaptureError(
-    `${file}: not a pcap file: it begins with 0x${header.getUint32(0).toString(16).padStart(8, '0')}`,
-  );
+  const begin = header.getUint32(0);
+  const kind = OTHER_KINDS.find(({ magic, mask = 0xffffffff }) => (begin & mask) >>> 0 === magic);
+  const hint = kind?.hint ?? `it begins with 0x${begin.toString(16).padStart(8, '0')}`;
+  throw new CaptureError(`${file}: not a pcap file: ${hint}`);
 }
 
 /** A file, read in large pieces. */
@@ -97,7 +107,8 @@ class Input {
     try {
       this.descriptor = openSync(file, 'r');
     } catch (error) {
-      throw new CaptureError(`${file}: cannot be read: ${(error as Error).message}`);
+      const hint = file === '-' ? '; standard input is /dev/stdin' : '';
+      throw new CaptureError(`${file}: cannot be read: ${(error as Error).message}${hint}`);
     }
   }
 

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { instantiateSync } from '@assemblyscript/loader';
+import { EnvironmentError } from '../types/errors.js';
 
 /** Names the core exports as enums; their values are the module's, never typed again here. */
 type Numbers<Name extends string> = Readonly<Record<Name, number>>;
@@ -113,10 +114,22 @@ export function compileCore(): WebAssembly.Module {
   return new WebAssembly.Module(readFileSync(WASM));
 }
 
-/** A shared memory of `bytes`, rounded up to whole Wasm pages. Pages that nobody touches cost no memory. */
+/**
+ * A shared memory of `bytes`, rounded up to whole Wasm pages. Pages that nobody touches cost no memory.
+ * @throws EnvironmentError if this process may not have so much address space
+ */
 export function createMemory(bytes: number): WebAssembly.Memory {
   const pages = Math.ceil(bytes / PAGE_BYTES);
-  return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new EnvironmentError(
+      `the core's memory of ${pages * PAGE_BYTES} bytes cannot be had: ${error.message}; a limit of address space ` +
+        '(ulimit -v) may forbid it, of which V8 reserves more than that',
+      { cause: error },
+    );
+  }
 }
 
 /** One instance over `memory`. Instances over the same memory do not disturb each other. */

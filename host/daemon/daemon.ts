@@ -69,6 +69,8 @@ export class Daemon {
   repairs: Repairs = { count: 0, changes: 0, lastAt: null };
   private readonly keeper: Keeper;
   private readonly hurry = new AbortController();
+  /** Of the last look, save those about main's routes. */
+  private lookWarnings: readonly string[] = [];
   private turn: Promise<unknown> = Promise.resolve();
   private waitingReload: Promise<void> | null = null;
 
@@ -86,6 +88,7 @@ export class Daemon {
       check: () => this.inTurn(() => this.check()),
       ask: hops => this.inTurn(() => this.ask(hops, 'ask')),
       askAnew: hops => this.inTurn(() => this.ask(hops, 'askAnew')),
+      reviewMain: () => this.inTurn(() => this.reviewMain()),
     });
     this.service = new Service({ log, images, frontend, addresses, onHealth: () => this.onHealth() });
   }
@@ -205,8 +208,9 @@ export class Daemon {
         () => control.stop(),
         () => this.kernel.removeRuleset(),
         () => pool.stop(),
-        () => this.frontend.stop(),
         () => this.kernel.removeAll(),
+        // Last: while rules led there, answers found its routes.
+        () => this.frontend.stop(),
       ]) {
         try {
           await step();
@@ -274,9 +278,16 @@ export class Daemon {
 
   private async keep({ pending, hops, warnings }: AddOutcome): Promise<void> {
     const { config } = this;
-    this.warn([...configWarnings(config), ...warnings, ...(await this.kernel.vipsWithoutRoute(config.vips))]);
+    this.lookWarnings = [...configWarnings(config), ...warnings];
+    await this.reviewMain();
     const tables = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
     this.keeper.keep({ pending, hops, tables: new Set([...tables, BLACKHOLE_TABLE]) });
+  }
+
+  /** Whether main leads to the VIPs: that is not ours to mend. */
+  private async reviewMain(): Promise<void> {
+    if (this.options.stop.aborted) return;
+    this.warn([...this.lookWarnings, ...(await this.kernel.vipsWithoutRoute(this.config.vips))]);
   }
 
   private async ask(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {

@@ -17,6 +17,8 @@ export interface KeeperOptions {
   readonly ask: (hops: readonly NextHop[]) => Promise<void>;
   /** Have it forget them first: somebody gave one of them another link-layer address. */
   readonly askAnew: (hops: readonly NextHop[]) => Promise<void>;
+  /** Look where main leads to: its routes changed. */
+  readonly reviewMain: () => Promise<void>;
   readonly monitor?: (options: MonitorOptions) => Pick<KernelMonitor, 'stop'>;
 }
 
@@ -37,6 +39,8 @@ const ASK_MS = 500;
 /** While a route is refused: main's routes tell of nothing that would help. */
 const RETRY_MS = 1000;
 const SLOW_MS = 30_000;
+/** Routes of main may come in thousands, from somebody's BGP. */
+const MAIN_MS = 300;
 /** A link-layer address is verified this often at most. */
 const VERIFY_MS = 1000;
 
@@ -52,6 +56,7 @@ export class Keeper {
   private due = Number.POSITIVE_INFINITY;
   private looking = false;
   private asking: NodeJS.Timeout | null = null;
+  private reviewing: NodeJS.Timeout | null = null;
   private stopped = false;
 
   constructor(private readonly options: KeeperOptions) {}
@@ -70,6 +75,7 @@ export class Keeper {
     this.stopped = true;
     if (this.timer !== null) clearTimeout(this.timer);
     if (this.asking !== null) clearInterval(this.asking);
+    if (this.reviewing !== null) clearTimeout(this.reviewing);
     await this.monitor?.stop();
   }
 
@@ -119,6 +125,7 @@ export class Keeper {
     switch (event.kind) {
       case 'routes':
         if (this.concerns(event.table)) this.look(GATHER_MS);
+        else if (event.table === null) this.reviewMain();
         return;
       case 'neighbour':
         this.onNeighbour(event);
@@ -128,10 +135,20 @@ export class Keeper {
     }
   }
 
-  /** Main's routes matter only to who waits for one; table 4096 is BIRD's. */
+  /** Main's routes matter to targets only while one waits for a route; table 4096 is BIRD's. */
   private concerns(table: number | null): boolean {
     if (table === null) return this.kept.pending.length > 0;
     return table !== EGRESS_TABLE && this.kept.tables.has(table);
+  }
+
+  private reviewMain(): void {
+    if (this.stopped) return;
+    this.reviewing ??= setTimeout(() => {
+      this.reviewing = null;
+      this.options.reviewMain().catch((error: Error) => {
+        this.options.log.error({ err: error }, "main's routes could not be looked at");
+      });
+    }, MAIN_MS);
   }
 
   private onNeighbour(event: Extract<KernelEvent, { kind: 'neighbour' }>): void {

@@ -78,36 +78,41 @@ export class Service {
       await this.publish(config, pending);
       await images.retire();
     }
-    await this.announce();
+    await this.tellVips(this.servedVips(config));
   }
 
-  /** Announce what is served now. */
-  announce(): Promise<void> {
+  /** Have the gateways of the configuration, and announce to them what is served now. */
+  async announce(): Promise<void> {
     const { config } = this.options.images.current!;
-    return this.tellGateways(config, announcedVips(config, new Set(this.idle.map(({ fwmark }) => fwmark))));
+    const { gateways, ecmp } = config;
+    const { external } = config.interfaces;
+    const routerId = config.routerId ?? deriveRouterId(this.options.addresses, external);
+    const announced = this.servedVips(config);
+    await this.options.frontend.set({ routerId, external, gateways, ecmp, announced });
+    this.announced = announced;
   }
 
   /** Withdraw the VIPs that `next` does not have: what comes to them will not be steered any more. */
   withdrawMissing(next: Config): Promise<void> {
-    const { config } = this.options.images.current!;
-    return this.tellGateways(config, commonVips(this.announced, next.vips));
+    return this.tellVips(commonVips(this.announced, next.vips));
   }
 
   /** Withdraw all VIPs, and give gateways the configured time to send elsewhere; `hurry` cuts it short. */
   async withdraw(hurry: AbortSignal): Promise<void> {
     const { gateways, shutdownDelayMs } = this.options.images.current!.config;
     if (gateways.length === 0) return;
-    await this.options.frontend.withdraw();
-    this.announced = [];
+    await this.tellVips([]);
     await delay(shutdownDelayMs, null, { signal: hurry }).catch(() => null);
   }
 
-  private async tellGateways(config: Config, announced: Prefix[]): Promise<void> {
-    const { gateways, ecmp } = config;
-    const { external } = config.interfaces;
-    const routerId = config.routerId ?? deriveRouterId(this.options.addresses, external);
-    await this.options.frontend.set({ routerId, external, gateways, ecmp, announced });
+  /** Nothing but the VIPs changes. */
+  private async tellVips(announced: Prefix[]): Promise<void> {
+    await this.options.frontend.announce(announced);
     this.announced = announced;
+  }
+
+  private servedVips(config: Config): Prefix[] {
+    return announcedVips(config, new Set(this.idle.map(({ fwmark }) => fwmark)));
   }
 
   private idleBy(config: Config, pending: readonly PendingTarget[]): IdleTarget[] {

@@ -87,7 +87,7 @@ function vipLines(family: Family, announced: readonly Prefix[]): string[] {
   return [
     `protocol static 'vips-ipv${family}' {`,
     `  ipv${family} { preference ${VIP_PREFERENCE}; };`,
-    ...own.map(({ address, length }) => `  route ${address}/${length} blackhole;`),
+    ...new Set(own.map(({ address, length }) => `  route ${address}/${length} blackhole;`)),
     '}',
   ];
 }

@@ -5,14 +5,15 @@
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { onFile } from '../programs/file.js';
-import { ConfigError } from '../types/errors.js';
+import type { Prefix } from '../types/config.js';
+import { ConfigError, ControlError, MagmarkError } from '../types/errors.js';
 import { Backoff } from './backoff.js';
 import { Bird, BirdFiles, checkConfiguration } from './bird.js';
 import { renderConfiguration } from './configuration.js';
 import { removeLeftRoutes } from './leftover.js';
 import type { Message } from './message.js';
 import { readPasswords } from './password.js';
-import { readSessions, type SessionState, sessionsWithout } from './session.js';
+import { readSessions, type SessionState, sessionsWithout, withSteadyTimes } from './session.js';
 import type { FrontendLog, WantedFrontend } from './wanted.js';
 
 export interface FrontendOptions {
@@ -50,6 +51,8 @@ export class Frontend {
   private readonly backoff = new Backoff();
   /** What was accepted last; null: nothing yet. */
   private wanted: WantedFrontend | null = null;
+  /** By the gateway's name, as they were when that was accepted. */
+  private passwords: ReadonlyMap<string, string> = new Map();
   /** What BIRD has, or will be started with; null: no BIRD. */
   private text: string | null = null;
   private bird: Bird | null = null;
@@ -79,17 +82,25 @@ export class Frontend {
   /**
    * Make BIRD do what is `wanted`; returns when it has accepted it, or has failed and will be started again with it.
    * @throws ConfigError, EnvironmentError about a gateway's password; ConfigError with BIRD's words if it refuses what was
-   *   rendered. What was before goes on then.
+   *   rendered; EnvironmentError if its file cannot be written. What was before goes on then.
    */
   set(wanted: WantedFrontend): Promise<void> {
-    return this.inTurn(() => this.change(wanted));
+    return this.inTurn(async () => this.change(wanted, await readPasswords(wanted.gateways)));
   }
 
-  /** Announce nothing any more; returns when BIRD has accepted it, or has ended, which withdraws too. */
-  withdraw(): Promise<void> {
+  /**
+   * Announce these VIPs and no others; all else stays as it was set last, passwords too, whose files may be gone. Returns
+   * when BIRD has accepted it, or has ended, which withdraws all.
+   */
+  announce(vips: readonly Prefix[]): Promise<void> {
     return this.inTurn(async () => {
-      if (this.wanted !== null) await this.change({ ...this.wanted, announced: [] });
+      if (this.wanted !== null) await this.change({ ...this.wanted, announced: vips }, this.passwords);
     });
+  }
+
+  /** Announce nothing any more. */
+  withdraw(): Promise<void> {
+    return this.announce([]);
   }
 
   /** End BIRD, its routes and its files. */
@@ -97,6 +108,8 @@ export class Frontend {
     this.stopped = true;
     return this.inTurn(async () => {
       if (this.wanted !== null) await this.end();
+      // A first text that was refused has left its directory.
+      else await this.files.remove();
     });
   }
 
@@ -106,17 +119,18 @@ export class Frontend {
     return result;
   }
 
-  private async change(wanted: WantedFrontend): Promise<void> {
+  private async change(wanted: WantedFrontend, passwords: ReadonlyMap<string, string>): Promise<void> {
     if (this.stopped) return;
     if (wanted.gateways.length === 0) {
       if (this.wanted === null || this.text !== null) await this.end();
       this.wanted = wanted;
       return;
     }
-    const text = renderConfiguration(wanted, await readPasswords(wanted.gateways));
+    const text = renderConfiguration(wanted, passwords);
     const changed = text !== this.text;
     if (changed) await this.write(text);
     this.wanted = wanted;
+    this.passwords = passwords;
     if (this.bird === null) {
       if (changed || this.retry === null) await this.start();
     } else if (changed) {
@@ -137,7 +151,10 @@ export class Frontend {
     try {
       await (this.bird?.check() ?? checkConfiguration(draft));
     } catch (error) {
-      if (error instanceof ConfigError) throw error;
+      if (error instanceof ConfigError) {
+        await onFile('remove', draft, () => rm(draft));
+        throw error;
+      }
       // A BIRD that cannot be asked fails in the next step too, and that is told there.
       this.options.log.warn({ reason: (error as Error).message }, 'BIRD could not be asked about its file');
     }
@@ -149,8 +166,9 @@ export class Frontend {
     try {
       await bird.configure();
     } catch (error) {
+      if (!(error instanceof MagmarkError)) throw error;
       // What it announces now is not what is wanted; its end withdraws all, and the next one reads the file.
-      await bird.kill((error as Error).message);
+      await bird.kill(error.message);
     }
   }
 
@@ -226,11 +244,13 @@ export class Frontend {
       const protocols = await bird.ask('show protocols all');
       const bfd = await bird.ask('show bfd sessions');
       if (this.bird !== bird || this.wanted === null) return;
-      const sessions = readSessions(this.wanted.gateways, protocols, bfd);
+      const read = readSessions(this.wanted.gateways, protocols, bfd);
+      const sessions = withSteadyTimes(read, this.current.sessions);
       this.tell({}, sessions);
       this.pollWithin(sessions.every(({ up }) => up) ? POLL_SETTLED_MS : POLL_UNSETTLED_MS);
     } catch (error) {
-      if (this.bird === bird) await bird.kill((error as Error).message);
+      if (!(error instanceof ControlError)) throw error;
+      if (this.bird === bird) await bird.kill(error.message);
     }
   }
 

@@ -74,6 +74,23 @@ export function readSessions(gateways: readonly Gateway[], protocols: Reply, bfd
   );
 }
 
+/** Above what BIRD's times vary by from listing to listing, below the time that a session takes to come back. */
+const SAME_TIME_MS = 100;
+
+/** BIRD reckons times back from now, 1 ms more or less: those that tell the same moment as in `former` are given its words. */
+export function withSteadyTimes(
+  sessions: readonly SessionState[],
+  former: readonly SessionState[],
+): SessionState[] {
+  const times = new Map(former.map(({ address, since }) => [address, since]));
+  return sessions.map(session => {
+    const before = times.get(session.address);
+    if (before == null || session.since === null) return session;
+    const apart = Math.abs(Date.parse(before) - Date.parse(session.since));
+    return apart < SAME_TIME_MS ? { ...session, since: before } : session;
+  });
+}
+
 function identity(gateway: Gateway, { address, family }: Gateway['ips'][number]) {
   return { gateway: gateway.name, address, family, protocol: gateway.protocol };
 }

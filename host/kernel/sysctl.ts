@@ -19,6 +19,16 @@ const IPV6: readonly (readonly [path: string, wanted: string])[] = [
   ['net/ipv6/fwmark_reflect', '1'],
 ];
 
+/** Of every interface. */
+const IPV4_LINKS: readonly (readonly [name: string, wanted: string])[] = [
+  // Replies of targets and requests of clients come in by interfaces that the route back does not use.
+  ['rp_filter', '0'],
+  // To whom it is on the same link with as a packet's target: that it should send to the target itself, past the load
+  // balancer. By `fwmark_reflect` it would even go to the target instead. IPv6 has no such setting, and makes none for
+  // next hops that are not link-local (RFC 4861, section 8.2).
+  ['send_redirects', '0'],
+];
+
 /** Entries of net/ipv6/conf that stand for no way out of this host. */
 const NO_LINKS = new Set(['all', 'default', 'lo']);
 
@@ -80,9 +90,10 @@ export async function applySysctls(ipv6: Ipv6State, procSys = '/proc/sys'): Prom
   const warnings = [...IPV6_WARNINGS[ipv6]];
   const folder = join(procSys, 'net/ipv4/conf');
   const interfaces = await onFile('list', folder, () => readdir(folder));
-  // Replies of targets and requests of clients come in by interfaces that the route back does not use.
-  const filters = interfaces.map(name => [`net/ipv4/conf/${name}/rp_filter`, '0'] as const);
-  for (const [path, wanted] of [...IPV4, ...(ipv6 === 'enabled' ? IPV6 : []), ...filters]) {
+  const links = interfaces.flatMap(name =>
+    IPV4_LINKS.map(([setting, wanted]) => [`net/ipv4/conf/${name}/${setting}`, wanted] as const),
+  );
+  for (const [path, wanted] of [...IPV4, ...(ipv6 === 'enabled' ? IPV6 : []), ...links]) {
     const warning = await applySysctl(procSys, path, wanted);
     if (warning !== null) {
       warnings.push(warning);
@@ -97,7 +108,7 @@ async function applySysctl(procSys: string, path: string, wanted: string): Promi
   try {
     found = (await readFile(file, 'utf8')).trim();
   } catch (error) {
-    if (path.endsWith('/rp_filter') && (error as NodeJS.ErrnoException).code === 'ENOENT') {
+    if (path.startsWith('net/ipv4/conf/') && (error as NodeJS.ErrnoException).code === 'ENOENT') {
       // The interface went since it was listed.
       return null;
     }

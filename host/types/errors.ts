@@ -62,4 +62,9 @@ export class ImageError extends MagmarkError {
 
 export class CaptureError extends MagmarkError {
   readonly code = 'CAPTURE_UNREADABLE';
+
+  /** @param fault made one line whatever it quotes: the file's name is anybody's */
+  constructor(fault: string) {
+    super(printable(fault));
+  }
 }

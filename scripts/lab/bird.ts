@@ -31,6 +31,8 @@ export interface RouterPlan {
   readonly sendsDefault?: boolean;
   /** Several load balancers are reached at once. */
   readonly ecmp?: boolean;
+  /** Of the routes that it puts into its kernel; default: the link's. */
+  readonly mtu?: number;
 }
 
 /** The router's file. It takes whatever it is sent, and puts it into its kernel's main table. */
@@ -39,7 +41,8 @@ export function routerConfiguration(plan: RouterPlan): string {
   const families = FAMILIES.map(family => {
     const anything = family === 4 ? '0.0.0.0/0' : '::/0';
     const merge = plan.ecmp ? 'merge paths on; ' : '';
-    return `protocol kernel kernel${family} { ${merge}ipv${family} { import none; export where source = RTS_BGP; }; }
+    const filter = `{ if source != RTS_BGP then reject; ${plan.mtu === undefined ? '' : `krt_mtu = ${plan.mtu}; `}accept; }`;
+    return `protocol kernel kernel${family} { ${merge}ipv${family} { import none; export filter ${filter}; }; }
 protocol static default${family} { ipv${family}; ${plan.sendsDefault === false ? '' : `route ${anything} blackhole; `}}
 `;
   });

@@ -1,6 +1,6 @@
 /** Removing what earlier runs left. */
+import { removeRun } from './removal.js';
 import { listStates, ownerLives, type RunState } from './run-state.js';
-import { removeRun } from './topology.js';
 
 /** Kept on purpose, or its owner was killed: nobody works with it. */
 const isLeft = (state: RunState): boolean => state.kept || !ownerLives(state);

@@ -1,5 +1,5 @@
 /**
- * The clients: one program in the gateway's namespace, steered by lines of JSON on stdin (ClientRequest with a number),
+ * The clients: one program in their namespace, steered by lines of JSON on stdin (ClientRequest with a number),
  * answering on stdout (ClientReply). It ends with its stdin.
  */
 import { execFile } from 'node:child_process';

@@ -78,6 +78,11 @@ export class LabDaemon {
     ]);
   }
 
+  /** Returns when it has ended. */
+  async ended(): Promise<void> {
+    await waitFor('the daemon to end', STOP_MS, () => this.hasEnded());
+  }
+
   /** Send a signal and wait for nothing. */
   signal(signal: NodeJS.Signals): void {
     this.child.kill(signal);

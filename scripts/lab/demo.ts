@@ -7,6 +7,8 @@ import { parseArgs } from 'node:util';
 import { clean, noticeLeftovers } from './clean.js';
 import { LabDaemon } from './daemon.js';
 import { Expectations } from './expectations.js';
+import { LabGateway } from './gateway.js';
+import { announced } from './gateway-steps.js';
 import { kernelState, pasteableCommands } from './listings.js';
 import { FAMILIES } from './plan.js';
 import { Prediction } from './prediction.js';
@@ -90,6 +92,8 @@ async function run(
     await startTargets(topology);
     return started;
   });
+  const gateway = new LabGateway(topology);
+  await step('gatewayMs', `starting BIRD in ${topology.gateway}`, () => gateway.start());
   const configFile = join(topology.directory, 'config.yaml');
   copyFileSync(CONFIG, configFile);
   const before = await kernelState(topology);
@@ -101,7 +105,9 @@ async function run(
 
   const predict = (text: string): Prediction => new Prediction(text, configFile);
   const prediction = predict(readFileSync(configFile, 'utf8'));
-  const scene: Scene = { topology, daemon, clients, expectations, prediction, say };
+  const scene: Scene = { topology, daemon, gateway, clients, expectations, prediction, say };
+
+  document.bgp = await step('announceMs', 'the gateway learns of the VIPs', () => announced(scene));
 
   const { figures, targets } = await step('tcpMs', 'TCP connections from 64 clients a family', () =>
     tcp(scene),
@@ -123,8 +129,7 @@ async function run(
   );
   await clients.end();
   if (!options.keep) {
-    const milliseconds = await step('stoppingMs', 'stopping magmark', () => stop(scene, before));
-    document.stop = { milliseconds };
+    document.stop = await step('stoppingMs', 'stopping magmark', () => stop(scene, before));
   }
 }
 
@@ -136,7 +141,7 @@ async function demonstrate(): Promise<number> {
       `  ${ok ? 'ok    ' : 'FAILED'} ${name}${detail.includes('\n') ? `\n${indented(detail)}` : `: ${detail}`}`,
     ),
   );
-  const topology = Topology.reserve();
+  const topology = Topology.reserve({ staticRoutes: false });
   const logFile = join(topology.directory, 'magmark.log');
   let interruption: Interrupted | null = null;
   let kept = false;

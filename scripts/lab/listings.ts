@@ -1,5 +1,6 @@
 /** The commands of the reference document, for the load balancer of a topology. */
 import { existsSync } from 'node:fs';
+import { RUN_DIRECTORY } from '../../host/control/socket.js';
 import { NFQLB } from './daemon.js';
 import { CONDUITS, TARGETS } from './plan.js';
 import type { CommandResult } from './processes.js';
@@ -18,6 +19,9 @@ export const FWMARK_OFFSET = 5000;
 const targetTables = [...TARGETS]
   .map(each => `${FWMARK_OFFSET + each.identifier}`)
   .sort((a, b) => b.localeCompare(a));
+
+/** Of the daemon's BIRD, for a shell in the namespace. */
+const BIRD_SOCKET = `${RUN_DIRECTORY}/net-$(stat -Lc %i /proc/self/ns/net).bird/bird.ctl`;
 
 /** In the order of the document. */
 export const LISTINGS: readonly Listing[] = [
@@ -38,6 +42,8 @@ export const LISTINGS: readonly Listing[] = [
   ...CONDUITS.map(({ name }) => ({ title: `interface ${name}`, argv: ['ip', 'a', 'show', 'dev', name] })),
   { title: 'IPv4 gateways', argv: ['ip', 'route', 'show', 'table', EGRESS_TABLE] },
   { title: 'IPv6 gateways', argv: ['ip', '-6', 'route', 'show', 'table', EGRESS_TABLE] },
+  { title: 'BIRD', argv: ['sh', '-c', `birdc -s ${BIRD_SOCKET} show protocols`] },
+  { title: 'BFD', argv: ['sh', '-c', `birdc -s ${BIRD_SOCKET} show bfd sessions`] },
   { title: 'IPv4 neighbours', argv: ['cat', '/proc/net/arp'] },
   { title: 'IPv6 neighbours', argv: ['ip', '-6', 'neighbour'] },
 ];

@@ -22,6 +22,23 @@ export const EXTERNAL = {
   prefix: { 4: '24', 6: '64' },
 } as const;
 
+/** The gateway of the reference, and another one beside it. */
+export const GATEWAYS: readonly Pair[] = [EXTERNAL.gateway, { 4: '169.254.100.151', 6: '100:100::151' }];
+
+/** The network between two gateways and the clients behind them. */
+export const ACCESS = {
+  name: 'access',
+  clients: { 4: '198.51.100.1', 6: '2001:db8:1::1' },
+  gateways: [
+    { 4: '198.51.100.150', 6: '2001:db8:1::150' },
+    { 4: '198.51.100.151', 6: '2001:db8:1::151' },
+  ],
+  prefix: EXTERNAL.prefix,
+} as const;
+
+/** BGP between gateways and load balancers: Meridio's numbers. */
+export const BGP = { gatewayAsn: 4_248_829_953, loadBalancerAsn: 8103, port: 10_179 } as const;
+
 export interface Conduit {
   /** Interface of the load balancer; a bridge joins it with the targets behind it. */
   readonly name: string;
@@ -33,6 +50,24 @@ export const CONDUITS: readonly Conduit[] = [
   { name: 'conduit-a--d7c4', mtu: 1400, loadBalancer: { 4: '172.16.0.4', 6: 'fd00::4' } },
   { name: 'conduit-a--f75b', mtu: 1500, loadBalancer: { 4: '172.16.1.4', 6: 'fd00:0:0:1::4' } },
 ];
+/** Addresses of a load balancer; the second one stands beside that of the reference. */
+export interface LabLoadBalancer {
+  readonly external: Pair;
+  /** In the order of CONDUITS. */
+  readonly conduits: readonly Pair[];
+}
+
+export const LOAD_BALANCERS: readonly LabLoadBalancer[] = [
+  { external: EXTERNAL.loadBalancer, conduits: CONDUITS.map(({ loadBalancer }) => loadBalancer) },
+  {
+    external: { 4: '169.254.100.148', 6: '100:100::148' },
+    conduits: [
+      { 4: '172.16.0.5', 6: 'fd00::5' },
+      { 4: '172.16.1.5', 6: 'fd00:0:0:1::5' },
+    ],
+  },
+];
+
 export const CONDUIT_PREFIX: Pair = { 4: '24', 6: '64' };
 
 export interface LabTarget {

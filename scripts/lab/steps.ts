@@ -1,5 +1,8 @@
 import type { LabDaemon } from './daemon.js';
 import type { Expectations } from './expectations.js';
+import type { LabGateway } from './gateway.js';
+import { withdrawnFirst } from './gateway-steps.js';
+import { KernelWatch } from './kernel-watch.js';
 import { FWMARK_OFFSET, kernelState, LISTINGS, lookupOf, runListing } from './listings.js';
 import { CONDUITS, FAMILIES, FAMILY_NAMES, REFERENCE_LOOKUP, TARGETS } from './plan.js';
 import type { Prediction } from './prediction.js';
@@ -7,10 +10,14 @@ import { indented } from './report.js';
 import type { Topology } from './topology.js';
 import type { Clients } from './traffic.js';
 
+/** Default of the configuration. */
+const SHUTDOWN_DELAY_MS = 1000;
+
 /** What the steps work with. */
 export interface Scene {
   readonly topology: Topology;
   readonly daemon: LabDaemon;
+  readonly gateway: LabGateway;
   readonly clients: Clients;
   readonly expectations: Expectations;
   readonly prediction: Prediction;
@@ -90,17 +97,27 @@ export async function counters({ daemon, expectations }: Scene, tcpConnections: 
   expectations.expect('no queue overflowed', dropped === 0, `${dropped} dropped`);
 }
 
-/** Stop it, and look whether the kernel is as it was. */
-export async function stop({ topology, daemon, expectations }: Scene, before: string): Promise<number> {
+export interface StopFigures {
+  readonly milliseconds: number;
+  /** From the loss of the VIPs in the gateway to that of the first rule here. */
+  readonly withdrawnBeforeMs: number | null;
+}
+
+/** Stop it, and look whether the gateway was told first, and whether the kernel is as it was. */
+export async function stop(scene: Scene, before: string): Promise<StopFigures> {
+  const { topology, daemon, gateway, expectations } = scene;
+  const gatewayWatch = await KernelWatch.start(topology, gateway.namespace, 'route');
+  const watch = await KernelWatch.start(topology, topology.loadBalancer, 'rule');
   const { milliseconds, limit, code } = await daemon.stop('SIGTERM');
-  const ended = `exit code ${code} after ${milliseconds} ms`;
+  const ended = `exit code ${code} after ${milliseconds} ms, ${SHUTDOWN_DELAY_MS} of them of forwarding`;
   expectations.expect(
-    'SIGTERM ends the daemon with 0 within 2 s of an idle machine',
-    code === 0 && milliseconds < limit,
-    `${ended}, of ${limit} that this machine has just now`,
+    'SIGTERM ends the daemon with 0 within 2 s of an idle machine, and its shutdownDelay',
+    code === 0 && milliseconds - SHUTDOWN_DELAY_MS < limit,
+    `${ended}, of ${limit + SHUTDOWN_DELAY_MS} that this machine has just now`,
   );
+  const figures = await withdrawnFirst(scene, gatewayWatch, watch);
   const after = await kernelState(topology);
   const detail = after === before ? 'no rule, route or table' : `before\n${before}\nafter\n${after}`;
   expectations.expect('it leaves nothing in the kernel', after === before, detail);
-  return milliseconds;
+  return { milliseconds, ...figures };
 }

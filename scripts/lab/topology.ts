@@ -4,58 +4,70 @@
  *
  * gateway --- ext-vlan0 [load balancer] conduit-a--d7c4 --- bridge --- targets 69, 62
  *                                       conduit-a--f75b --- bridge --- targets 44, 73
+ *
+ * There may be two gateways, the clients behind them, and two load balancers: then a bridge takes the place of the
+ * external link.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { RUN_DIRECTORY } from '../../host/control/socket.js';
-import type { Family } from '../../host/types/config.js';
 import {
-  CLIENT_MTU,
-  CLIENTS,
-  CONDUIT_PREFIX,
-  CONDUITS,
-  clientAddress,
-  EXTERNAL,
-  FAMILIES,
-  type Pair,
-  TARGETS,
-  VIP,
-} from './plan.js';
-import { endProcesses, Processes } from './processes.js';
-import { type RunState, removeState, STATE_DIRECTORY, saveState, startTicks } from './run-state.js';
+  clientCommands,
+  gatewayCommands,
+  hasAccess,
+  links,
+  loadBalancerCommands,
+  type Network,
+  switchCommands,
+  targetCommands,
+} from './network.js';
+import { FAMILIES, GATEWAYS, TARGETS, VIP } from './plan.js';
+import { Processes } from './processes.js';
+import { removeRun } from './removal.js';
+import { type RunState, STATE_DIRECTORY, saveState, startTicks } from './run-state.js';
 import { waitFor } from './wait.js';
 
 export interface TopologyOptions {
   /** Prefixes that the targets own and the gateway routes to the load balancer. Default: the two VIPs of the plan. */
   readonly vips?: readonly string[];
+  /** The gateways' routes to the VIPs, over the first load balancer. Default true; false: BIRD is to bring them. */
+  readonly staticRoutes?: boolean;
+  /** Default 1. */
+  readonly gateways?: 1 | 2;
+  /** Default 1. */
+  readonly loadBalancers?: 1 | 2;
 }
 
-const NAMESPACES = '/run/netns';
 const READY_MS = 10_000;
-const REMOVAL_TRIES = 10;
 
 export class Topology {
-  readonly gateway: string;
-  readonly loadBalancer: string;
-  readonly switch: string;
   readonly processes: Processes;
+  private readonly network: Network;
   private state: RunState;
 
   private constructor(
     readonly id: string,
-    private readonly vips: readonly string[],
+    options: TopologyOptions,
   ) {
-    this.gateway = `${id}-gw`;
-    this.loadBalancer = `${id}-lb`;
-    this.switch = `${id}-sw`;
+    const { vips = [`${VIP[4]}/32`, `${VIP[6]}/128`], staticRoutes = true } = options;
+    const gateways = options.gateways === 2 ? [`${id}-gw`, `${id}-gw2`] : [`${id}-gw`];
+    this.network = {
+      gateways,
+      loadBalancers: options.loadBalancers === 2 ? [`${id}-lb`, `${id}-lb2`] : [`${id}-lb`],
+      clients: gateways.length > 1 ? `${id}-cl` : gateways[0]!,
+      switch: `${id}-sw`,
+      target: identifier => `${id}-t${identifier}`,
+      vips,
+      staticRoutes,
+    };
     this.processes = new Processes(id);
     this.state = {
       id,
       namespaces: [
-        this.gateway,
-        this.loadBalancer,
+        ...gateways,
+        ...this.network.loadBalancers,
         this.switch,
+        ...(hasAccess(this.network) ? [this.clients] : []),
         ...TARGETS.map(each => this.target(each.identifier)),
       ],
       directory: join(STATE_DIRECTORY, id),
@@ -66,10 +78,34 @@ export class Topology {
 
   /** A name and a place for a topology; nothing is made before `create()`, and `destroy()` undoes what was made of it. */
   static reserve(options: TopologyOptions = {}): Topology {
-    return new Topology(
-      `mm-${randomBytes(3).toString('hex')}`,
-      options.vips ?? [`${VIP[4]}/32`, `${VIP[6]}/128`],
-    );
+    return new Topology(`mm-${randomBytes(3).toString('hex')}`, options);
+  }
+
+  /** The first of them. */
+  get gateway(): string {
+    return this.network.gateways[0]!;
+  }
+
+  get gateways(): readonly string[] {
+    return this.network.gateways;
+  }
+
+  /** The first of them. */
+  get loadBalancer(): string {
+    return this.network.loadBalancers[0]!;
+  }
+
+  get loadBalancers(): readonly string[] {
+    return this.network.loadBalancers;
+  }
+
+  /** Where the clients are. */
+  get clients(): string {
+    return this.network.clients;
+  }
+
+  get switch(): string {
+    return this.network.switch;
   }
 
   /** For files of this run; goes with it. */
@@ -79,7 +115,7 @@ export class Topology {
 
   /** Namespace of a target. */
   target(identifier: number): string {
-    return `${this.id}-t${identifier}`;
+    return this.network.target(identifier);
   }
 
   /** The words before a command that is to run in `namespace`. */
@@ -91,15 +127,28 @@ export class Topology {
   async create(): Promise<void> {
     saveState(this.state);
     mkdirSync(this.directory, { recursive: true, mode: 0o700 });
-    await this.processes.command(['ip', '-batch', '-'], { input: lines(this.links()) });
+    const { network } = this;
+    const namespaces = this.state.namespaces.map(name => `netns add ${name}`);
+    await this.processes.command(['ip', '-batch', '-'], { input: lines([...namespaces, ...links(network)]) });
+    const access = hasAccess(network);
     await Promise.all([
-      this.configure(this.gateway, this.gatewayCommands()),
-      this.configure(this.loadBalancer, this.loadBalancerCommands()),
-      this.configure(this.switch, this.switchCommands(), true),
-      ...TARGETS.map(each => this.configure(this.target(each.identifier), this.targetCommands(each))),
+      ...this.gateways.map((name, which) =>
+        this.configure(name, gatewayCommands(network, which), access ? FORWARDS : []),
+      ),
+      ...this.loadBalancers.map((name, which) => this.configure(name, loadBalancerCommands(which))),
+      this.configure(this.switch, switchCommands(network), [['ipv6/conf/all/disable_ipv6', '1']]),
+      ...(access ? [this.configure(this.clients, clientCommands(network), SPREADS)] : []),
+      ...TARGETS.map(each =>
+        this.configure(this.target(each.identifier), targetCommands(network, each), SPREADS),
+      ),
     ]);
-    const neighbours = [EXTERNAL.gateway, ...TARGETS.map(each => each.ips)];
-    await Promise.all(neighbours.flatMap(pair => FAMILIES.map(family => this.untilAnswers(pair[family]))));
+    const gateways = this.gateways.map((_, which) => GATEWAYS[which]!);
+    const neighbours = [...gateways, ...TARGETS.map(each => each.ips)].flatMap(pair =>
+      FAMILIES.map(family => pair[family]),
+    );
+    await Promise.all(
+      this.loadBalancers.flatMap(name => neighbours.map(each => this.untilAnswers(name, each))),
+    );
   }
 
   /** Leave it when this process ends, until somebody cleans up. */
@@ -114,31 +163,19 @@ export class Topology {
     await removeRun(this.state);
   }
 
-  /** Links are made in place: both ends are born in their namespaces. */
-  private links(): string[] {
-    const pair = (one: string, oneName: string, other: string, otherName: string, mtu: number): string =>
-      `link add ${oneName} mtu ${mtu} netns ${one} type veth peer name ${otherName} mtu ${mtu} netns ${other}`;
-    return [
-      ...this.state.namespaces.map(name => `netns add ${name}`),
-      pair(this.loadBalancer, EXTERNAL.name, this.gateway, EXTERNAL.name, 1500),
-      ...CONDUITS.map(({ name, mtu }, index) =>
-        pair(this.loadBalancer, name, this.switch, `lb${index}`, mtu),
-      ),
-      ...TARGETS.map(({ identifier, conduit }) =>
-        pair(this.target(identifier), 'conduit', this.switch, `t${identifier}`, CONDUITS[conduit]!.mtu),
-      ),
-    ];
-  }
-
   /** Settings first, so that no address is ever tentative; one process a namespace. */
-  private async configure(namespace: string, commands: readonly string[], layer2 = false): Promise<void> {
-    const settings = [
+  private async configure(
+    namespace: string,
+    commands: readonly string[],
+    more: readonly Setting[] = [],
+  ): Promise<void> {
+    const settings: Setting[] = [
       ['ipv6/conf/*/accept_dad', '0'],
       // Requests for a neighbour's address come from the link's own address, never from a VIP or a client.
       ['ipv4/conf/all/arp_announce', '2'],
       ['ipv4/conf/all/arp_ignore', '1'],
       ['ipv4/conf/*/rp_filter', '0'],
-      ...(layer2 ? [['ipv6/conf/all/disable_ipv6', '1']] : []),
+      ...more,
     ];
     const script = [
       ...settings.map(([path, value]) => `for file in /proc/sys/net/${path}; do echo ${value} >$file; done`),
@@ -149,62 +186,10 @@ export class Topology {
     });
   }
 
-  private gatewayCommands(): string[] {
-    const { name, gateway, loadBalancer, prefix } = EXTERNAL;
-    const clients = Array.from({ length: CLIENTS }, (_, index) => index);
-    return [
-      ...FAMILIES.map(family => address(`${gateway[family]}/${prefix[family]}`, name)),
-      ...FAMILIES.flatMap(family => clients.map(index => address(host(clientAddress(family, index)), 'lo'))),
-      `link set ${name} up`,
-      // The MTU of the route alone: datagrams leave in fragments, and the link itself is an ordinary one.
-      ...this.vips.map(
-        vip => `route add ${vip} via ${loadBalancer[familyOf(vip)]} dev ${name} mtu ${CLIENT_MTU}`,
-      ),
-    ];
-  }
-
-  private loadBalancerCommands(): string[] {
-    const external = FAMILIES.map(family =>
-      address(`${EXTERNAL.loadBalancer[family]}/${EXTERNAL.prefix[family]}`, EXTERNAL.name),
-    );
-    const conduits = CONDUITS.flatMap(({ name, loadBalancer }) => [
-      ...FAMILIES.map(family => address(`${loadBalancer[family]}/${CONDUIT_PREFIX[family]}`, name)),
-      `link set ${name} up`,
-    ]);
-    // As a pod has one; the kernel makes its errors about packets to a VIP only where main leads somewhere.
-    const defaults = FAMILIES.map(
-      family => `route add ${ALL[family]} via ${EXTERNAL.gateway[family]} dev ${EXTERNAL.name}`,
-    );
-    return [...external, ...conduits, `link set ${EXTERNAL.name} up`, ...defaults];
-  }
-
-  private switchCommands(): string[] {
-    return CONDUITS.flatMap(({ mtu }, index) => {
-      const ports = TARGETS.filter(each => each.conduit === index).map(each => `t${each.identifier}`);
-      return [
-        `link add br${index} mtu ${mtu} type bridge`,
-        ...[`lb${index}`, ...ports].map(port => `link set ${port} master br${index} up`),
-        `link set br${index} up`,
-      ];
-    });
-  }
-
-  private targetCommands({ conduit, ips }: (typeof TARGETS)[number]): string[] {
-    const { loadBalancer } = CONDUITS[conduit]!;
-    return [
-      ...FAMILIES.map(family => address(`${ips[family]}/${CONDUIT_PREFIX[family]}`, 'conduit')),
-      'link set conduit up',
-      ...this.vips.map(vip =>
-        vip === host(vip.split('/')[0]!) ? address(vip, 'lo') : `route add local ${vip} dev lo`,
-      ),
-      ...FAMILIES.map(family => `route add ${ALL[family]} via ${loadBalancer[family]} dev conduit`),
-    ];
-  }
-
-  private async untilAnswers(neighbour: string): Promise<void> {
+  private async untilAnswers(from: string, neighbour: string): Promise<void> {
     const ping = ['ping', '-q', '-c', '1', '-i', '0.05', '-w', '1', neighbour];
-    await waitFor(`an answer from ${neighbour}`, READY_MS, async () => {
-      const { code } = await this.processes.command([...Topology.inside(this.loadBalancer), ...ping], {
+    await waitFor(`an answer from ${neighbour} to ${from}`, READY_MS, async () => {
+      const { code } = await this.processes.command([...Topology.inside(from), ...ping], {
         mayFail: true,
       });
       return code === 0;
@@ -212,51 +197,17 @@ export class Topology {
   }
 }
 
-/** Remove what a run made, whoever made it; its processes are ended first. */
-export async function removeRun(state: RunState): Promise<void> {
-  await endProcesses(state.id);
-  // A name without a namespace behind it is what an interrupted `ip netns add` leaves; its inode belongs to /run.
-  const inodes = standing(state).map(name => statSync(join(NAMESPACES, name)).ino);
-  await removeNamespaces(state);
-  for (const inode of inodes) removeDaemonFiles(inode);
-  rmSync(state.directory, { recursive: true, force: true });
-  removeState(state.id);
-}
+/** Path below /proc/sys/net, and its value. */
+type Setting = readonly [string, string];
 
-/** A Ctrl-C that ends the removing command, as it ends every command of the terminal, is no reason to leave the rest. */
-async function removeNamespaces(state: RunState): Promise<void> {
-  for (let tries = 1; standing(state).length > 0; tries++) {
-    const input = lines(standing(state).map(name => `netns delete ${name}`));
-    const { stderr } = await new Processes('').command(['ip', '-force', '-batch', '-'], {
-      input,
-      mayFail: true,
-    });
-    if (tries === REMOVAL_TRIES && standing(state).length > 0) {
-      throw new Error(`${standing(state).join(', ')} cannot be removed: ${stderr.trim()}`);
-    }
-  }
-}
-
-const standing = (state: RunState): string[] =>
-  state.namespaces.filter(name => existsSync(join(NAMESPACES, name)));
-
-/** Socket and journal that a killed daemon left for its namespace, which is gone. */
-function removeDaemonFiles(inode: number): void {
-  if (!existsSync(RUN_DIRECTORY)) return;
-  for (const name of readdirSync(RUN_DIRECTORY)) {
-    if (name.startsWith(`net-${inode}.`)) rmSync(join(RUN_DIRECTORY, name), { force: true });
-  }
-}
-
-/** A batch cannot say `-6 route add default`. */
-const ALL: Pair = { 4: '0.0.0.0/0', 6: '::/0' };
+const FORWARDS: readonly Setting[] = [
+  ['ipv4/conf/all/forwarding', '1'],
+  ['ipv6/conf/all/forwarding', '1'],
+];
+/** Where there are two ways, those of one pair of hosts differ by their ports. */
+const SPREADS: readonly Setting[] = [
+  ['ipv4/fib_multipath_hash_policy', '1'],
+  ['ipv6/fib_multipath_hash_policy', '1'],
+];
 
 const lines = (commands: readonly string[]): string => commands.map(command => `${command}\n`).join('');
-
-const familyOf = (text: string): Family => (text.includes(':') ? 6 : 4);
-
-const host = (text: string): string => `${text}/${familyOf(text) === 4 ? 32 : 128}`;
-
-/** IPv6 without duplicate address detection: an address is usable at once. */
-const address = (text: string, device: string): string =>
-  `address add ${text} dev ${device}${familyOf(text) === 6 ? ' nodad' : ''}`;

@@ -1,4 +1,4 @@
-/** The traffic of a topology: a server in each target, and the clients in the gateway. */
+/** The traffic of a topology: a server in each target, and the clients. */
 import type { ChildProcess } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -38,9 +38,10 @@ export class Clients {
   private readonly ended: Promise<never>;
   private next = 0;
 
-  constructor(topology: Topology) {
-    const log = join(topology.directory, 'client.log');
-    const argv = [...Topology.inside(topology.gateway), 'node', program('./client.js')];
+  /** @param namespace default: where the topology has its clients; elsewhere the addresses of its own serve */
+  constructor(topology: Topology, namespace = topology.clients) {
+    const log = join(topology.directory, `client-${namespace}.log`);
+    const argv = [...Topology.inside(namespace), 'node', program('./client.js')];
     this.child = topology.processes.start(argv, log, 'pipes');
     this.ended = new Promise((_, reject) => {
       this.child.on('exit', () => {

@@ -24,7 +24,7 @@ const neighbour = (
 });
 
 function started(check: () => Promise<void> = async () => {}) {
-  const seen = { looks: 0, asked: [] as string[], askedAnew: [] as string[] };
+  const seen = { looks: 0, reviews: 0, asked: [] as string[], askedAnew: [] as string[] };
   let monitor: MonitorOptions | null = null;
   const keeper = new Keeper({
     log: pino({ level: 'silent' }),
@@ -34,6 +34,7 @@ function started(check: () => Promise<void> = async () => {}) {
     },
     ask: async hops => void seen.asked.push(...hops.map(hop => hop.address)),
     askAnew: async hops => void seen.askedAnew.push(...hops.map(hop => hop.address)),
+    reviewMain: async () => void seen.reviews++,
     monitor: options => {
       monitor = options;
       return { stop: async () => {} };
@@ -51,6 +52,21 @@ async function until(what: string, condition: () => boolean): Promise<void> {
     await delay(5);
   }
 }
+
+t.test(
+  "changes of main's routes that come together have it review them once, and look at nothing else",
+  async t => {
+    const { seen, event, keeper } = started();
+    for (let n = 0; n < 1000; n++) event({ kind: 'routes', table: null });
+    await until('a review', () => seen.reviews > 0);
+    event({ kind: 'routes', table: 77 });
+    event({ kind: 'routes', table: null });
+    await until('another', () => seen.reviews > 1);
+    t.equal(seen.reviews, 2);
+    t.equal(seen.looks, 0);
+    await keeper.stop();
+  },
+);
 
 t.test('what concerns this daemon has it look; what does not, has not', async t => {
   const rows: [claim: string, event: KernelEvent, looks: boolean][] = [

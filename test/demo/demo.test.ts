@@ -143,6 +143,11 @@ t.test('the demonstration succeeds and says so in one JSON document', async t =>
   t.equal(document.reload.established, 200);
   t.equal(document.reload.survived, document.reload.predicted);
   t.ok(document.reload.predicted < 200, 'connections of the target that left did not survive');
+  const route = 'via 169.254.100.150 dev ext-vlan0 proto bird metric 32 ';
+  t.equal(document.bgp.egress.ipv4, `default ${route}\n`, "table 4096 is the reference's");
+  t.match(document.bgp.routes.ipv4, '20.0.0.1 via 169.254.100.149 dev ext-vlan0', 'BGP told the gateway');
+  t.match(document.bgp.routes.ipv6, '2000::1 via 100:100::149 dev ext-vlan0');
+  t.ok(document.stop.withdrawnBeforeMs > 0, 'the VIPs are withdrawn before anything is removed');
   t.strictSame(leftOf(run), NOTHING);
 });
 

@@ -13,10 +13,15 @@ import { Topology } from '../../scripts/lab/topology.js';
 let logs = 0;
 
 /** A daemon in the load balancer's namespace with the configuration `text`; it is not yet ready. */
-export function startDaemon(topology: Topology, text: string, options: readonly string[] = []): LabDaemon {
+export function startDaemon(
+  topology: Topology,
+  text: string,
+  options: readonly string[] = [],
+  namespace = topology.loadBalancer,
+): LabDaemon {
   writeConfig(topology, text);
   const log = join(topology.directory, `daemon-${logs++}.log`);
-  return new LabDaemon(topology, configFile(topology), log, topology.loadBalancer, options);
+  return new LabDaemon(topology, configFile(topology), log, namespace, options);
 }
 
 export function configFile(topology: Topology): string {

@@ -23,6 +23,7 @@ import { Listener, listenInTargets, sendRaw } from './raw.js';
 const FAMILIES = [4, 6] as const;
 const ARRIVAL_MS = 10_000;
 const MARKED_PORT = 7000;
+const DEEP_PORT = 7001;
 
 const CONFIG = `
 queues: "0:1"
@@ -46,6 +47,14 @@ flows:
     vips: [20.0.0.1/32, "2000::1/128"]
     destinationPortRanges: ["${MARKED_PORT}"]
     byteMatches: ["udp[4:2] & 0x00ff = 0x0c"]
+  - name: syn
+    stream: marked
+    priority: 10
+    protocols: [tcp]
+    vips: ["2000::1/128"]
+    destinationPortRanges: ["${DEEP_PORT}"]
+    byteMatches: ["tcp[13:1] & 0x02 = 0x02"]
+  - {name: deep, stream: a, priority: 1, protocols: [tcp], vips: ["2000::1/128"], destinationPortRanges: ["${DEEP_PORT}"]}
 `;
 
 // Slow machines are no fault: every wait below has a bound of its own.
@@ -99,8 +108,17 @@ async function expectArrival(t: Test, packets: readonly Uint8Array[], claim: str
 
 t.test('SCTP reaches the target that the core names, with its CRC32c intact', async t => {
   for (const family of FAMILIES) {
+    // SCTP's checksum knows nothing of addresses: ports alone tell the families' packets apart.
+    const firstPort = 30000 + 100 * family;
     const packets = Array.from({ length: 40 }, (_, index) =>
-      wirePacket(SCTP, clientAddress(family, index % CLIENTS), 30000 + index, VIP[family], 5000, SCTP_INIT),
+      wirePacket(
+        SCTP,
+        clientAddress(family, index % CLIENTS),
+        firstPort + index,
+        VIP[family],
+        5000,
+        SCTP_INIT,
+      ),
     );
     await expectArrival(t, packets, `IPv${family}`);
     t.ok(
@@ -195,6 +213,68 @@ t.test("frag-needed for a live connection reaches the connection's own target", 
   }
 });
 
+/** Packets by reason since the daemon's start. */
+async function reasonCounts(): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (const { reasons } of (await status()).queues)
+    for (const [reason, count] of Object.entries(reasons)) counts[reason] = (counts[reason] ?? 0) + count;
+  return counts;
+}
+
+t.test('how deep the core reads is the same live and offline', async t => {
+  const source = clientAddress(6, 0);
+  let port = 34000;
+  const tcp = (destinationPort: number) =>
+    transport(TCP, port++, destinationPort, new Array<number>(40).fill(7));
+  const option = (next: number, bytes: number) => [
+    next,
+    bytes / 8 - 1,
+    ...new Array<number>(bytes - 2).fill(0),
+  ];
+  const chain = (count: number) =>
+    ip(source, VIP[6], 60, tcp(TCP_PORT), {
+      options: Array.from({ length: count }, (_, n) => option(n === count - 1 ? TCP : 60, 8)).flat(),
+    });
+  /** TCP whose four bytes of ports end at byte `end`. */
+  const portsEndAt = (end: number, destinationPort: number) => {
+    // Headers count in words of 8 bytes, but the authentication header in words of 4.
+    const bytes = end - 4 - 40;
+    const first = bytes % 8 === 0 ? 0 : 12;
+    const options =
+      first === 0
+        ? option(TCP, bytes)
+        : [60, first / 4 - 2, ...new Array<number>(10).fill(0), ...option(TCP, bytes - first)];
+    return ip(source, VIP[6], first === 0 ? 60 : 51, tcp(destinationPort), { options });
+  };
+  const rows: [claim: string, packet: Uint8Array, reason: string, flow: string | null][] = [
+    ['16 headers', chain(16), 'ok', 'tcp'],
+    ['17 headers', chain(17), 'headers-too-deep', null],
+    ['ports that end at byte 508', portsEndAt(508, TCP_PORT), 'ok', 'tcp'],
+    ['ports that end at byte 512', portsEndAt(512, TCP_PORT), 'ok', 'tcp'],
+    ['ports that end at byte 516', portsEndAt(516, TCP_PORT), 'headers-too-deep', null],
+    ['a byte statement within the first 512', portsEndAt(500, DEEP_PORT), 'ok', 'syn'],
+    ['a byte statement behind them', portsEndAt(508, DEEP_PORT), 'headers-too-deep', null],
+  ];
+  for (const [claim, packet, reason, flow] of rows)
+    t.match(simulator.decide(packet), { reason, flow }, `offline: ${claim}`);
+  const packets = rows.map(([, packet]) => packet);
+  const isDecided = (packet: Uint8Array) => simulator.decide(packet).reason === 'ok';
+
+  const before = await reasonCounts();
+  await sendRaw(
+    topology,
+    packets.filter(packet => !isDecided(packet)),
+  );
+  await expectArrival(t, packets.filter(isDecided), 'live: those that are decided');
+  const tooDeep = async () =>
+    ((await reasonCounts())['headers-too-deep'] ?? 0) - (before['headers-too-deep'] ?? 0);
+  await waitFor('live: the others to be counted', ARRIVAL_MS, async () => (await tooDeep()) >= 3);
+  t.equal(await tooDeep(), 3, 'live: just the others are too deep');
+  const after = await reasonCounts();
+  for (const reason of ['truncated', 'bad-header', 'not-ip', 'no-flow', 'fragment-without-first'])
+    t.equal(after[reason] ?? 0, before[reason] ?? 0, `live: none is ${reason}`);
+});
+
 /** What a hostile or broken sender may send; checksums of the IP header are right, so that nothing is dropped on the way. */
 function malformed(): Uint8Array[] {
   const packets: Uint8Array[] = [];
@@ -221,6 +301,12 @@ function malformed(): Uint8Array[] {
     ]);
     error([...ip(VIP[family], source, family === 4 ? 1 : 58, icmp(3, 1, [0, 0, 0, 0], inner))]);
     error([...inner.slice(0, 2), 0xff, 0xff, ...inner.slice(4)]);
+    // About a later fragment, which the kernel has no way to put together.
+    error([
+      ...(family === 4
+        ? ip(VIP[4], source, UDP, [1, 2, 3, 4, 5, 6, 7, 8], { fragment: 1, id: 9 })
+        : ip(VIP[6], source, 44, [1, 2, 3, 4], { options: [UDP, 0, 0, 8, 0, 0, 0, 9] })),
+    ]);
   }
   // Lying lengths: what the kernel lets through of them, the core must bear.
   for (const total of [0, 19, 21, 60, 65535]) {
@@ -301,6 +387,14 @@ t.test('malformed packets are dropped with their reasons, and the daemon serves 
   const after = await status();
   t.equal(after.workerRestarts, restarts, 'no worker died');
   const seen = new Set(after.queues.flatMap(queue => Object.keys(queue.reasons)));
-  for (const reason of ['ok', 'no-flow', 'truncated', 'headers-too-deep', 'bad-header'])
+  // Fragments themselves are put together by the kernel, or never leave it; the later one inside an error does come.
+  for (const reason of [
+    'ok',
+    'no-flow',
+    'truncated',
+    'headers-too-deep',
+    'bad-header',
+    'fragment-without-first',
+  ])
     t.ok(seen.has(reason), `${reason} was counted`);
 });

@@ -101,10 +101,12 @@ if (insideNamespace(import.meta.url)) {
     });
     t.strictSame(frontend.state(), before.state);
     t.equal(readFileSync(join(files, 'bird.conf'), 'utf8'), before.text);
-    const { frontend: other } = openFrontend();
+    const { frontend: other, files: others } = openFrontend();
     t.teardown(() => other.stop());
     await t.rejects(other.set(wantedFrontend({ routerId: 'bad' })), { code: 'CONFIG_INVALID' });
     t.equal(other.state().bird.status, 'off', 'also at the start');
+    await other.stop();
+    t.notOk(existsSync(others), 'and leaves no file');
   });
 
   t.test('sessions with a password come up with the right one alone', async t => {

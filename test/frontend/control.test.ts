@@ -41,16 +41,18 @@ t.test('commands are answered one after the other', async t => {
 });
 
 t.test('who does not answer as BIRD does is told, within the bound', async t => {
-  const fails = async (talk: (connection: Socket) => void, message: RegExp) =>
+  const fails = async (talk: (connection: Socket) => void, message: RegExp, boundMs = 20_000) =>
     t.rejects(
-      serve(t, talk).then(async path => (await BirdControl.connect(path, 200)).ask('show status', 200)),
+      serve(t, talk).then(async path =>
+        (await BirdControl.connect(path, boundMs)).ask('show status', boundMs),
+      ),
       { code: 'CONTROL_FAILED', message },
     );
-  await fails(() => undefined, /greeting: no answer within 200 ms/);
+  await fails(() => undefined, /greeting: no answer within 50 ms/, 50);
   await fails(connection => connection.end(), /greeting: the connection was closed/);
   await fails(connection => connection.write('9001 go away\n'), /its greeting is "go away"/);
   await fails(connection => connection.write('HTTP/1.1 400\n'), /greeting: not a line of BIRD: "HTTP/);
-  await fails(connection => connection.write(GREETING), /show status: no answer within 200 ms/);
+  await fails(connection => connection.write(GREETING), /show status: no answer within 200 ms/, 200);
   await fails(connection => {
     connection.write(GREETING);
     connection.on('data', () => connection.end('1000-half'));

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import type { WantedFrontend } from '../../host/frontend/wanted.js';
+import { slowness } from '../../scripts/lab/wait.js';
 import { insideNamespace, shell } from '../kernel/namespace.js';
 import {
   allUp,
@@ -63,7 +64,7 @@ if (insideNamespace(import.meta.url)) {
   });
 
   t.test('a BIRD that cannot start is told and tried again, and set waits for none of it', async t => {
-    // Its port is taken by somebody else: BIRD says so and goes on; a directory in place of its socket stops it.
+    // A directory stands where its pid file is to be.
     const { frontend, files } = openFrontend();
     t.teardown(() => frontend.stop());
     await frontend.set(wantedFrontend({ gateways: [] }));
@@ -128,7 +129,7 @@ if (insideNamespace(import.meta.url)) {
         async () => !(await router.knows(VIP4)) && !(await router.knows(VIP6)),
       );
       t.comment(`withdrawn after ${withdrawn} ms`);
-      t.ok(withdrawn < 1000);
+      t.ok(withdrawn < 1000 * (await slowness()));
       t.notOk(
         existsSync(`/proc/${pid}`) && !shell(`cat /proc/${pid}/status`).includes('zombie'),
         'BIRD is gone',
@@ -147,16 +148,19 @@ if (insideNamespace(import.meta.url)) {
     },
   );
 
-  t.test('a route that somebody else removes is back within 1 s, one of theirs stays', async t => {
-    const { frontend } = await start(t);
-    await until('up', () => egressTable(4) === LEFT);
-    shell('ip route add 10.9.0.0/16 dev ext-vlan0 table 4096 proto static');
-    shell('ip route del default table 4096');
-    t.comment(`back after ${await until('back', () => egressTable(4).startsWith(LEFT))} ms`);
-    await frontend.stop();
-    t.equal(egressTable(4), '10.9.0.0/16 dev ext-vlan0 proto static scope link \n');
-    shell('ip route flush table 4096');
-  });
+  t.test(
+    'a route that somebody else removes is back with the next scan, every second; one of theirs stays',
+    async t => {
+      const { frontend } = await start(t);
+      await until('up', () => egressTable(4) === LEFT);
+      shell('ip route add 10.9.0.0/16 dev ext-vlan0 table 4096 proto static');
+      shell('ip route del default table 4096');
+      t.comment(`back after ${await until('back', () => egressTable(4).startsWith(LEFT))} ms`);
+      await frontend.stop();
+      t.equal(egressTable(4), '10.9.0.0/16 dev ext-vlan0 proto static scope link \n');
+      shell('ip route flush table 4096');
+    },
+  );
 }
 
 async function start(t: Test, wanted: Partial<WantedFrontend> = {}) {

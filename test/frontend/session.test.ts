@@ -1,6 +1,6 @@
 import t from 'tap';
 import { type Reply, ReplyReader } from '../../host/frontend/reply.js';
-import { readSessions, sessionsWithout } from '../../host/frontend/session.js';
+import { readSessions, sessionsWithout, withSteadyTimes } from '../../host/frontend/session.js';
 import type { Bfd, BgpGateway, Gateway } from '../../host/types/config.js';
 
 const BFD: Bfd = { minRxMs: 300, minTxMs: 300, multiplier: 3 };
@@ -89,4 +89,12 @@ t.test('without BIRD every session is down', async t => {
       info: 'why',
     },
   ]);
+});
+
+t.test('a time that varies by a millisecond is the same time', async t => {
+  const [session] = readSessions([bgp('10.0.0.1', BFD)], PROTOCOLS, SESSIONS);
+  const since = (time: string) => ({ ...session!, since: at(time) });
+  t.strictSame(withSteadyTimes([since('15:19:24.120')], [session!]), [session]);
+  t.strictSame(withSteadyTimes([since('15:19:25.119')], [session!]), [since('15:19:25.119')]);
+  t.strictSame(withSteadyTimes([session!], sessionsWithout([bgp('10.0.0.1', BFD)], 'why')), [session]);
 });

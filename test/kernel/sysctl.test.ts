@@ -11,7 +11,11 @@ function tree(rpFilter: string) {
         ip_forward: '0\n',
         fib_multipath_hash_policy: '1\n',
         fwmark_reflect: '0\n',
-        conf: { all: { rp_filter: '0\n' }, default: { rp_filter: rpFilter }, eth0: { rp_filter: rpFilter } },
+        conf: {
+          all: { rp_filter: '0\n', send_redirects: '1\n' },
+          default: { rp_filter: rpFilter, send_redirects: '1\n' },
+          eth0: { rp_filter: rpFilter, send_redirects: '0\n' },
+        },
       },
       ipv6: { conf: { all: { forwarding: '0\n' } }, fib_multipath_hash_policy: '0\n', fwmark_reflect: '0\n' },
     },
@@ -27,6 +31,9 @@ t.test('what differs is written, for every interface', async t => {
     ['ipv4/conf/all/rp_filter', '0\n'],
     ['ipv4/conf/eth0/rp_filter', '0'],
     ['ipv4/conf/default/rp_filter', '0'],
+    ['ipv4/conf/all/send_redirects', '0'],
+    ['ipv4/conf/eth0/send_redirects', '0\n'],
+    ['ipv4/conf/default/send_redirects', '0'],
     ['ipv6/conf/all/forwarding', '1'],
     ['ipv6/fwmark_reflect', '1'],
   ] as const) {

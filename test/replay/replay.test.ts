@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
 import t from 'tap';
 import { loadConfig } from '../../host/config/load.js';
 import { Simulator } from '../../host/simulator/simulator.js';
@@ -269,7 +270,25 @@ t.test('a file that is damaged is named with its place, after what was readable'
     ],
     ['empty', Buffer.alloc(0), /shorter than/, 0],
     ['another kind of file', Buffer.from('vips: [20.0.0.1/32, 2000::1/128]'), /not a pcap file/, 0],
-    ['pcapng', Buffer.concat([Buffer.from([0x0a, 0x0d, 0x0d, 0x0a]), Buffer.alloc(40)]), /pcapng/, 0],
+    [
+      'pcapng',
+      Buffer.concat([Buffer.from([0x0a, 0x0d, 0x0d, 0x0a]), Buffer.alloc(40)]),
+      /pcapng.*tcpdump -r/,
+      0,
+    ],
+    [
+      'modified pcap',
+      Buffer.concat([Buffer.from([0x34, 0xcd, 0xb2, 0xa1]), Buffer.alloc(40)]),
+      /modified pcap.*tcpdump -r/,
+      0,
+    ],
+    [
+      'modified pcap of the other byte order',
+      Buffer.concat([Buffer.from([0xa1, 0xb2, 0xcd, 0x34]), Buffer.alloc(40)]),
+      /modified pcap/,
+      0,
+    ],
+    ['compressed', gzipSync(bytes), /compressed.*zcat FILE \| magmark replay .* \/dev\/stdin/, 0],
     [
       'an unknown link',
       Buffer.concat([bytes.subarray(0, 20), Buffer.from([147, 0, 0, 0]), bytes.subarray(24)]),
@@ -290,6 +309,34 @@ t.test('a file that is damaged is named with its place, after what was readable'
   const absent = magmark(join(directory, 'absent.pcap'));
   t.equal(absent.status, 1);
   t.match(absent.stderr, /absent\.pcap: cannot be read/);
+  t.match(magmark('-').stderr, /^-: cannot be read: ENOENT.*; standard input is \/dev\/stdin\n$/);
+  const steering = magmark(join(directory, '\u001b[31m\nred.pcap'));
+  t.equal(steering.status, 1);
+  t.match(steering.stderr, /\\u001b\[31m\\u000ared\.pcap: cannot be read/);
+  t.notOk(steering.stderr.includes('\u001b'), 'a name does not steer the terminal');
+  t.equal(steering.stderr.indexOf('\n'), steering.stderr.length - 1, 'nor break its line');
+});
+
+t.test('a capture comes by standard input too', async t => {
+  const capture = pcap('piped.pcap', new Array<Uint8Array>(30_000).fill(web), { linkType: 101 });
+  const argv = [MAGMARK, 'replay', '--json', '--config', config, '/dev/stdin'];
+  const piped = spawnSync('sh', ['-c', 'cat "$0" | node "$@"', capture, ...argv], {
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  t.equal(piped.stderr, '');
+  t.equal(piped.stdout, magmark('--json', capture).stdout);
+  t.equal(piped.stdout.split('\n').length, 30_001);
+});
+
+t.test('too little address space for the core is said with what was asked for', async t => {
+  const capture = pcap('limited.pcap', [web], { linkType: 101 });
+  const argv = [MAGMARK, 'replay', '--config', config, capture];
+  const limited = spawnSync('sh', ['-c', 'ulimit -v 4000000; exec node "$@"', 'sh', ...argv], {
+    encoding: 'utf8',
+  });
+  t.equal(limited.status, 2);
+  t.match(limited.stderr, /^the core's memory of [0-9]+ bytes cannot be had: .*ulimit -v[^\n]*\n$/);
 });
 
 t.test('a VIP that covers a gateway or a target is warned of, and replay and validate go on', async t => {
