@@ -39,12 +39,35 @@ function canonical(address: Address): string {
   return address.kind() === 'ipv4' ? address.toString() : (address as ipaddr.IPv6).toRFC5952String();
 }
 
-/** @returns the host address, or the fault as a string */
-export function parseHost(text: string): Host | string {
+interface Known {
+  readonly host: Host;
+  /** As ipaddr.js names it. */
+  readonly range: string;
+}
+
+/**
+ * What was parsed already, by its text: ipaddr.js takes some 20 us for an address, each stands in several checks, and a
+ * reload reads thousands of them again of which all but a few are the same.
+ */
+const known = new Map<string, Known>();
+const MOST_KNOWN = 100_000;
+
+function parseKnown(text: string): Known | string {
+  const before = known.get(text);
+  if (before !== undefined) return before;
   const address = parseAddress(text);
   if (typeof address === 'string') return address;
   if (isMapped(address)) return `${text} is IPv4-mapped: write ${address.toIPv4Address().toString()}`;
-  return { family: family(address), address: canonical(address) };
+  const now = { host: { family: family(address), address: canonical(address) }, range: address.range() };
+  if (known.size >= MOST_KNOWN) known.clear();
+  known.set(text, now);
+  return now;
+}
+
+/** @returns the host address, or the fault as a string */
+export function parseHost(text: string): Host | string {
+  const address = parseKnown(text);
+  return typeof address === 'string' ? address : address.host;
 }
 
 /** @returns a BGP identifier (RFC 6286: any 32 bits but 0) as a dotted quad, or the fault as a string */
@@ -59,9 +82,9 @@ const NOBODY = ['unspecified', 'loopback', 'multicast', 'broadcast'];
 
 /** @returns the address of a gateway, or the fault as a string */
 export function parseGateway(text: string): Host | string {
-  const host = parseHost(text);
-  if (typeof host === 'string') return host;
-  const range = ipaddr.parse(host.address).range();
+  const address = parseKnown(text);
+  if (typeof address === 'string') return address;
+  const { host, range } = address;
   return NOBODY.includes(range) ? `${text} is no neighbour's address: it is ${range}` : host;
 }
 
@@ -70,7 +93,8 @@ export function parseNextHop(text: string): Host | string {
   const host = parseGateway(text);
   if (typeof host === 'string' || host.family === 4) return host;
   // A link-local address means nothing without its interface, which the configuration does not name.
-  return ipaddr.parse(host.address).range() === 'linkLocal'
+  const address = parseKnown(text);
+  return typeof address !== 'string' && address.range === 'linkLocal'
     ? `${text} is link-local: which interface is not known`
     : host;
 }
@@ -102,12 +126,19 @@ function maskByte(length: number, index: number): number {
   return (0xff << (8 - bits)) & 0xff;
 }
 
+/** Whether `prefix` covers a host; made once for many hosts. */
+export function coveredBy(prefix: Prefix): (host: Host) => boolean {
+  const { first, last } = prefixInterval(prefix);
+  return ({ family, address }) => {
+    if (family !== prefix.family) return false;
+    const number = addressNumber(address);
+    return first <= number && number <= last;
+  };
+}
+
 /** Whether `prefix` covers `host`. */
 export function covers(prefix: Prefix, host: Host): boolean {
-  if (prefix.family !== host.family) return false;
-  const { first, last } = prefixInterval(prefix);
-  const number = addressNumber(host.address);
-  return first <= number && number <= last;
+  return coveredBy(prefix)(host);
 }
 
 /** Whether `prefix` is IPv6 and holds the IPv4 addresses too, written as ::ffff:a.b.c.d. */

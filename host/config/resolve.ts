@@ -15,7 +15,7 @@ import type {
 } from '../types/config.js';
 import { ConfigError } from '../types/errors.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES, RESERVED_MARK } from '../types/marks.js';
-import { covers, coversIpv4, parseHost, parsePrefix, prefixText } from './address.js';
+import { coveredBy, covers, coversIpv4, parseHost, parsePrefix, prefixText } from './address.js';
 import { parseByteMatch } from './byte-match.js';
 import { parseDuration } from './duration.js';
 import { checkPortNats } from './port-nat.js';
@@ -325,9 +325,10 @@ export function configWarnings(config: Config): string[] {
 
 /** Addresses that a VIP covers, so that traffic to them would be load-balanced; one line each. */
 export function coveredHosts(config: Config, hosts: readonly { ip: Host; owner: string }[]): string[] {
-  return config.vips.flatMap((vip, index) =>
-    hosts
-      .filter(({ ip }) => covers(vip, ip))
-      .map(({ ip, owner }) => `vips[${index}]: ${prefixText(vip)} covers ${ip.address} of ${owner}`),
-  );
+  return config.vips.flatMap((vip, index) => {
+    const isCovered = coveredBy(vip);
+    return hosts
+      .filter(({ ip }) => isCovered(ip))
+      .map(({ ip, owner }) => `vips[${index}]: ${prefixText(vip)} covers ${ip.address} of ${owner}`);
+  });
 }

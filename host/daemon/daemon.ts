@@ -24,6 +24,7 @@ import { Keeper } from './keeper.js';
 import type { Log } from './log.js';
 import { hostAddresses, isInitialNamespace, lockNamespace, namespaceIdentity } from './namespace.js';
 import { Service } from './service.js';
+import { Stopwatch } from './stopwatch.js';
 import { wantedKernel } from './wanted.js';
 
 export interface DaemonOptions {
@@ -57,7 +58,7 @@ interface Holdings {
 export interface Repairs {
   /** Looks at the kernel that found something to mend. */
   readonly count: number;
-  /** Rules, routes and tables that were mended. */
+  /** Settings, rules, routes, tables and neighbour entries that were mended. */
   readonly changes: number;
   readonly lastAt: Date | null;
 }
@@ -72,6 +73,7 @@ export class Daemon {
   /** Of the last look, save those about main's routes. */
   private lookWarnings: readonly string[] = [];
   private turn: Promise<unknown> = Promise.resolve();
+  private configWarnings: { config: Config; warnings: readonly string[] } | null = null;
   private waitingReload: Promise<void> | null = null;
 
   private constructor(
@@ -87,7 +89,8 @@ export class Daemon {
       log,
       check: () => this.inTurn(() => this.check()),
       ask: hops => this.inTurn(() => this.ask(hops, 'ask')),
-      askAnew: hops => this.inTurn(() => this.ask(hops, 'askAnew')),
+      restore: hops => this.inTurn(() => this.restore(hops, 'ask')),
+      askAnew: hops => this.inTurn(() => this.restore(hops, 'askAnew')),
       reviewMain: () => this.inTurn(() => this.reviewMain()),
     });
     this.service = new Service({ log, images, frontend, addresses, onHealth: () => this.onHealth() });
@@ -99,6 +102,7 @@ export class Daemon {
    */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const { log } = options;
+    const watch = new Stopwatch();
     const config = readConfig(options.configFile);
     if (isInitialNamespace() && !options.hostNamespace) {
       throw new EnvironmentError(
@@ -107,6 +111,7 @@ export class Daemon {
       );
     }
     await refuseCoveredHosts(config);
+    watch.lap('configuration');
     const undo: (() => unknown)[] = [];
     try {
       const lock = await lockNamespace();
@@ -119,8 +124,10 @@ export class Daemon {
       undo.push(() => control.stop());
       const identity = await namespaceIdentity();
       const kernel = await Kernel.open({ journalPath: options.journalPath, identity, log });
+      watch.lap('kernel opened');
       const { images, module } = createImages(config);
       images.publish(config);
+      watch.lap('first image');
       const frontend = Frontend.open({ directory: options.frontendDirectory, log });
       undo.push(() => frontend.stop());
       const core = { module, memory: images.memory };
@@ -131,7 +138,10 @@ export class Daemon {
       const daemon = new Daemon(options, { lock, control, pool }, images, kernel, frontend, addresses);
       undo.push(() => daemon.stopWatching());
       daemon.keeper.start();
-      await daemon.inTurn(() => daemon.applyOrUndo(config, START_PATIENCE_MS, () => kernel.removeAll()));
+      watch.lap('workers');
+      await daemon.inTurn(() =>
+        daemon.applyOrUndo(config, START_PATIENCE_MS, watch, () => kernel.removeAll()),
+      );
       control.answers = answersOf(daemon);
       log.info(
         {
@@ -139,6 +149,7 @@ export class Daemon {
           queues,
           socket: options.socketPath,
           generation: images.current?.generation,
+          milliseconds: watch.milliseconds(),
         },
         'ready',
       );
@@ -168,11 +179,15 @@ export class Daemon {
       const { log, configFile, stop } = this.options;
       if (stop.aborted) return;
       const former = this.config;
+      const watch = new Stopwatch();
       try {
         const config = readConfig(configFile);
         await refuseCoveredHosts(config);
         refuseRestartOnly(former, config);
-        await this.applyOrUndo(config, RELOAD_PATIENCE_MS, () => this.apply(former, RELOAD_PATIENCE_MS));
+        watch.lap('configuration');
+        await this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
+          this.apply(former, RELOAD_PATIENCE_MS, watch),
+        );
       } catch (error) {
         if (error instanceof Stopped) return;
         const faults = (error as Error).message.split('\n');
@@ -181,7 +196,8 @@ export class Daemon {
         else log.error({ file: configFile, faults, err: error }, 'reload refused');
         return;
       }
-      log.info({ file: configFile, generation: this.images.current?.generation }, 'reloaded');
+      const { generation } = this.images.current!;
+      log.info({ file: configFile, generation, milliseconds: watch.milliseconds() }, 'reloaded');
     });
     return this.waitingReload;
   }
@@ -234,22 +250,28 @@ export class Daemon {
    * Routes first, then the image that marks for them, then the ruleset, then the VIPs are announced; what is unwanted
    * goes when no worker uses it, and a VIP that goes is withdrawn before anything else.
    */
-  private async apply(config: Config, patienceMs: number): Promise<void> {
+  private async apply(config: Config, patienceMs: number, watch: Stopwatch): Promise<void> {
     const wanted = wantedKernel(config);
     this.proceed();
     // Passwords that cannot be read are a fault before anything is changed.
     await readPasswords(config.gateways);
     await this.service.withdrawMissing(config);
+    watch.lap('withdrawn');
     const serving = this.service.servingMarks(config);
-    const outcome = await this.kernel.add(wanted, { serving, patienceMs });
+    const outcome = await this.kernel.add(wanted, { serving, patienceMs, lap: part => watch.lap(part) });
     this.proceed();
     await this.service.publish(config, outcome.pending);
+    watch.lap('image');
     await this.kernel.applyRuleset(wanted);
+    watch.lap('ruleset');
     this.proceed();
     await this.images.retire();
     await this.service.announce();
+    watch.lap('announced');
     await this.kernel.removeStale(wanted);
+    watch.lap('removed');
     await this.keep(outcome);
+    watch.lap('warnings');
   }
 
   /** Compare everything with the kernel, and mend what differs. */
@@ -278,7 +300,7 @@ export class Daemon {
 
   private async keep({ pending, hops, warnings }: AddOutcome): Promise<void> {
     const { config } = this;
-    this.lookWarnings = [...configWarnings(config), ...warnings];
+    this.lookWarnings = [...this.warningsOf(config), ...warnings];
     await this.reviewMain();
     const tables = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
     this.keeper.keep({ pending, hops, tables: new Set([...tables, BLACKHOLE_TABLE]) });
@@ -293,6 +315,12 @@ export class Daemon {
   private async ask(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
     if (this.options.stop.aborted) return;
     for (const refusal of await this.kernel[how](hops)) this.options.log.warn(refusal);
+  }
+
+  /** Neighbour entries that somebody removed or changed. */
+  private async restore(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
+    await this.ask(hops, how);
+    if (!this.options.stop.aborted) this.count(hops.map(hop => `neighbour ${hop.address} on ${hop.device}`));
   }
 
   private onHealth(): void {
@@ -310,15 +338,28 @@ export class Daemon {
     for (const warning of warnings) if (!before.has(warning)) this.options.log.warn(warning);
   }
 
+  /** They follow from the configuration alone, and each look tells them. */
+  private warningsOf(config: Config): readonly string[] {
+    if (this.configWarnings?.config !== config) {
+      this.configWarnings = { config, warnings: configWarnings(config) };
+    }
+    return this.configWarnings.warnings;
+  }
+
   /** @throws Stopped if nothing further shall be done */
   private proceed(): void {
     if (this.options.stop.aborted) throw new Stopped('stopped');
   }
 
   /** Apply, or go back: `undo` runs before the error is passed on. */
-  private async applyOrUndo(config: Config, patienceMs: number, undo: () => Promise<void>): Promise<void> {
+  private async applyOrUndo(
+    config: Config,
+    patienceMs: number,
+    watch: Stopwatch,
+    undo: () => Promise<void>,
+  ): Promise<void> {
     try {
-      await this.apply(config, patienceMs);
+      await this.apply(config, patienceMs, watch);
     } catch (error) {
       try {
         await undo();

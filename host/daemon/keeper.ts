@@ -15,6 +15,8 @@ export interface KeeperOptions {
   readonly check: () => Promise<void>;
   /** Have the kernel ask for these neighbours. */
   readonly ask: (hops: readonly NextHop[]) => Promise<void>;
+  /** The same for neighbours whose entries were removed. */
+  readonly restore: (hops: readonly NextHop[]) => Promise<void>;
   /** Have it forget them first: somebody gave one of them another link-layer address. */
   readonly askAnew: (hops: readonly NextHop[]) => Promise<void>;
   /** Look where main leads to: its routes changed. */
@@ -51,6 +53,8 @@ export class Keeper {
   private linkAddresses = new Map<bigint, string>();
   private verifiedAt = new Map<bigint, number>();
   private gone = new Map<bigint, NextHop>();
+  /** What was told since the last look was kept: it may be newer than what that look listed. */
+  private told = new Map<bigint, 'valid' | 'failed'>();
   private monitor: Pick<KernelMonitor, 'stop'> | null = null;
   private timer: NodeJS.Timeout | null = null;
   private due = Number.POSITIVE_INFINITY;
@@ -93,6 +97,11 @@ export class Keeper {
       this.asking = null;
     }
     if (kept.pending.length > unresolved.length) this.look(RETRY_MS);
+    const overtaken = [...this.told].some(([address, state]) =>
+      state === 'valid' ? this.waitedFor.has(address) : this.hopByAddress.has(address),
+    );
+    this.told = new Map();
+    if (overtaken) this.look(GATHER_MS);
   }
 
   /** Look in `ms` at the latest. */
@@ -152,6 +161,7 @@ export class Keeper {
   }
 
   private onNeighbour(event: Extract<KernelEvent, { kind: 'neighbour' }>): void {
+    if (event.state === 'valid' || event.state === 'failed') this.told.set(event.address, event.state);
     const hop = this.hopByAddress.get(event.address);
     if (event.state === 'valid' && this.waitedFor.has(event.address)) this.look(GATHER_MS);
     if (hop === undefined) return;
@@ -171,7 +181,7 @@ export class Keeper {
   private restoreGone(): void {
     const hops = [...this.gone.values()];
     this.gone = new Map();
-    if (!this.stopped) this.run(this.options.ask(hops));
+    if (!this.stopped) this.run(this.options.restore(hops));
   }
 
   /** Another link-layer address may be a target that moved, or a mistake: the target itself is asked. */

@@ -30,7 +30,7 @@ export function askHttp(question: Question): Attempt {
         connection: 'close',
       },
       maxHeaderSize: MAX_HEADER_BYTES,
-      // Heeded only where no `agent` is named, not even `false`.
+      // With any agent, `false` included, Node makes a connection of its own and never calls this.
       createConnection: () => socket,
     });
     asked.once('response', ({ statusCode = 0 }) => {

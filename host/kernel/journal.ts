@@ -99,7 +99,7 @@ export class Journal {
 
   private text(claims: Claims): string {
     const contents: Contents = { version: 1, identity: this.identity, claims };
-    return `${JSON.stringify(contents, null, 1)}\n`;
+    return `${JSON.stringify(contents)}\n`;
   }
 }
 

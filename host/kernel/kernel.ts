@@ -11,8 +11,8 @@ import { runBatch } from './batch.js';
 import { type Carrier, probeCarrier } from './carrier.js';
 import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
-import { applyMangle } from './mangle.js';
-import { askForNeighbours, flushNeighbours, listNeighbours } from './neighbour.js';
+import { applyMangle, listMangle } from './mangle.js';
+import { askForNeighbours, flushNeighbours, listNeighbours, type Neighbours } from './neighbour.js';
 import { renderTables, TABLES } from './nft.js';
 import { type Reached, reachOf } from './reach.js';
 import type { ListedRoute } from './route.js';
@@ -21,13 +21,15 @@ import {
   additions,
   claimsOf,
   clashes,
+  foreignRoutes,
+  foreignRouteText,
   NO_ROUTING,
   type RoutingListing,
   removals,
   type WantedRouting,
   wantedRouting,
 } from './routing.js';
-import { applyChanges, applyRemovals, listRoutes, listRouting, throwAny } from './routing-apply.js';
+import { applyChanges, applyRemovals, listReachability, listRouting, throwAny } from './routing-apply.js';
 import { type Rule, ruleKey } from './rule.js';
 import { applyTables, listTables, mangleTable, removeMangle, removeTables } from './ruleset.js';
 import { applySysctls, type Ipv6State, ipv6State } from './sysctl.js';
@@ -54,6 +56,8 @@ export interface AddOptions {
   readonly patienceMs?: number;
   /** What stands by another hand where our numbers are is a warning, and left as it is: others came after us. */
   readonly clashesAreWarnings?: boolean;
+  /** Called after each part of the work, with its name: for a breakdown of its time. */
+  readonly lap?: (part: string) => void;
 }
 
 export interface AddOutcome {
@@ -61,7 +65,7 @@ export interface AddOutcome {
   readonly pending: PendingTarget[];
   /** IPv6 that is not served, settings and neighbour entries that are not as wanted, clashes; one line each. */
   readonly warnings: string[];
-  /** What was missing and was added, as lines of ip. */
+  /** Settings that were set, and what was missing and was added, as lines of ip. */
   readonly changes: string[];
   /** Next hops of targets that can be reached. */
   readonly hops: NextHop[];
@@ -117,40 +121,42 @@ export class Kernel {
    */
   add(wanted: WantedKernel, options: AddOptions = {}): Promise<AddOutcome> {
     return this.inTurn(async () => {
-      const { serving = new Set(), patienceMs = 0 } = options;
+      const { serving = new Set(), patienceMs = 0, lap = () => {} } = options;
       this.ipv6 = await ipv6State();
-      const [listing, listed] = await Promise.all([this.list(), listNeighbours(this.run, this.present)]);
+      const { listing, neighbours: listed } = await this.list();
+      lap('listed');
       const before = this.journal.claims;
       const routing = wantedRouting(wanted, listing, before);
-      const foreign = clashes(routing, listing, before);
-      if (foreign.length > 0 && options.clashesAreWarnings !== true) {
-        throw new ClashError(foreign.join('\n'));
+      const clashing = clashes(routing, listing, before);
+      if (clashing.length > 0 && options.clashesAreWarnings !== true) {
+        throw new ClashError(clashing.join('\n'));
       }
+      const foreign = foreignRoutes(routing, listing, before);
       await this.journal.write(unitedClaims(before, claimsOf(routing, listing, before)));
-      const warnings = [...foreign, ...(await applySysctls(this.ipv6))];
-      const changes = additions(routing, listing);
-      const outcome = await applyChanges(this.run, changes);
-      warnings.push(...outcome.warnings);
-      warnings.push(...(await flushNeighbours(this.run, addedHops(routing, listing, before), listed)));
+      lap('journal');
+      const settings = await applySysctls(this.ipv6);
+      const changes = additions(routing, listing, foreign);
+      const [outcome, unflushed] = await Promise.all([
+        applyChanges(this.run, changes),
+        flushNeighbours(this.run, addedHops(routing, listing, before), listed),
+      ]);
+      lap('rules and routes');
+      const warnings = [...clashing, ...settings.warnings, ...outcome.warnings, ...unflushed];
+      const refused = unitedReasons(outcome.refused, foreign);
       this.maybeStale = isMoreThan(this.journal.claims, routing, listing);
-      const reach = async (): Promise<Reached> => {
-        const [routes, neighbours] = await Promise.all([
-          changes.length === 0 ? listing.routes : this.listRoutes(),
-          listNeighbours(this.run, this.present),
-        ]);
-        const { families } = this;
-        return reachOf(wanted.targets, {
-          families,
-          routes,
-          neighbours,
-          refused: outcome.refused,
-          serving,
-        });
-      };
-      const first = await reach();
-      const { pending, hops } = patienceMs > 0 ? await this.settle(first, reach, patienceMs) : first;
+      const { families } = this;
+      const { routes, neighbours } =
+        changes.length === 0
+          ? { routes: listing.routes, neighbours: listed }
+          : await listReachability(this.run, this.present);
+      const reachBy = (neighbours: Neighbours): Reached =>
+        reachOf(wanted.targets, { families, routes, neighbours, refused, serving });
+      lap('reach');
+      const { pending, hops } = await this.settle(reachBy(neighbours), reachBy, patienceMs);
+      lap('neighbours');
       const made = changes.filter(({ route }) => route === null || !outcome.refused.has(route.table));
-      return { pending, hops, warnings, changes: made.map(({ family, line }) => `ip -${family} ${line}`) };
+      const changed = made.map(({ family, line }) => `ip -${family} ${line}`);
+      return { pending, hops, warnings, changes: [...settings.changes, ...changed] };
     });
   }
 
@@ -173,21 +179,18 @@ export class Kernel {
   /** @returns one line for each VIP towards which the kernel makes no errors, since main does not lead to it */
   vipsWithoutRoute(vips: readonly Prefix[]): Promise<string[]> {
     return this.inTurn(async () => {
-      const lines: string[] = [];
-      for (const family of this.families) {
-        const addresses = vips.filter(vip => vip.family === family).map(vip => vip.address);
-        const failures = await runBatch(
-          this.run,
-          family,
-          addresses.map(address => `route get ${address}`),
-        );
-        for (const index of failures.keys()) {
-          lines.push(
-            `main has no route to VIP ${addresses[index]}: a target whose answers are too big for the way out is not told so`,
+      const lines = await Promise.all(
+        this.families.map(async family => {
+          const addresses = vips.filter(vip => vip.family === family).map(vip => vip.address);
+          const questions = addresses.map(address => `route get ${address}`);
+          const failures = await runBatch(this.run, family, questions);
+          return [...failures.keys()].map(
+            index =>
+              `main has no route to VIP ${addresses[index]}: a target whose answers are too big for the way out is not told so`,
           );
-        }
-      }
-      return lines;
+        }),
+      );
+      return lines.flat();
     });
   }
 
@@ -199,9 +202,12 @@ export class Kernel {
   applyRuleset(wanted: WantedKernel): Promise<string[]> {
     return this.inTurn(async () => {
       const changed: string[] = [];
-      const listed = await listTables(this.run);
-      this.refuseForeignTables(listed);
       const mangleRules = this.steering.mangleRules(wanted.queues);
+      const [listed, ...standing] = await Promise.all([
+        listTables(this.run),
+        ...(mangleRules.length > 0 ? this.families : []).map(family => listMangle(this.run, family)),
+      ]);
+      this.refuseForeignTables(listed);
       const mangle = this.families.map(family => ({
         family,
         created: !listed.has(mangleTable(family)),
@@ -211,8 +217,10 @@ export class Kernel {
       if (mangleRules.length > 0) {
         // Before the chains that set the reserved mark: a packet that bears it must find who queues it.
         // One after the other: the kernel lists tables in the order of their making.
-        for (const family of this.families) {
-          if (await applyMangle(this.run, family, mangleRules)) changed.push(`table ${mangleTable(family)}`);
+        for (const [index, family] of this.families.entries()) {
+          if (await applyMangle(this.run, family, mangleRules, standing[index]!)) {
+            changed.push(`table ${mangleTable(family)}`);
+          }
         }
       }
       const tables = renderTables(wanted, this.steering);
@@ -231,7 +239,7 @@ export class Kernel {
     return this.inTurn(async () => {
       // What `add` listed had nothing to go: another look would find the same.
       if (!this.maybeStale) return 0;
-      const listing = await this.list();
+      const { listing } = await this.list();
       return this.removeRouting(wantedRouting(wanted, listing, this.journal.claims), listing);
     });
   }
@@ -258,7 +266,7 @@ export class Kernel {
       };
       await attempt(() => this.takeRuleset());
       await attempt(async () => {
-        await this.removeRouting(NO_ROUTING, await this.list());
+        await this.removeRouting(NO_ROUTING, (await this.list()).listing);
       });
       if (errors.length === 1) {
         throw errors[0];
@@ -288,22 +296,22 @@ export class Kernel {
     return this.ipv6 === 'absent' ? [4] : [4, 6];
   }
 
-  private list(): Promise<RoutingListing> {
+  private list(): ReturnType<typeof listRouting> {
     return listRouting(this.run, this.present, this.families);
   }
 
-  private async listRoutes(): Promise<ListedRoute[]> {
-    return (await Promise.all(this.present.map(family => listRoutes(this.run, family)))).flat();
-  }
-
   /** Ask for neighbours, and look until all have answered or failed, for `patienceMs` at most. */
-  private async settle(first: Reached, reach: () => Promise<Reached>, patienceMs: number): Promise<Reached> {
+  private async settle(
+    first: Reached,
+    reachBy: (neighbours: Neighbours) => Reached,
+    patienceMs: number,
+  ): Promise<Reached> {
     const unresolved = ({ pending }: Reached) => pending.flatMap(target => target.unresolved);
-    if (unresolved(first).length === 0) return first;
+    if (patienceMs === 0 || unresolved(first).length === 0) return first;
     await askForNeighbours(this.run, unresolved(first));
     let latest = first;
     for (const end = performance.now() + patienceMs; performance.now() < end; ) {
-      latest = await reach();
+      latest = reachBy(await listNeighbours(this.run, this.present));
       if (unresolved(latest).length === 0) break;
       await delay(LOOK_AGAIN_MS);
     }
@@ -357,6 +365,18 @@ function isMoreThan(claims: Claims, wanted: WantedRouting, listing: RoutingListi
     [...claims.rules.map(ruleKey), ...claims.routes.map(tableKey)].some(key => !kept.has(key)) ||
     removals(wanted, listing, claims).length > 0
   );
+}
+
+/** A target whose table holds another's default route cannot be reached by it. */
+function unitedReasons(
+  refused: ReadonlyMap<number, readonly string[]>,
+  foreign: readonly ListedRoute[],
+): Map<number, readonly string[]> {
+  const reasons = new Map(refused);
+  for (const route of foreign) {
+    reasons.set(route.table, [...(reasons.get(route.table) ?? []), foreignRouteText(route)]);
+  }
+  return reasons;
 }
 
 function isRule(claim: Rule | TableClaim): claim is Rule {

@@ -41,10 +41,19 @@ export function renderMangle(listed: readonly MangleRule[], wanted: readonly Man
   return `${['*mangle', ...lines, 'COMMIT'].join('\n')}\n`;
 }
 
-/** Make `wanted` the rules of ours in one family's mangle table. @returns whether something differed */
-export async function applyMangle(run: Run, family: Family, wanted: readonly MangleRule[]): Promise<boolean> {
-  const { stdout } = await run(`${PROGRAMS[family]}-save`, ['-t', 'mangle']);
-  const input = renderMangle(parseMangleRules(stdout), wanted);
+/** The rules of ours in one family's mangle table. */
+export async function listMangle(run: Run, family: Family): Promise<MangleRule[]> {
+  return parseMangleRules((await run(`${PROGRAMS[family]}-save`, ['-t', 'mangle'])).stdout);
+}
+
+/** Make `wanted` the rules of ours in one family's mangle table. @returns whether `listed` differed */
+export async function applyMangle(
+  run: Run,
+  family: Family,
+  wanted: readonly MangleRule[],
+  listed: readonly MangleRule[],
+): Promise<boolean> {
+  const input = renderMangle(listed, wanted);
   if (input !== null) {
     await run(`${PROGRAMS[family]}-restore`, ['--noflush'], { input });
   }

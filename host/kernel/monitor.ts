@@ -10,20 +10,21 @@ import { TABLES } from './nft.js';
 import { mangleTable } from './ruleset.js';
 
 /**
- * - `links`: links or addresses; `rules`: rules of policy routing;
+ * - `links`: links or addresses; `rules`: rules of policy routing; `settings`: sysctls of forwarding or of rp_filter;
  * - `routes`: of `table` (null: main);
  * - `ruleset`: nftables tables of our names, or the mangle tables;
  * - `neighbour`: an entry came, went or changed its state;
  * - `lost`: events may have been missed.
  */
 export type KernelEvent =
-  | { readonly kind: 'links' | 'rules' | 'ruleset' | 'lost' }
+  | { readonly kind: 'links' | 'rules' | 'settings' | 'ruleset' | 'lost' }
   | { readonly kind: 'routes'; readonly table: number | null }
   | {
       readonly kind: 'neighbour';
       /** As `addressNumber` gives it. */
       readonly address: bigint;
-      readonly state: 'valid' | 'resolving' | 'failed' | 'gone';
+      /** `evicted`: gone by the kernel's housekeeping, and not by another hand. */
+      readonly state: 'valid' | 'resolving' | 'failed' | 'gone' | 'evicted';
       /** Link-layer address, or null. */
       readonly linkAddress: string | null;
       /** By the hand of an administrator: the kernel does not verify it. */
@@ -40,7 +41,7 @@ export interface MonitorOptions {
 /** A program that cannot run here is not started in a heap. */
 const RESTART_MS = 1000;
 
-const IP_ARGS = ['-N', '-o', 'monitor', 'link', 'address', 'route', 'rule', 'neigh'];
+const IP_ARGS = ['-N', '-o', 'monitor', 'link', 'address', 'route', 'rule', 'neigh', 'netconf'];
 
 export class KernelMonitor {
   private readonly children = new Map<string, Child>();
@@ -54,7 +55,9 @@ export class KernelMonitor {
       if (event !== null) options.onEvent(event);
     };
     monitor.keep('ip', IP_ARGS, line => report(ipEvent(line)));
-    monitor.keep('nft', ['monitor'], line => report(nftEvent(line)));
+    // nft complains of events about sets that it does not know, also of those that came after its start: they may be ours.
+    const onComplaint = (): void => options.onEvent({ kind: 'ruleset' });
+    monitor.keep('nft', ['monitor'], line => report(nftEvent(line)), onComplaint);
     return monitor;
   }
 
@@ -68,16 +71,22 @@ export class KernelMonitor {
     program: string,
     args: readonly string[],
     onLine: (line: string) => void,
+    onComplaint: () => void = () => {},
   ): Promise<void> {
     const { signal } = this.stopped;
     const start = this.options.start ?? Child.start;
     while (!signal.aborted) {
       const words: string[] = [];
-      const child = start(program, args, { onLine, onErrorLine: line => words.push(line) });
+      const onErrorLine = (line: string): void => {
+        // The last one tells how it ended.
+        words.splice(0, words.length, line);
+        onComplaint();
+      };
+      const child = start(program, args, { onLine, onErrorLine });
       this.children.set(program, child);
       const how = await child.ended;
       if (signal.aborted) return;
-      this.options.onEnd(`${program} monitor`, [how, ...words.slice(-1)].join(': '));
+      this.options.onEnd(`${program} monitor`, [how, ...words].join(': '));
       await delay(RESTART_MS, null, { signal }).catch(() => null);
       this.options.onEvent({ kind: 'lost' });
     }
@@ -94,14 +103,16 @@ export function ipEvent(line: string): KernelEvent | null {
   // `99:` and a tab begin a rule, `3:` and a space a link or an address.
   if (/^(Deleted )?\d+:\t/.test(line)) return { kind: 'rules' };
   if (/^\d+:$/.test(first)) return { kind: 'links' };
+  if (first === 'inet' || first === 'inet6') return { kind: 'settings' };
   const state = neighbourState(words.at(-1)!);
   if (state !== null && words[1] === 'dev') {
-    const gone = line.startsWith('Deleted ');
+    // Who deletes an entry has it fail first.
+    const gone = state === 'valid' ? 'evicted' : 'gone';
     const at = words.indexOf('lladdr');
     return {
       kind: 'neighbour',
       address: addressNumber(first),
-      state: gone ? 'gone' : state,
+      state: line.startsWith('Deleted ') ? gone : state,
       linkAddress: at < 0 ? null : words[at + 1]!,
       permanent: words.at(-1) === 'PERMANENT',
     };
@@ -120,6 +131,8 @@ function neighbourState(word: string): 'valid' | 'resolving' | 'failed' | null {
 
 /** What a line of `nft monitor` tells: it names family and table. */
 export function nftEvent(line: string): KernelEvent | null {
+  // It goes on when the kernel had more to tell than it could take.
+  if (line.startsWith('# ERROR')) return { kind: 'lost' };
   const ours = [...TABLES.map(name => `inet ${name}`), mangleTable(4), mangleTable(6)];
   const table = /^(?:add|delete|insert|replace|destroy) \w+ (\w+ \S+)/.exec(line)?.[1];
   return table !== undefined && ours.includes(table) ? { kind: 'ruleset' } : null;

@@ -1,9 +1,10 @@
 /** Neighbour entries of targets: whether one can send to them, and what brings them back. */
 
-import { listJson, type Run } from '../programs/command.js';
+import type { Run } from '../programs/command.js';
 import { addressNumber } from '../types/address.js';
 import type { Family, Host } from '../types/config.js';
 import { runBatch } from './batch.js';
+import { listAll, NEIGHBOURS } from './listing.js';
 import type { NextHop } from './wanted.js';
 
 /**
@@ -30,13 +31,15 @@ export function neighbourKey({ address, device }: { address: string; device: str
 
 /** @param families that the kernel has */
 export async function listNeighbours(run: Run, families: readonly Family[]): Promise<Neighbours> {
-  const listings = await Promise.all(
-    families.map(family => listJson(run, ['-N', '-j', `-${family}`, 'neigh']) as Promise<NeighbourEntry[]>),
-  );
+  const listings = await Promise.all(families.map(family => listAll(run, family, [NEIGHBOURS])));
+  return parseNeighbours(listings.flat(2) as NeighbourEntry[]);
+}
+
+export function parseNeighbours(entries: readonly NeighbourEntry[]): Neighbours {
   return new Map(
-    listings
-      .flat()
-      .map(({ dst, dev, state }) => [neighbourKey({ address: dst, device: dev }), stateOf(state)] as const),
+    entries.map(
+      ({ dst, dev, state }) => [neighbourKey({ address: dst, device: dev }), stateOf(state)] as const,
+    ),
   );
 }
 

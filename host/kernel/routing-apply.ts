@@ -1,15 +1,23 @@
-/** Policy routing listed and changed through `ip`: three listings and a batch a family. */
+/** Policy routing and neighbours listed through `ip`, and policy routing changed: a process and a batch a family. */
 
-import { listJson, type Run } from '../programs/command.js';
+import type { Run } from '../programs/command.js';
 import type { Family, Prefix } from '../types/config.js';
 import { KernelError } from '../types/errors.js';
 import { runBatch } from './batch.js';
+import { DEFAULT_ROUTES, listAll, NEIGHBOURS, RULES, SUBNETS } from './listing.js';
+import { type Neighbours, parseNeighbours } from './neighbour.js';
 import { type ListedRoute, parseRoutes } from './route.js';
 import type { Change, Removal, RoutingListing } from './routing.js';
 import { parseRules } from './rule.js';
 
+export interface Reachability {
+  /** Default routes outside main. */
+  readonly routes: readonly ListedRoute[];
+  readonly neighbours: Neighbours;
+}
+
 /**
- * List rules and default routes.
+ * List rules, default routes, networks and neighbours.
  * @param present families that the kernel has
  * @param served  those of them for which rules and routes are wanted
  */
@@ -17,33 +25,45 @@ export async function listRouting(
   run: Run,
   present: readonly Family[],
   served: readonly Family[],
-): Promise<RoutingListing> {
+): Promise<{ listing: RoutingListing; neighbours: Neighbours }> {
   const listings = await Promise.all(
     present.map(async family => {
-      const [rules, routes, connected] = await Promise.all([
-        listJson(run, ['-N', '-j', `-${family}`, 'rule']),
-        listRoutes(run, family),
-        listJson(run, ['-N', '-j', `-${family}`, 'route', 'show', 'table', 'main', 'proto', 'kernel']),
-      ]);
+      const questions = [RULES, DEFAULT_ROUTES, SUBNETS, NEIGHBOURS];
+      const [rules, routes, subnets, neighbours] = await listAll(run, family, questions);
       return {
         rules: parseRules(family, rules as never[]),
-        routes,
-        subnets: parseSubnets(family, connected as { dst: string }[]),
+        routes: parseRoutes(family, routes as never[]),
+        subnets: parseSubnets(family, subnets as never[]),
+        neighbours: parseNeighbours(neighbours as never[]),
       };
     }),
   );
   return {
-    families: served,
-    rules: listings.map(listing => listing.rules),
-    routes: listings.flatMap(listing => listing.routes),
-    subnets: listings.flatMap(listing => listing.subnets),
+    listing: {
+      families: served,
+      rules: listings.map(listing => listing.rules),
+      routes: listings.flatMap(listing => listing.routes),
+      subnets: listings.flatMap(listing => listing.subnets),
+    },
+    neighbours: new Map(listings.flatMap(listing => [...listing.neighbours])),
   };
 }
 
-/** Default routes outside main. */
-export async function listRoutes(run: Run, family: Family): Promise<ListedRoute[]> {
-  const args = ['-N', '-j', `-${family}`, 'route', 'show', 'table', 'all', 'exact', 'default'];
-  return parseRoutes(family, (await listJson(run, args)) as never[]);
+/** Routes and neighbours of families that the kernel has. */
+export async function listReachability(run: Run, present: readonly Family[]): Promise<Reachability> {
+  const listings = await Promise.all(
+    present.map(async family => {
+      const [routes, neighbours] = await listAll(run, family, [DEFAULT_ROUTES, NEIGHBOURS]);
+      return {
+        routes: parseRoutes(family, routes as never[]),
+        neighbours: parseNeighbours(neighbours as never[]),
+      };
+    }),
+  );
+  return {
+    routes: listings.flatMap(listing => listing.routes),
+    neighbours: new Map(listings.flatMap(listing => [...listing.neighbours])),
+  };
 }
 
 /** Networks of interfaces: routes that the kernel made for their addresses, link-local ones aside. */

@@ -141,20 +141,7 @@ function sourceTexts({ family, address, length }: Prefix): string[] {
  * @returns one line each
  */
 export function clashes(wanted: WantedRouting, listing: RoutingListing, claims: Claims): string[] {
-  const claimed = new Set(claims.routes.map(tableKey));
-  const tables = new Set([...wanted.routes, ...wanted.egress].map(tableKey));
-  const routes = listing.routes
-    .filter(route => tables.has(tableKey(route)))
-    .filter(route => !(claimed.has(tableKey(route)) && hasOurShape(route)))
-    // BIRD runs before its table is claimed.
-    .filter(route => !(route.table === EGRESS_TABLE && isBirds(route)))
-    .map(route => {
-      const hops = route.hops.flatMap(hop => (hop.gateway === null ? [] : [` via ${hop.gateway}`])).join('');
-      return (
-        `IPv${route.family} routing table ${route.table} already holds a default route${hops} ` +
-        'that this daemon did not make: remove it, or choose other fwmarks'
-      );
-    });
+  const routes = foreignRoutes(wanted, listing, claims).map(foreignRouteText);
   const own = new Set([...claims.rules, ...wanted.rules].map(ruleKey));
   const targets = new Set(wanted.routes.filter(route => route.gateway !== null).map(tableKey));
   const ends = wanted.rules.filter(rule => rule.priority === MARK_END_PRIORITY);
@@ -172,6 +159,27 @@ export function clashes(wanted: WantedRouting, listing: RoutingListing, claims: 
         : [];
     });
   return [...routes, ...rules];
+}
+
+/** Default routes by another hand in wanted tables. */
+export function foreignRoutes(wanted: WantedRouting, listing: RoutingListing, claims: Claims): ListedRoute[] {
+  const claimed = new Set(claims.routes.map(tableKey));
+  const tables = new Set([...wanted.routes, ...wanted.egress].map(tableKey));
+  return (
+    listing.routes
+      .filter(route => tables.has(tableKey(route)))
+      .filter(route => !(claimed.has(tableKey(route)) && hasOurShape(route)))
+      // BIRD runs before its table is claimed.
+      .filter(route => !(route.table === EGRESS_TABLE && isBirds(route)))
+  );
+}
+
+export function foreignRouteText({ family, table, hops }: ListedRoute): string {
+  const ways = hops.flatMap(hop => (hop.gateway === null ? [] : [` via ${hop.gateway}`])).join('');
+  return (
+    `IPv${family} routing table ${table} already holds a default route${ways} ` +
+    'that this daemon did not make: remove it, or choose other fwmarks'
+  );
 }
 
 function outlineText({ family, priority, fwmark, table }: RuleOutline): string {
@@ -204,20 +212,24 @@ export function claimsOf(
 }
 
 /**
- * Lines that add what is wanted and not there. Until both stand, a mark meets the blackhole behind the targets' rules,
+ * Lines that add what is wanted and not there. A table with a default route by another hand is left to it: to replace
+ * that one, or to stand beside it, would be to touch what is not ours. Until both stand, a mark meets the blackhole behind the targets' rules,
  * whichever comes first. Rules do: each one of IPv6 that is added makes the kernel walk all tables that there are.
  */
-export function additions(wanted: WantedRouting, listing: RoutingListing): Change[] {
+export function additions(
+  wanted: WantedRouting,
+  listing: RoutingListing,
+  foreign: readonly ListedRoute[] = [],
+): Change[] {
+  const taken = new Set(foreign.map(tableKey));
   const listed = new Set(listing.rules.flatMap(({ rules }) => rules.map(ruleKey)));
   return [
     ...wanted.rules
       .filter(rule => !listed.has(ruleKey(rule)))
       .map(rule => ({ family: rule.family, line: `rule add ${ruleText(rule)}`, route: null })),
-    ...missingRoutes(wanted, listing).map(route => ({
-      family: route.family,
-      line: `route replace ${routeText(route)}`,
-      route,
-    })),
+    ...missingRoutes(wanted, listing)
+      .filter(route => !taken.has(tableKey(route)))
+      .map(route => ({ family: route.family, line: `route replace ${routeText(route)}`, route })),
   ];
 }
 

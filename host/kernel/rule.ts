@@ -114,8 +114,19 @@ export function ruleText(rule: Rule): string {
   return words.join(' ');
 }
 
+/** Rules are compared by their keys over and over. */
+const keys = new WeakMap<Rule, string>();
+
 /** Equal for equal rules, however their addresses are spelled. */
 export function ruleKey(rule: Rule): string {
+  const before = keys.get(rule);
+  if (before !== undefined) return before;
+  const key = keyOf(rule);
+  keys.set(rule, key);
+  return key;
+}
+
+function keyOf(rule: Rule): string {
   const { family, priority, fwmark, table } = rule;
   const mark = `${fwmark?.value ?? 'any'}/${fwmark?.mask ?? ''}`;
   return `${family} ${priority} ${prefixKey(rule.from)} ${prefixKey(rule.to)} ${mark} ${table ?? 'blackhole'}`;

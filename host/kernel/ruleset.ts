@@ -3,7 +3,7 @@
 import { parseJson, type Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
 import type { MangleClaim } from './claims.js';
-import { applyMangle } from './mangle.js';
+import { applyMangle, listMangle } from './mangle.js';
 import { differenceOf, isEmptyMangle, listedObjects, listedTables } from './nft-listing.js';
 import { type Command, deleteCommands, mendCommands, type NftTable, replaceCommands } from './nft-table.js';
 
@@ -36,11 +36,16 @@ export async function applyTables(
 ): Promise<string[]> {
   const commands: Command[] = [];
   const changed: string[] = [];
+  const listings = await Promise.all(
+    wanted.map(async ({ name }) =>
+      listed.has(`inet ${name}`) ? listedObjects(await list(run, ['table', 'inet', name])) : [],
+    ),
+  );
   let anew = false;
-  for (const table of wanted) {
+  for (const [index, table] of wanted.entries()) {
     const before = commands.length;
     const name = `inet ${table.name}`;
-    const objects = listed.has(name) ? listedObjects(await list(run, ['table', 'inet', table.name])) : [];
+    const objects = listings[index]!;
     const difference = anew ? 'beyond repair' : differenceOf(objects, table);
     if (difference === 'beyond repair') {
       anew = true;
@@ -75,7 +80,7 @@ export async function removeMangle(run: Run, claim: MangleClaim, listed: Readonl
   if (!listed.has(table)) {
     return;
   }
-  await applyMangle(run, claim.family, []);
+  await applyMangle(run, claim.family, [], await listMangle(run, claim.family));
   if (claim.created && isEmptyMangle(listedObjects(await list(run, ['table', ...table.split(' ')])))) {
     await run('nft', ['delete', 'table', ...table.split(' ')]);
   }

@@ -82,27 +82,35 @@ async function orMissing<Value>(reading: Promise<Value>): Promise<Value | null> 
   }
 }
 
-/**
- * Set what differs in the network namespace of this process.
- * @returns one line for each setting that is not as wanted and could not be made so, and one if IPv6 is not served
- */
-export async function applySysctls(ipv6: Ipv6State, procSys = '/proc/sys'): Promise<string[]> {
+export interface SysctlOutcome {
+  /** What was set. */
+  readonly changes: readonly string[];
+  /** One line for each setting that is not as wanted and could not be made so, and one if IPv6 is not served. */
+  readonly warnings: readonly string[];
+}
+
+/** Set what differs in the network namespace of this process. */
+export async function applySysctls(ipv6: Ipv6State, procSys = '/proc/sys'): Promise<SysctlOutcome> {
   const warnings = [...IPV6_WARNINGS[ipv6]];
+  const changes: string[] = [];
   const folder = join(procSys, 'net/ipv4/conf');
   const interfaces = await onFile('list', folder, () => readdir(folder));
   const links = interfaces.flatMap(name =>
     IPV4_LINKS.map(([setting, wanted]) => [`net/ipv4/conf/${name}/${setting}`, wanted] as const),
   );
   for (const [path, wanted] of [...IPV4, ...(ipv6 === 'enabled' ? IPV6 : []), ...links]) {
-    const warning = await applySysctl(procSys, path, wanted);
-    if (warning !== null) {
-      warnings.push(warning);
-    }
+    const { change, warning } = await applySysctl(procSys, path, wanted);
+    if (change !== undefined) changes.push(change);
+    if (warning !== undefined) warnings.push(warning);
   }
-  return warnings;
+  return { changes, warnings };
 }
 
-async function applySysctl(procSys: string, path: string, wanted: string): Promise<string | null> {
+async function applySysctl(
+  procSys: string,
+  path: string,
+  wanted: string,
+): Promise<{ change?: string; warning?: string }> {
   const file = join(procSys, path);
   let found: string;
   try {
@@ -110,17 +118,17 @@ async function applySysctl(procSys: string, path: string, wanted: string): Promi
   } catch (error) {
     if (path.startsWith('net/ipv4/conf/') && (error as NodeJS.ErrnoException).code === 'ENOENT') {
       // The interface went since it was listed.
-      return null;
+      return {};
     }
-    return `sysctl ${path} cannot be read, ${wanted} is wanted: ${(error as Error).message}`;
+    return { warning: `sysctl ${path} cannot be read, ${wanted} is wanted: ${(error as Error).message}` };
   }
   if (found === wanted) {
-    return null;
+    return {};
   }
   try {
     await writeFile(file, wanted);
-    return null;
+    return { change: `sysctl ${path} from ${found} to ${wanted}` };
   } catch (error) {
-    return `sysctl ${path} is ${found}, ${wanted} is wanted: ${(error as Error).message}`;
+    return { warning: `sysctl ${path} is ${found}, ${wanted} is wanted: ${(error as Error).message}` };
   }
 }

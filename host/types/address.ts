@@ -12,9 +12,18 @@ export interface Interval {
 
 export const ADDRESS_BITS: Readonly<Record<Family, number>> = { 4: 32, 6: 128 };
 
+/** Numbers by their texts: each look at the kernel lists the same thousands of addresses, several times each. */
+const numbers = new Map<string, bigint>();
+const MOST_NUMBERS = 100_000;
+
 /** The number of a valid address; text with a colon is IPv6. */
 export function addressNumber(address: string): bigint {
-  return address.includes(':') ? ipv6Number(address) : ipv4Number(address);
+  const before = numbers.get(address);
+  if (before !== undefined) return before;
+  const number = address.includes(':') ? ipv6Number(address) : ipv4Number(address);
+  if (numbers.size >= MOST_NUMBERS) numbers.clear();
+  numbers.set(address, number);
+  return number;
 }
 
 function ipv4Number(address: string): bigint {

@@ -33,9 +33,12 @@ export class LabDaemon {
     private readonly logFile: string,
     private readonly namespace = topology.loadBalancer,
     options: readonly string[] = [],
+    environment: Readonly<Record<string, string>> = {},
   ) {
+    const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
     // A test runner that watches its children would catch their signals, and puts itself back into the environment.
-    const argv = ['env', '-u', 'NODE_OPTIONS', 'node', MAGMARK, 'run', '--config', configFile, ...options];
+    const command = ['env', '-u', 'NODE_OPTIONS', ...variables, 'node', MAGMARK, 'run'];
+    const argv = [...command, '--config', configFile, ...options];
     this.processes = topology.processes;
     this.child = this.processes.start([...Topology.inside(this.namespace), ...argv], logFile);
   }
@@ -112,7 +115,7 @@ export class LabDaemon {
     return JSON.parse((await this.processes.command(argv)).stdout) as StatusReply;
   }
 
-  private hasEnded(): boolean {
+  hasEnded(): boolean {
     return this.child.exitCode !== null || this.child.signalCode !== null;
   }
 

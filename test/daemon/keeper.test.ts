@@ -24,7 +24,13 @@ const neighbour = (
 });
 
 function started(check: () => Promise<void> = async () => {}) {
-  const seen = { looks: 0, reviews: 0, asked: [] as string[], askedAnew: [] as string[] };
+  const seen = {
+    looks: 0,
+    reviews: 0,
+    asked: [] as string[],
+    restored: [] as string[],
+    askedAnew: [] as string[],
+  };
   let monitor: MonitorOptions | null = null;
   const keeper = new Keeper({
     log: pino({ level: 'silent' }),
@@ -33,6 +39,7 @@ function started(check: () => Promise<void> = async () => {}) {
       await check();
     },
     ask: async hops => void seen.asked.push(...hops.map(hop => hop.address)),
+    restore: async hops => void seen.restored.push(...hops.map(hop => hop.address)),
     askAnew: async hops => void seen.askedAnew.push(...hops.map(hop => hop.address)),
     reviewMain: async () => void seen.reviews++,
     monitor: options => {
@@ -142,12 +149,30 @@ t.test(
   },
 );
 
+t.test('what is told of a neighbour while the kernel is listed is not lost', async t => {
+  const pending = [{ fwmark: 5062, label: 's/62', reason: 'failed', unresolved: [OTHER] }];
+  const rows = [
+    ['one that is found pending answered meanwhile', OTHER, 'valid', { pending, hops: [] }],
+    ['one that is found to be reached failed meanwhile', OTHER, 'failed', { pending: [], hops: [OTHER] }],
+  ] as const;
+  for (const [claim, hop, state, found] of rows) {
+    const { keeper, seen, event } = started();
+    event(neighbour(hop.address, state, state === 'valid' ? '02:00:00:00:00:02' : null));
+    keeper.keep({ ...found, tables: new Set([5044]) });
+    await until(claim, () => seen.looks === 1);
+    keeper.keep({ ...found, tables: new Set([5044]) });
+    await delay(400);
+    t.equal(seen.looks, 1, claim);
+    await keeper.stop();
+  }
+});
+
 t.test('an entry that somebody removed is asked for', async t => {
   const { seen, event } = started();
   event(neighbour('172.16.0.99', 'gone'));
   event(neighbour(HOP.address, 'gone'));
-  await until('it is asked for', () => seen.asked.length > 0);
-  t.same(seen.asked, [HOP.address]);
+  await until('it is asked for', () => seen.restored.length > 0);
+  t.same(seen.restored, [HOP.address]);
 });
 
 t.test('another link-layer address is verified, once', async t => {

@@ -18,10 +18,11 @@ export function startDaemon(
   text: string,
   options: readonly string[] = [],
   namespace = topology.loadBalancer,
+  environment: Readonly<Record<string, string>> = {},
 ): LabDaemon {
   writeConfig(topology, text);
   const log = join(topology.directory, `daemon-${logs++}.log`);
-  return new LabDaemon(topology, configFile(topology), log, namespace, options);
+  return new LabDaemon(topology, configFile(topology), log, namespace, options, environment);
 }
 
 export function configFile(topology: Topology): string {
@@ -56,6 +57,19 @@ export async function kernelState(topology: Topology): Promise<string> {
     .join('\n')
     .replace(/packets \d+ bytes \d+/g, 'packets N bytes N')
     .replace(/^.* table local .*\n/gm, '');
+}
+
+/**
+ * As `kernelState`, without what depends on the past: priorities of targets' rules, and the order in which the kernel lists
+ * what was made one after the other.
+ */
+export async function comparableState(topology: Topology): Promise<string> {
+  const text = (await kernelState(topology)).replace(/^\d\d?:(\tfrom all fwmark)/gm, 'N:$1');
+  const tables = [...text.matchAll(/^(table .*?\n)(.*?)^\}$/gms)].map(([, name, contents]) => {
+    return [name!, ...contents!.trimEnd().split('\n\n').sort()].join('\n');
+  });
+  const others = text.replace(/^table .*?^\}$/gms, '').split('\n');
+  return [...tables.sort(), ...others.filter(line => line !== '').sort()].join('\n');
 }
 
 /** What the offline core says of each connection: the target's identifier, null where it is dropped. */

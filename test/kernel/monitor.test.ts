@@ -41,8 +41,11 @@ t.test('lines of ip monitor', t => {
     ],
     [
       'Deleted 10.0.0.2 dev v0 lladdr 02:fe:c2:14:ec:dd STALE ',
-      neighbour('10.0.0.2', 'gone', '02:fe:c2:14:ec:dd'),
+      neighbour('10.0.0.2', 'evicted', '02:fe:c2:14:ec:dd'),
     ],
+    ['Deleted 10.0.0.2 dev v0 FAILED ', neighbour('10.0.0.2', 'gone', null)],
+    ['inet all forwarding off ', { kind: 'settings' }],
+    ['inet6 v0 forwarding on ', { kind: 'settings' }],
     ['', null],
   ];
   for (const [line, event] of rows) t.same(ipEvent(line), event, line);

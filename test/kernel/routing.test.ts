@@ -305,13 +305,13 @@ t.test('only addresses that have a neighbour entry are flushed, however they are
   const commands: string[] = [];
   const run: Run = async (_program, args, options) => {
     commands.push(`${args.join(' ')} ${options?.input ?? ''}`.trim());
-    const stdout = args.includes('neigh') ? JSON.stringify([{ dst: 'fd00::6', dev: 'x' }]) : '';
+    const stdout = args.includes('-j') ? JSON.stringify([{ dst: 'fd00::6', dev: 'x' }]) : '';
     return { exitCode: 0, stdout, stderr: '' };
   };
   const hosts = ['fd00::5', 'fd00:0:0:0::6'].map(address => ({ family: 6 as const, address }));
   const listed = await listNeighbours(run, [6]);
   t.same(await flushNeighbours(run, hosts, listed), []);
-  t.same(commands, ['-N -j -6 neigh', '-6 -force -batch - neigh flush to fd00:0:0:0::6']);
+  t.same(commands, ['-N -j -6 -batch - neigh', '-6 -force -batch - neigh flush to fd00:0:0:0::6']);
   t.same(await flushNeighbours(run, [], listed), []);
   t.equal(commands.length, 2, 'with nothing added nothing is flushed');
 });

@@ -24,7 +24,10 @@ function tree(rpFilter: string) {
 
 t.test('what differs is written, for every interface', async t => {
   const root = t.testdir(tree('2\n'));
-  t.same(await applySysctls('enabled', root), []);
+  const { warnings, changes } = await applySysctls('enabled', root);
+  t.same(warnings, []);
+  t.ok(changes.includes('sysctl net/ipv4/ip_forward from 0 to 1'));
+  t.same((await applySysctls('enabled', root)).changes, [], 'and then there is nothing to change');
   for (const [path, value] of [
     ['ipv4/ip_forward', '1'],
     ['ipv4/fib_multipath_hash_policy', '1\n'],
@@ -44,14 +47,16 @@ t.test('what differs is written, for every interface', async t => {
 t.test('without IPv6 there is one warning and IPv4 goes on', async t => {
   const root = t.testdir(tree('1\n'));
   rmSync(join(root, 'net/ipv6'), { recursive: true });
-  t.match(await applySysctls(await ipv6State(root), root), [/no IPv6/]);
+  t.match((await applySysctls(await ipv6State(root), root)).warnings, [/no IPv6/]);
   t.equal(readFileSync(join(root, 'net/ipv4/ip_forward'), 'utf8'), '1');
 });
 
 t.test('a setting that this kernel lacks is named', async t => {
   const root = t.testdir(tree('0\n'));
   rmSync(join(root, 'net/ipv4/fwmark_reflect'));
-  t.match(await applySysctls('enabled', root), [/net\/ipv4\/fwmark_reflect cannot be read, 1 is wanted/]);
+  t.match((await applySysctls('enabled', root)).warnings, [
+    /net\/ipv4\/fwmark_reflect cannot be read, 1 is wanted/,
+  ]);
 });
 
 t.test('IPv6 is disabled where no interface has it', async t => {
@@ -64,6 +69,6 @@ t.test('IPv6 is disabled where no interface has it', async t => {
   t.equal(await state({ all: 0, eth0: 1 }), 'enabled');
   t.equal(await ipv6State(t.testdir({})), 'absent');
   const root = t.testdir(tree('0\n'));
-  t.match(await applySysctls('disabled', root), [/all.disable_ipv6 is 1\): IPv4 alone is served/]);
+  t.match((await applySysctls('disabled', root)).warnings, [/all.disable_ipv6 is 1\): IPv4 alone is served/]);
   t.equal(readFileSync(join(root, 'net/ipv6/conf/all/forwarding'), 'utf8'), '0\n');
 });

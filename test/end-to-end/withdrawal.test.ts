@@ -1,0 +1,121 @@
+/** What withdraws VIPs: a BIRD that is killed, a daemon that is killed, a stop. Times are printed. */
+import { readFileSync } from 'node:fs';
+import t from 'tap';
+import type { LabDaemon } from '../../scripts/lab/daemon.js';
+import { EXTERNAL, FAMILIES } from '../../scripts/lab/plan.js';
+import { slowness, waitFor } from '../../scripts/lab/wait.js';
+import { A, B, BOUND_MS, bgpConfig, hosts, sessionsUp } from './bgp.js';
+import { BgpLab } from './bgp-lab.js';
+import { answered, connectionsTo, kernelState, predict, startDaemon } from './lab.js';
+import { connectingDuring } from './steady.js';
+
+t.setTimeout(600_000);
+const lab = await BgpLab.create();
+t.teardown(() => lab.topology.destroy());
+const text = bgpConfig();
+
+/** A daemon whose VIPs the gateway knows. */
+async function announcing(config = text): Promise<LabDaemon> {
+  const daemon = startDaemon(lab.topology, config);
+  await daemon.ready();
+  await sessionsUp(daemon, 2);
+  await lab.untilKnown(A);
+  await lab.untilKnown(B);
+  return daemon;
+}
+
+const daemon = await announcing();
+
+t.test('BIRD that is killed is started again; what it routed goes on meanwhile', async t => {
+  // A way that does not depend on BGP shows what the dataplane does.
+  for (const family of FAMILIES) {
+    const way = ['via', EXTERNAL.loadBalancer[family], 'dev', EXTERNAL.name, 'metric', '2000'];
+    await lab.ip('-n', lab.topology.gateway, `-${family}`, 'route', 'add', A[family], ...way);
+  }
+  const { pid } = (await daemon.status()).bird;
+  const before = await lab.clients.connect(connectionsTo(4, [A[4]], 40, 30_000), true);
+  t.ok(answered(before).every(identifier => identifier !== null));
+  const batch = () => FAMILIES.flatMap(family => connectionsTo(family, [A[family]], 8, lab.ports(8)));
+  const { result, connections, answers, retransmitted } = await connectingDuring(
+    lab.topology,
+    lab.clients,
+    batch,
+    async () => {
+      const killed = Date.now();
+      process.kill(pid!, 'SIGKILL');
+      const lost = await lab.after(killed, 'lost', A[4]);
+      await waitFor('the next BIRD', BOUND_MS, async () => (await daemon.status()).bird.restarts > 0);
+      await sessionsUp(daemon, 2);
+      await lab.untilKnown(A);
+      return { lost, back: Date.now() - killed };
+    },
+  );
+  t.comment(
+    `withdrawn ${result.lost} ms after the kill, sessions and VIPs back after ${result.back} ms; ` +
+      `${connections.length} connections began meanwhile, ${retransmitted} of their segments were sent again`,
+  );
+  t.strictSame(answered(answers), predict(text, connections), 'no new connection failed meanwhile');
+  t.ok((await lab.clients.echo('still there')).every(Boolean), 'established connections live on');
+  await lab.clients.close();
+  const { bird } = await daemon.status();
+  t.match(bird, { status: 'running', restarts: 1, lastError: /SIGKILL/ });
+  t.not(bird.pid, pid);
+  t.ok(
+    daemon.log().some(line => line.msg === 'BIRD failed; it is started again'),
+    'it is logged',
+  );
+  for (const family of FAMILIES) {
+    await lab.ip('-n', lab.topology.gateway, `-${family}`, 'route', 'del', A[family], 'metric', '2000');
+  }
+});
+
+t.test('a daemon that is killed takes BIRD with it', async t => {
+  const { pid } = (await daemon.status()).bird;
+  const killed = Date.now();
+  daemon.signal('SIGKILL');
+  await daemon.ended();
+  const lost = await Promise.all(hosts(A, B).map(vip => lab.after(killed, 'lost', vip.split('/')[0]!)));
+  t.comment(`a dead queue is announced for ${Math.max(...lost)} ms after the kill`);
+  t.ok(Math.max(...lost) < 1000 * (await slowness()), 'withdrawn within 1 s of an idle machine');
+  await waitFor('BIRD to be gone', BOUND_MS, () => !isRunning(pid!));
+  const second = await announcing();
+  await lab.expectServed(t, text, [...Object.values(A), ...Object.values(B)], 'the next daemon serves');
+  t.equal((await second.stop()).code, 0);
+  t.equal(await kernelState(lab.topology), lab.pristine);
+});
+
+t.test('a stop withdraws, and forwards for shutdownDelay; a second signal ends the wait', async t => {
+  for (const [claim, delayMs, signals] of [
+    ['shutdownDelay 3s', 3000, 1],
+    ['shutdownDelay 60s and a second SIGTERM', 60_000, 2],
+  ] as const) {
+    const text = bgpConfig({ more: `shutdownDelay: ${delayMs / 1000}s\n` });
+    const daemon = await announcing(text);
+    const asked = Date.now();
+    daemon.signal('SIGTERM');
+    const lost = Math.max(
+      ...(await Promise.all(FAMILIES.map(family => lab.after(asked, 'lost', A[family])))),
+    );
+    // A router that has not yet heard goes on sending.
+    await lab.ip('-n', lab.topology.gateway, 'route', 'add', A[4], 'via', EXTERNAL.loadBalancer[4]);
+    await lab.expectServed(t, text, [A[4]], `${claim}: served after the withdrawal`);
+    if (signals === 2) daemon.signal('SIGTERM');
+    const rule = await lab.here.first('the first rule to go', /^Deleted \d+:.* fwmark /, BOUND_MS, asked);
+    const forwarded = Math.round(rule.at - asked - lost);
+    t.comment(`${claim}: withdrawn after ${lost} ms, forwarded for ${forwarded} ms more`);
+    t.ok(signals === 2 ? forwarded < 10_000 : forwarded >= delayMs, claim);
+    await daemon.ended();
+    await lab.ip('-n', lab.topology.gateway, 'route', 'del', A[4], 'via', EXTERNAL.loadBalancer[4]);
+    t.equal(await kernelState(lab.topology), lab.pristine);
+  }
+});
+
+function isRunning(pid: number): boolean {
+  try {
+    // A process that has ended and is not yet waited for is a zombie.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch (error) {
+    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code!)) return false;
+    throw error;
+  }
+}
