@@ -30,6 +30,7 @@ export function decide(worker: usize, first: u32, count: u32): void {
     increment(worker + Region.WorkerReasons, <u32>reason);
     state.bytes += <u64>descriptor.wireLength;
   }
+  state.decidedBy = generation;
   state.batches++;
   state.packets += <u64>count;
 }

@@ -76,6 +76,8 @@ function inRanges(records: u32, count: u32, port: u16): bool {
  * about bytes that are on the wire and not here leaves its reason in `parsed.unread`, unless another does not hold.
  */
 function matchesBytes(flow: FlowRecord, parsed: Parsed): bool {
+  // Its parse ended before there was one; only a trace asks about such a packet.
+  if (parsed.transport == 0) return false;
   let unread = Reason.Ok;
   for (let index: u32 = 0; index < flow.byteMatchCount; index++) {
     const match = changetype<ByteMatchRecord>(<usize>flow.byteMatches + <usize>index * offsetof<ByteMatchRecord>());

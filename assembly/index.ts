@@ -3,3 +3,4 @@ export { decide, rest } from './decide';
 export { populate, populateScratchBytes, primeAtMost } from './maglev';
 export { Layout, Limit, Protocols, Region, IpProtocol } from './layout';
 export { Reason } from './reason';
+export { trace } from './trace';

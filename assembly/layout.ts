@@ -3,12 +3,12 @@
  * - the module imports `env.memory` and nothing else, has no data segment, no mutable global, and never allocates:
  *   each instance over the same memory is the same pure function;
  * - every address is a byte offset into that memory, 0 stands for "none";
- * - a worker writes only inside its own worker area; images are written by the host while no worker reads them.
+ * - a worker writes only inside its own worker area and its own ring of traces; images are written by the host while no worker reads them.
  *
  * Map (sizes in bytes):
- *   64                      Control: the published generation and two image headers
+ *   64                      Control: the published generation, what is traced, and two image headers
  *   Region.Workers          worker areas, Region.WorkerSize each: state, key scratch, counters, descriptors, packets
- *   behind the last worker  arena: flows, streams, tables; laid out by host/core/arena.ts
+ *   behind the last worker  arena: flows, streams, tables, rings of traces; laid out by host/core/arena.ts
  */
 
 /** Bounds of what the core reads of a packet. */
@@ -25,6 +25,8 @@ export const enum Limit {
   Flows = 131072,
   /** Largest number of targets of a stream: slots are u16, 0xffff is EMPTY. */
   Targets = 65534,
+  /** Readers of traces at one time. */
+  Taps = 8,
 }
 
 /** "No such index" in descriptors. */
@@ -114,6 +116,10 @@ export class WorkerState {
   packets: u64;
   /** Bytes on the wire of all packets. */
   bytes: u64;
+  /** Address of the Tracing that the worker reads, while it does; else 0. */
+  tracing: u32;
+  /** Generation by which the last batch was decided. */
+  decidedBy: u32;
 }
 
 /** Root of one image. There are two; generation g uses the one at index g & 1. */
@@ -142,7 +148,106 @@ export class ImageHeader {
 export class Control {
   /** Published generation; 0: none yet. One atomic store here publishes an image. */
   generation: u32;
-  reserved: u32;
+  /** Address of the Tracing in force; 0: nobody watches. */
+  tracing: u32;
+}
+
+/** What is watched. A change makes a new one and publishes its address; the rings stay. */
+@unmanaged
+export class Tracing {
+  /** TraceRing[workers] */
+  rings: u32;
+  /** ImageHeader[tapCount]: `flows` say what one reader wants, no flows: everything; `generation` 0: nobody's. */
+  taps: u32;
+  /** At most Limit.Taps. */
+  tapCount: u32;
+  /** Bytes of each packet that are kept. */
+  snapLength: u32;
+  /** Tells it from the others. */
+  number: u32;
+}
+
+/**
+ * Records of one worker for the main thread. One writes, one reads, neither waits: what finds no room is counted and gone,
+ * and what is there is never overwritten before it was read.
+ */
+@unmanaged
+export class TraceRing {
+  /** Bytes that were ever written, modulo 2^32. Written by the worker. */
+  head: u32;
+  /** Packets that somebody wanted, lost ones included, modulo 2^32. */
+  sequence: u32;
+  /** Address of the first byte of the records. */
+  data: u32;
+  /** Bytes of the records: a power of two. */
+  size: u32;
+  /** Packets that found no room, by tap: u64[Limit.Taps]. */
+  lost0: u64;
+  lost1: u64;
+  lost2: u64;
+  lost3: u64;
+  lost4: u64;
+  lost5: u64;
+  lost6: u64;
+  lost7: u64;
+  /** To the next cache line, which is the reader's own. */
+  padding0: u64;
+  padding1: u64;
+  padding2: u64;
+  padding3: u64;
+  padding4: u64;
+  padding5: u64;
+  /** Bytes that were ever read, modulo 2^32. Written by the main thread. */
+  tail: u32;
+  padding6: u32;
+  padding7: u64;
+  padding8: u64;
+  padding9: u64;
+  padding10: u64;
+  padding11: u64;
+  padding12: u64;
+  padding13: u64;
+}
+
+/** One packet and its decision; the packet's first bytes follow. Never broken at the ring's end. */
+@unmanaged
+export class TraceRecord {
+  /** Of the record with its packet, a multiple of 8: the next one follows. */
+  bytes: u32;
+  /** Bit by tap that wants it; 0: this fills the ring's end and is no record. */
+  taps: u32;
+  /** As the worker was told it; of the whole batch. */
+  time: f64;
+  /** Number of the record among all that its worker offered; a gap is what was lost. */
+  sequence: u32;
+  /** What the indexes of flow and stream belong to. */
+  generation: u32;
+  /** `number` of the Tracing: what the indexes of its flows belong to. */
+  tracing: u32;
+  /** Bytes of the packet that follow. */
+  captured: u32;
+  wireLength: u32;
+  verdict: u32;
+  mark: u32;
+  reason: u32;
+  flow: u32;
+  stream: u32;
+  hash: u32;
+  target: u32;
+  /** 1: the key is that of the packet inside an error, swapped. */
+  inner: u32;
+  /** The first bytes of Parsed, up to the ports. */
+  source0: u64;
+  source1: u64;
+  destination0: u64;
+  destination1: u64;
+  echoId: u16;
+  protocol: u16;
+  sourcePort: u16;
+  destinationPort: u16;
+  /** By tap, the index of its flow that matched; 0xffff: it wants everything, or not this. */
+  matched0: u64;
+  matched1: u64;
 }
 
 /** A match rule. Arrays with count 0 match all. */
@@ -281,6 +386,7 @@ export const enum Layout {
   WorkerBatches = offsetof<WorkerState>('batches'),
   WorkerPackets = offsetof<WorkerState>('packets'),
   WorkerBytes = offsetof<WorkerState>('bytes'),
+  WorkerTracing = offsetof<WorkerState>('tracing'),
 
   HeaderGeneration = offsetof<ImageHeader>('generation'),
   HeaderFlows = offsetof<ImageHeader>('flows'),
@@ -296,6 +402,45 @@ export const enum Layout {
   HeaderBytes = offsetof<ImageHeader>(),
 
   ControlGeneration = offsetof<Control>('generation'),
+  ControlTracing = offsetof<Control>('tracing'),
+
+  TracingRings = offsetof<Tracing>('rings'),
+  TracingTaps = offsetof<Tracing>('taps'),
+  TracingTapCount = offsetof<Tracing>('tapCount'),
+  TracingSnapLength = offsetof<Tracing>('snapLength'),
+  TracingNumber = offsetof<Tracing>('number'),
+  TracingBytes = offsetof<Tracing>(),
+
+  RingHead = offsetof<TraceRing>('head'),
+  RingLost = offsetof<TraceRing>('lost0'),
+  RingData = offsetof<TraceRing>('data'),
+  RingSize = offsetof<TraceRing>('size'),
+  RingTail = offsetof<TraceRing>('tail'),
+  RingBytes = offsetof<TraceRing>(),
+
+  RecordBytes = offsetof<TraceRecord>('bytes'),
+  RecordTaps = offsetof<TraceRecord>('taps'),
+  RecordTime = offsetof<TraceRecord>('time'),
+  RecordSequence = offsetof<TraceRecord>('sequence'),
+  RecordGeneration = offsetof<TraceRecord>('generation'),
+  RecordTracing = offsetof<TraceRecord>('tracing'),
+  RecordCaptured = offsetof<TraceRecord>('captured'),
+  RecordWireLength = offsetof<TraceRecord>('wireLength'),
+  RecordVerdict = offsetof<TraceRecord>('verdict'),
+  RecordMark = offsetof<TraceRecord>('mark'),
+  RecordReason = offsetof<TraceRecord>('reason'),
+  RecordFlow = offsetof<TraceRecord>('flow'),
+  RecordStream = offsetof<TraceRecord>('stream'),
+  RecordHash = offsetof<TraceRecord>('hash'),
+  RecordTarget = offsetof<TraceRecord>('target'),
+  RecordInner = offsetof<TraceRecord>('inner'),
+  RecordSource = offsetof<TraceRecord>('source0'),
+  RecordDestination = offsetof<TraceRecord>('destination0'),
+  RecordProtocol = offsetof<TraceRecord>('protocol'),
+  RecordSourcePort = offsetof<TraceRecord>('sourcePort'),
+  RecordDestinationPort = offsetof<TraceRecord>('destinationPort'),
+  RecordMatched = offsetof<TraceRecord>('matched0'),
+  RecordPacket = offsetof<TraceRecord>(),
 
   FlowProtocols = offsetof<FlowRecord>('protocols'),
   FlowStream = offsetof<FlowRecord>('stream'),

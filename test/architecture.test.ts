@@ -71,6 +71,38 @@ const ROOMS: readonly Room[] = [
     why: 'commands that only ask must start fast',
   },
   {
+    folder: 'host/nfqlb',
+    may: [
+      'host/types',
+      'host/control',
+      'host/config/range.ts',
+      'host/core/key.ts',
+      'host/flowlb/run.ts',
+      'node:',
+    ],
+    why: "nfqlb's command line: words in, words out, and whatever is slow to load is loaded on demand",
+  },
+  {
+    folder: 'host/flowlb',
+    may: [
+      'host/types',
+      'host/config',
+      'host/core',
+      'host/queue',
+      'host/control',
+      'host/trace',
+      'host/daemon/listing.ts',
+      'host/daemon/log.ts',
+      'node:',
+    ],
+    why: 'the dataplane alone: whoever starts it owns rules, routes and gateways',
+  },
+  {
+    folder: 'host/trace',
+    may: ['host/core', 'host/control', 'host/config', 'host/types', 'node:'],
+    why: 'it reads what workers wrote down, for whichever daemon has the memory; no queue, no kernel',
+  },
+  {
     folder: 'host/daemon',
     may: [
       'host/types',
@@ -82,6 +114,8 @@ const ROOMS: readonly Room[] = [
       'host/health',
       'host/queue',
       'host/control',
+      'host/simulator',
+      'host/trace',
       'host/version.ts',
       'node:',
     ],

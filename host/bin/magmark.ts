@@ -49,7 +49,7 @@ program
   .description('decide the packets of a capture with the production core: no root, no daemon')
   .requiredOption('--config <file>', 'configuration, YAML or JSON')
   .option('--json', 'one line of JSON per packet')
-  .argument('<capture>', 'pcap: Ethernet, raw IP or Linux cooked')
+  .argument('<capture>', 'pcap or pcapng: Ethernet, raw IP or Linux cooked')
   .action(async (capture: string, options) => (await import('../cli/replay.js')).replay(capture, options));
 
 program
@@ -60,23 +60,131 @@ program
     process.stdout.write(`${JSON.stringify(jsonSchema(), null, 2)}\n`);
   });
 
+/** A command that asks the daemon one thing and prints it. */
+function asking<Reply>(
+  name: string,
+  description: string,
+  path: string,
+  text: (reply: Reply) => Promise<string>,
+): void {
+  program
+    .command(name)
+    .description(description)
+    .addOption(socketOption())
+    .option('--json', 'as JSON')
+    .action(async (options: { socket?: string; json?: boolean }) => {
+      const [{ ask }, { socketPath }] = await Promise.all([
+        import('../control/client.js'),
+        import('../control/socket.js'),
+      ]);
+      const reply = await ask<Reply>(socketPath(options.socket), path);
+      process.stdout.write(options.json ? `${JSON.stringify(reply, null, 2)}\n` : `${await text(reply)}\n`);
+    });
+}
+
+type Status = import('../control/api.js').StatusReply;
+
 program
   .command('status')
-  .description('targets, queues and state of the running daemon')
+  .description('targets, gateways, queues and state of the running daemon, on one screen')
+  .addOption(socketOption())
+  .option('--json', 'as JSON; with --watch one line each time')
+  .option('--watch', 'again every second, until Ctrl-C')
+  .action(async (options: { socket?: string; json?: boolean; watch?: boolean }) =>
+    (await import('../cli/status.js')).status(options),
+  );
+
+asking<Status>('targets', 'targets of all streams and their states', '/v1/status', async reply =>
+  (await import('../cli/listings.js')).targetsText(reply),
+);
+asking<import('../control/api.js').FlowReply[]>(
+  'flows',
+  'flows in the order in which they are tried, with their match counts',
+  '/v1/flows',
+  async reply => (await import('../cli/listings.js')).flowsText(reply),
+);
+asking<import('../control/api.js').StreamReply[]>(
+  'streams',
+  'streams, the sizes of their tables and their active targets',
+  '/v1/streams',
+  async reply => (await import('../cli/listings.js')).streamsText(reply),
+);
+asking<Status>('gateways', 'gateways, their sessions and BFD', '/v1/status', async reply =>
+  (await import('../cli/listings.js')).gatewaysText(reply),
+);
+
+program
+  .command('apply')
+  .description('bring a configuration about in place of the file, until SIGHUP reads that again')
   .addOption(socketOption())
   .option('--json', 'as JSON')
-  .action(async (options: { socket?: string; json?: boolean }) => {
-    const [{ ask }, { socketPath }, { statusText }] = await Promise.all([
-      import('../control/client.js'),
-      import('../control/socket.js'),
-      import('../cli/status.js'),
-    ]);
-    const status = await ask<import('../control/api.js').StatusReply>(
-      socketPath(options.socket),
-      '/v1/status',
-    );
-    process.stdout.write(options.json ? `${JSON.stringify(status, null, 2)}\n` : statusText(status));
+  .argument('<file>', 'configuration, YAML or JSON')
+  .addHelpText('after', '\nA faulty file changes nothing: exit 1 with one line per fault.')
+  .action(async (file: string, options: { socket?: string; json?: boolean }) =>
+    (await import('../cli/apply.js')).apply(file, options),
+  );
+
+program
+  .command('explain')
+  .description('who gets a packet, by which way, and why no other flow took it')
+  .addOption(socketOption())
+  .option('--config <file>', 'by this file instead of the running daemon; no root needed')
+  .option('--json', 'as JSON')
+  .argument('<packet...>', '<proto> <src>:<sport> > <dst>:<dport>')
+  .addHelpText(
+    'after',
+    `
+Examples:
+  magmark explain 'tcp 192.0.2.1:40000 > 20.0.0.1:4000'
+  magmark explain 'udp [2001:db8::1]:53 > [2000::1]:53'
+  magmark explain --config config.yaml 'icmp 192.0.2.1 > 20.0.0.1'`,
+  )
+  .action(async (words: string[], options: { socket?: string; config?: string; json?: boolean }) => {
+    const { explainOffline, explanationText } = await import('../cli/explain.js');
+    const packet = words.join(' ');
+    let reply: import('../control/api.js').ExplainReply;
+    if (options.config !== undefined) reply = explainOffline(options.config, packet);
+    else {
+      const [{ ask }, { socketPath }] = await Promise.all([
+        import('../control/client.js'),
+        import('../control/socket.js'),
+      ]);
+      const query = new URLSearchParams({ packet });
+      reply = await ask(socketPath(options.socket), `/v1/explain?${query}`);
+    }
+    process.stdout.write(options.json ? `${JSON.stringify(reply, null, 2)}\n` : explanationText(reply));
   });
+
+/** nfqlb's flow syntax. */
+const choosing = (command: Command): Command =>
+  command
+    .addOption(socketOption())
+    .option('--protocols <list>', 'tcp,udp,sctp')
+    .option('--dsts <prefixes>', 'destinations: 20.0.0.1/32,2000::1/128')
+    .option('--srcs <prefixes>', 'sources')
+    .option('--dports <ranges>', 'destination ports: 80,4000-4003')
+    .option('--sports <ranges>', 'source ports')
+    .option('--match <statements>', 'bytes of the transport header: tcp[13:1] & 0x02 = 0x02')
+    .option('--count <n>', 'end after so many packets');
+
+choosing(program.command('trace'))
+  .description('show decisions as they are made, until Ctrl-C')
+  .option('--json', 'one line of JSON per packet')
+  .addHelpText(
+    'after',
+    "\nExample: magmark trace --protocols tcp --dports 4000 --match 'tcp[13:1] & 0x02 = 0x02'",
+  )
+  .action(async options => (await import('../cli/trace.js')).trace(options));
+
+choosing(program.command('capture'))
+  .description('write packets with their decisions as comments to a pcapng file, until Ctrl-C')
+  .requiredOption('-w, --write <file>', 'pcapng; - is standard output')
+  .option('--snaplen <bytes>', 'bytes of each packet, at most 512', '512')
+  .addHelpText(
+    'after',
+    '\nExample: magmark capture -w - --dsts 20.0.0.1/32 | tshark -r - -T fields -e frame.comment',
+  )
+  .action(async options => (await import('../cli/capture.js')).capture(options));
 
 try {
   await program.parseAsync();

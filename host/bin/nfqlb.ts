@@ -1,58 +1,97 @@
 #!/usr/bin/env node
-/** The command `nfqlb`: what nfqlb prints, from a running magmark. */
-import { parseArgs } from 'node:util';
-import type { FlowReply, StreamReply } from '../control/api.js';
-import { ask } from '../control/client.js';
-import { flowListText, flowText, showText } from '../control/nfqlb-text.js';
-import { socketPath } from '../control/socket.js';
+/** The command `nfqlb`: nfqlb's own command line, in flow mode. A command loads nothing that it does not need. */
+import type { Command } from '../nfqlb/command.js';
+import { helpText, parseArguments, UsageError } from '../nfqlb/options.js';
 import { MagmarkError } from '../types/errors.js';
 
-const USAGE = `usage: nfqlb COMMAND [--socket PATH]
-  flow-list [--name NAME]    flows in the order in which they are tried, as JSON
-  show --shm NAME            the Maglev table of a stream (tshm-STREAM)
-  version
-  help
-`;
+type Commands = Readonly<Record<string, Command>>;
 
-/** Text for stdout of one command line. */
-async function execute(command: string, args: string[]): Promise<string> {
-  if (command === 'help' || command === '--help') return USAGE;
-  if (command === 'version') {
+const streams = async (): Promise<Commands> => (await import('../nfqlb/stream-commands.js')).streamCommands;
+const flows = async (): Promise<Commands> => (await import('../nfqlb/flow-commands.js')).flowCommands;
+const tracing = async (): Promise<Commands> => (await import('../nfqlb/trace-commands.js')).traceCommands;
+
+/** Where each command is, in the order in which they are listed. */
+const COMMANDS: Readonly<Record<string, () => Promise<Commands>>> = {
+  flowlb: async () => ({ flowlb: (await import('../nfqlb/flowlb-command.js')).flowlbCommand }),
+  lb: async () => ({ lb: LB }),
+  init: streams,
+  delete: streams,
+  show: streams,
+  stats: streams,
+  primebelow: streams,
+  activate: streams,
+  deactivate: streams,
+  version: async () => ({ version: VERSION }),
+  'flow-set': flows,
+  'flow-delete': flows,
+  'flow-list': flows,
+  'flow-list-names': flows,
+  trace: tracing,
+  loglevel: tracing,
+  'trace-flow-set': flows,
+  'trace-flow-delete': flows,
+  'trace-flow-list': flows,
+  'trace-flow-list-names': flows,
+  fwmark: async () => ({ fwmark: (await import('../nfqlb/fwmark-command.js')).fwmarkCommand }),
+};
+
+const LB: Command = {
+  usage: '\n  Not here: it balances with no flows',
+  options: {},
+  takesRest: true,
+  run() {
+    throw new UsageError('there is no lb here: flowlb, with one flow that matches all, does the same');
+  },
+};
+
+const VERSION: Command = {
+  usage: '\n  Print the version',
+  options: {},
+  async run() {
     const { version } = await import('../version.js');
-    return `magmark ${version}\n`;
-  }
-  if (command === 'flow-list') {
-    const { values } = parseArgs({ args, options: { name: { type: 'string' }, socket: { type: 'string' } } });
-    const flows = await ask<FlowReply[]>(socketPath(values.socket), '/v1/flows');
-    if (values.name === undefined) return flowListText(flows);
-    const flow = flows.find(each => each.name === values.name);
-    if (flow === undefined) throw new UsageError(`there is no flow ${values.name}`);
-    return `${flowText(flow)}\n`;
-  }
-  if (command === 'show') {
-    const { values } = parseArgs({ args, options: { shm: { type: 'string' }, socket: { type: 'string' } } });
-    const streams = await ask<StreamReply[]>(socketPath(values.socket), '/v1/streams');
-    const stream = streams.find(each => each.name === values.shm);
-    const names = streams.map(each => each.name).join(', ');
-    if (stream === undefined)
-      throw new UsageError(
-        `${values.shm === undefined ? 'show needs --shm' : `there is no ${values.shm}`}; there are: ${names}`,
-      );
-    return showText(stream);
-  }
-  throw new UsageError(`there is no command ${command}\n${USAGE.trimEnd()}`);
+    return { stdout: `magmark ${version}\n` };
+  },
+};
+
+function usage(): string {
+  const names = Object.keys(COMMANDS).map(name => `  ${name}\n`);
+  return `Usage: nfqlb <command> [opt...]\nCommands:\n${names.join('')}nfqlb <command> --help tells the options.\n`;
 }
 
-class UsageError extends MagmarkError {
-  readonly code = 'USAGE';
+/** @returns the exit code */
+async function execute(name: string | undefined, args: readonly string[]): Promise<number> {
+  if (name === undefined || ['-h', '--help', 'help'].includes(name)) {
+    process.stdout.write(usage());
+    return 0;
+  }
+  const find = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (find === undefined)
+    throw new UsageError(`Unknown command [${name}]; there are ${Object.keys(COMMANDS).join(', ')}`);
+  const command = (await find())[name]!;
+  // What `lb` would take is not known here.
+  const parsed = parseArguments(name === 'lb' ? [] : args, command.options);
+  if (parsed.help) {
+    process.stdout.write(helpText(name, command.usage, command.options));
+    return 0;
+  }
+  if (!command.takesRest && parsed.rest.length > 0)
+    throw new UsageError(`${name} does not take ${parsed.rest.join(' ')}`);
+  const { stdout, stderr = '', exitCode = 0 } = await command.run(parsed);
+  process.stdout.write(stdout);
+  process.stderr.write(stderr);
+  return exitCode;
 }
 
-const [command = 'help', ...args] = process.argv.slice(2);
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  // Who reads has enough (`| head`).
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
+const [name, ...args] = process.argv.slice(2);
 try {
-  process.stdout.write(await execute(command, args));
+  process.exitCode = await execute(name, args);
 } catch (error) {
-  const argumentsFault = (error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS') === true;
-  if (!(error instanceof MagmarkError) && !argumentsFault) throw error;
-  process.stderr.write(`nfqlb: ${(error as Error).message}\n`);
-  process.exitCode = 1;
+  if (!(error instanceof MagmarkError)) throw error;
+  process.stderr.write(`nfqlb: ${error.message}\n`);
+  process.exitCode = error.exitCode;
 }

@@ -6,6 +6,7 @@ const PIECE_CHARACTERS = 65_536;
 
 export class Output {
   private pending = '';
+  private soon: NodeJS.Immediate | null = null;
 
   constructor(private readonly stream: NodeJS.WriteStream = process.stdout) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -19,6 +20,15 @@ export class Output {
   async write(text: string): Promise<void> {
     this.pending += text;
     if (this.pending.length >= PIECE_CHARACTERS) await this.flush();
+  }
+
+  /** For what is watched while it happens: written before the present turn of the event loop ends. */
+  async live(text: string): Promise<void> {
+    await this.write(text);
+    this.soon ??= setImmediate(() => {
+      this.soon = null;
+      void this.flush();
+    });
   }
 
   async end(): Promise<void> {

@@ -1,7 +1,8 @@
 /** `magmark replay`: a capture through the production core. No root, no daemon. */
 import Table from 'cli-table3';
+import { readCapture } from '../capture/capture-file.js';
 import { ipOffset } from '../capture/link.js';
-import { readPcap } from '../capture/pcap.js';
+
 import { readConfigWithWarnings } from '../config/file.js';
 import { Replay } from '../simulator/replay.js';
 import { type Decision, Simulator } from '../simulator/simulator.js';
@@ -20,7 +21,7 @@ export async function replay(capture: string, options: ReplayOptions): Promise<v
   const tally = new Tally();
   let fault: CaptureError | null = null;
   try {
-    for (const { number, linkType, bytes, wireLength } of readPcap(capture)) {
+    for (const { number, linkType, bytes, wireLength } of readCapture(capture)) {
       const offset = ipOffset(linkType, bytes);
       const decision = decider.decide(
         offset === null ? null : bytes.subarray(offset),

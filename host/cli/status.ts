@@ -1,45 +1,100 @@
 /** `magmark status`: the daemon on one screen. */
-import Table from 'cli-table3';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { StatusReply } from '../control/api.js';
+import { ask } from '../control/client.js';
+import { socketPath } from '../control/socket.js';
+import { gatewaysText, targetsText } from './listings.js';
+import { tableText } from './table.js';
 
+const WATCH_MS = 1000;
+/** Cursor home and clear: the screen is written over, not scrolled. */
+const CLEAR_SCREEN = '\x1b[H\x1b[2J';
+
+export interface StatusOptions {
+  readonly socket?: string;
+  readonly json?: boolean;
+  readonly watch?: boolean;
+}
+
+/** @throws ControlError; with `watch`, once the daemon has gone */
+export async function status({ socket, json, watch }: StatusOptions): Promise<void> {
+  for (;;) {
+    const reply = await ask<StatusReply>(socketPath(socket), '/v1/status');
+    if (json) process.stdout.write(`${watch ? JSON.stringify(reply) : JSON.stringify(reply, null, 2)}\n`);
+    else process.stdout.write(`${watch && process.stdout.isTTY ? CLEAR_SCREEN : ''}${statusText(reply)}`);
+    if (!watch) return;
+    await delay(WATCH_MS);
+  }
+}
+
+/** What one screen has room for. */
+const SHOWN_TARGETS = 15;
+const SHOWN_VIPS = 6;
+const SHOWN_WARNINGS = 6;
+
+/** The daemon on one screen: of many targets, those that take no traffic come first. */
 export function statusText(status: StatusReply): string {
-  const style = { head: [], border: [] };
-  const targets = new Table({
-    head: ['stream', 'target', 'mark', 'addresses', 'state'],
-    style,
-  });
-  for (const target of status.targets) {
-    targets.push([
-      target.stream,
-      target.identifier,
-      target.fwmark,
-      target.ips.join(' '),
-      target.pending ?? (target.health === null ? 'active' : `active, ${target.health}`),
-    ]);
-  }
-  const queues = new Table({
-    head: ['queue', 'packets', 'batches', 'waiting', 'dropped', 'reasons'],
-    style,
-  });
-  for (const queue of status.queues) {
-    const reasons = Object.entries(queue.reasons).map(([name, count]) => `${name} ${count}`);
-    queues.push([queue.queue, queue.packets, queue.batches, queue.depth, queue.dropped, reasons.join(', ')]);
-  }
-  const gateways = new Table({ head: ['gateway', 'address', 'state', 'BFD', 'BIRD says'], style });
-  for (const gateway of status.gateways)
-    for (const { address, up, bfd, info } of gateway.sessions)
-      gateways.push([`${gateway.name} (${gateway.protocol})`, address, up ? 'up' : 'down', bfd, info]);
-  const vips = status.vips.map(vip => `${vip.prefix}${vip.announced ? '' : ' (withdrawn)'}`).join(', ');
-  const { bird, repairs } = status;
+  const { bird, repairs, source, targets, vips } = status;
+  const idle = targets.filter(({ pending }) => pending !== null);
+  const shown = [...idle, ...targets.filter(({ pending }) => pending === null)].slice(0, SHOWN_TARGETS);
+  const withdrawn = vips.filter(({ announced }) => !announced);
+  const sent =
+    source.kind === 'apply'
+      ? `applied from ${source.name} until SIGHUP reads ${status.configFile}`
+      : source.name;
   return [
     `magmark ${status.version}, pid ${status.pid}, since ${status.startedAt}`,
-    `configuration ${status.configFile}, generation ${status.generation}, carrier ${status.carrier}, worker restarts ${status.workerRestarts}`,
-    `VIPs ${vips}; BIRD ${bird.status}${bird.lastError === null ? '' : `, ${bird.restarts} restarts, last failure: ${bird.lastError}`}; ` +
-      `mended ${repairs.count} times`,
-    targets.toString(),
-    ...(status.gateways.length === 0 ? [] : [gateways.toString()]),
-    queues.toString(),
-    ...status.warnings.map(warning => `warning: ${warning}`),
+    `configuration ${sent}, ${source.at}; generation ${status.generation}`,
+    `carrier ${status.carrier}, worker restarts ${status.workerRestarts}, mended ${repairs.count} times` +
+      (repairs.lastAt === null ? '' : `, last ${repairs.lastAt}`),
+    `VIPs ${shortened(
+      vips.map(({ prefix }) => prefix),
+      SHOWN_VIPS,
+    )}` +
+      (withdrawn.length === 0
+        ? ''
+        : `; not served: ${shortened(
+            withdrawn.map(({ prefix }) => prefix),
+            SHOWN_VIPS,
+          )}`),
+    `BIRD ${bird.status}${bird.lastError === null ? '' : `, ${bird.restarts} restarts, last failure: ${bird.lastError}`}`,
+    `${targets.length} targets, ${idle.length} of them take no traffic`,
+    targetsText({ ...status, targets: shown }),
+    ...(shown.length < targets.length ? [`and ${targets.length - shown.length} more: magmark targets`] : []),
+    ...(status.gateways.length === 0 ? [] : [gatewaysText(status)]),
+    queuesText(status),
+    ...status.warnings.slice(0, SHOWN_WARNINGS).map(warning => `warning: ${warning}`),
+    ...(status.warnings.length > SHOWN_WARNINGS
+      ? [`and ${status.warnings.length - SHOWN_WARNINGS} more warnings: magmark status --json`]
+      : []),
     '',
   ].join('\n');
+}
+
+function queuesText({ queues }: StatusReply): string {
+  return tableText(
+    [
+      { head: 'queue', align: 'right' },
+      { head: 'packets', align: 'right' },
+      { head: 'batches', align: 'right' },
+      { head: 'waiting', align: 'right' },
+      { head: 'dropped', align: 'right' },
+      { head: 'reasons' },
+    ],
+    queues.map(({ queue, packets, batches, depth, dropped, reasons }) => [
+      queue,
+      packets,
+      batches,
+      depth,
+      dropped,
+      Object.entries(reasons)
+        .map(([name, count]) => `${name} ${count}`)
+        .join(', '),
+    ]),
+  );
+}
+
+function shortened(words: readonly string[], most: number): string {
+  const more = words.length - most;
+  return more > 0 ? `${words.slice(0, most).join(', ')} and ${more} more` : words.join(', ');
 }

@@ -1,8 +1,8 @@
 /** From text to a whole `Config`, or an error that lists every fault with its path. Nothing is half-read. */
 import { parseDocument } from 'yaml';
-import type { z } from 'zod';
 import type { Config } from '../types/config.js';
 import { ConfigError } from '../types/errors.js';
+import { faultLines } from './issues.js';
 import { resolve } from './resolve.js';
 import { schema } from './schema.js';
 
@@ -21,8 +21,7 @@ const MAX_TEXT_BYTES = 64 * 1024 * 1024;
 export function loadConfig(text: string, name: string): Config {
   const document = readYaml(text, name);
   const checked = schema.safeParse(document);
-  if (!checked.success)
-    throw new ConfigError(checked.error.issues.flatMap(issue => issueLines(issue, document)));
+  if (!checked.success) throw new ConfigError(faultLines(checked.error.issues, document));
   return resolve(checked.data);
 }
 
@@ -50,47 +49,4 @@ function readYaml(text: string, name: string): unknown {
     // Aliases that expand without bound are found only here.
     throw new ConfigError([`${name}: ${(error as Error).message}`]);
   }
-}
-
-function issueLines(issue: z.core.$ZodIssue, document: unknown): string[] {
-  const path = pathText(issue.path);
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map(key => `${pathText([...issue.path, key])}: unknown key`);
-  }
-  if (issue.code === 'invalid_union') {
-    const inner = issue.errors
-      .flat()
-      .filter(each => each.code === 'custom' || each.code === 'too_big' || each.code === 'too_small');
-    if (inner.length > 0)
-      return inner.slice(0, 1).flatMap(each => issueLines({ ...each, path: issue.path }, document));
-  }
-  if (issue.code === 'too_small' && issue.origin === 'array') return [`${path}: must not be empty`];
-  const value = valueAt(document, issue.path);
-  if (value === undefined && issue.path.length > 0 && issue.code === 'invalid_type')
-    return [`${path}: required, but missing`];
-  const shown =
-    typeof value === 'object' || issue.code === 'custom' || value === undefined
-      ? ''
-      : ` (it is ${JSON.stringify(value)})`;
-  return [`${path}: ${issue.message.replace(/^Invalid input: /, '')}${shown}`];
-}
-
-/** `streams[0].targets[1].identifier`; the whole document is `configuration`. */
-function pathText(path: readonly PropertyKey[]): string {
-  const text = path.map(partText).join('').replace(/^\./, '');
-  return text === '' ? 'configuration' : text;
-}
-
-function partText(part: PropertyKey): string {
-  if (typeof part === 'number') return `[${part}]`;
-  return /^[\w+-]+$/.test(String(part)) ? `.${String(part)}` : `[${JSON.stringify(String(part))}]`;
-}
-
-function valueAt(document: unknown, path: readonly PropertyKey[]): unknown {
-  let value = document;
-  for (const part of path) {
-    if (typeof value !== 'object' || value === null) return undefined;
-    value = (value as Record<PropertyKey, unknown>)[part];
-  }
-  return value;
 }

@@ -288,6 +288,21 @@ function checkGateways(written: Written, faults: string[]): void {
     });
     if (gateway.protocol === 'bgp' && milliseconds(gateway.holdTime) % 1000 !== 0)
       faults.push(`${at}.holdTime: ${gateway.holdTime} is no whole number of seconds`);
+    gateway.ips.forEach((text, position) => {
+      if (/^fe[89ab]/i.test(text) && written.interfaces.external === undefined)
+        faults.push(`${at}.ips[${position}]: ${text} is link-local: needs interfaces.external`);
+    });
+    // BIRD has one setting of BFD for an interface; only sessions of BGP may have their own.
+    const first = written.gateways.findIndex(
+      ({ protocol, bfd }) => protocol === 'static' && bfd !== undefined,
+    );
+    const shared = JSON.stringify(resolveBfd(written.gateways[first]?.bfd));
+    if (
+      gateway.protocol === 'static' &&
+      gateway.bfd !== undefined &&
+      JSON.stringify(resolveBfd(gateway.bfd)) !== shared
+    )
+      faults.push(`${at}.bfd: static gateways share one setting, and gateways[${first}] has another`);
     if (gateway.bfd !== undefined && written.interfaces.external === undefined)
       faults.push(`${at}.bfd: needs interfaces.external, the interface that BFD runs on`);
   });

@@ -1,4 +1,12 @@
 /** What the daemon answers on its control socket: HTTP with JSON, version 1. Plain types, shared by server and clients. */
+import type { FlowChange, StreamChange } from '../config/change.js';
+import type { TracedPacket } from '../types/trace.js';
+
+/**
+ * `FlowChange`: `POST /v1/flows`, of `nfqlb flowlb` alone, and `POST /v1/trace-flows`, which packets `GET /v1/trace-text`
+ * tells of: those have no target. Answered with `{}`. `StreamChange`: `POST /v1/streams`, of `nfqlb flowlb` alone.
+ */
+export type { FlowChange, StreamChange };
 
 /** `GET /v1/flows`: in the order in which they are tried. Names are nfqlb's: `tshm-STREAM-FLOW`. */
 export interface FlowReply {
@@ -14,14 +22,43 @@ export interface FlowReply {
   /** 0: none. */
   readonly udpencap: number;
   readonly matchesCount: number;
-  /** `tshm-STREAM` */
-  readonly userRef: string;
+  /** `tshm-STREAM`; `NULL` of a hidden flow, as nfqlb has it; null of a trace flow. */
+  readonly userRef: string | null;
+}
+
+/** To `POST /v1/streams`. */
+export interface StreamChangeReply {
+  /** Of the stream as it is now: the prime that was taken. */
+  readonly tableSize: number;
+  /** Marks of an activation without index that found no free one. */
+  readonly left: readonly number[];
+}
+
+/** `GET /v1/slot?stream=NAME&hash=N` */
+export interface SlotReply {
+  readonly slot: number;
+  /** -1: nobody is there. */
+  readonly index: number;
+  readonly fwmark: number;
+}
+
+/** `GET /v1/fragments`: packets dropped since their first fragment carried the ports. The kernel reassembles: it is 0 where it does. */
+export interface FragmentsReply {
+  readonly discarded: number;
+}
+
+/** `GET /v1/loglevel`, and `POST /v1/loglevel` of `nfqlb flowlb`. */
+export interface LogLevel {
+  /** syslog's: 3 error, 4 warning, 5 notice, 6 information, 7 debug. */
+  readonly level: number;
 }
 
 /** `GET /v1/streams` */
 export interface StreamReply {
   /** `tshm-STREAM` */
   readonly name: string;
+  /** nfqlb's `--ownfw`. */
+  readonly own: number;
   readonly tableSize: number;
   readonly maxTargets: number;
   /** First 25 slots: index of the target, -1 where nobody is. */
@@ -35,6 +72,8 @@ export interface StatusReply {
   readonly pid: number;
   readonly startedAt: string;
   readonly configFile: string;
+  /** file: read at start or by SIGHUP; apply: sent by `magmark apply`, until the file is read again. */
+  readonly source: { readonly kind: 'file' | 'apply'; readonly name: string; readonly at: string };
   readonly generation: number;
   readonly carrier: 'nft' | 'xtables';
   readonly queues: readonly QueueReply[];
@@ -59,6 +98,47 @@ export interface StatusReply {
   /** What others changed and the daemon mended, since it started. */
   readonly repairs: { readonly count: number; readonly changes: number; readonly lastAt: string | null };
   readonly warnings: readonly string[];
+}
+
+/** `POST /v1/apply`: text of a configuration, with its name in the query. */
+export interface ApplyReply {
+  readonly generation: number;
+  readonly warnings: readonly string[];
+}
+
+/** `GET /v1/explain?packet=tcp 192.0.2.1:1234 > 20.0.0.1:80` */
+export interface ExplainReply {
+  readonly packet: string;
+  readonly reason: string;
+  readonly flow: string | null;
+  readonly stream: string | null;
+  readonly hash: number | null;
+  readonly tableSize: number | null;
+  readonly slot: number | null;
+  readonly identifier: number | null;
+  /** null: the packet is dropped. */
+  readonly fwmark: number | null;
+  /** Where the kernel sends what bears the mark; null: offline, or dropped. */
+  readonly route: {
+    readonly table: number;
+    readonly via: string | null;
+    readonly device: string | null;
+    /** As the kernel lists the neighbour, null where it has none. */
+    readonly neighbour: string | null;
+    /** The kernel's answer where it has no route. */
+    readonly error: string | null;
+  } | null;
+  readonly tried: readonly {
+    readonly name: string;
+    readonly priority: number;
+    readonly stream: string;
+    /** null: it matches. */
+    readonly misses: string | null;
+  }[];
+  /** Flows behind the one that matched. */
+  readonly notAsked: number;
+  /** Targets of the stream that take no traffic, and why. */
+  readonly idle: readonly { readonly target: string; readonly reason: string }[];
 }
 
 export interface SessionReply {
@@ -96,7 +176,21 @@ export interface TargetReply {
   readonly health: 'unknown' | 'healthy' | 'unhealthy' | null;
 }
 
+/** One line of `GET /v1/trace`: first `reader`, last `end`. */
+export type TraceLine =
+  /** Whom `POST /v1/trace/end` ends. */
+  | { readonly type: 'reader'; readonly reader: number }
+  /** `packet`: its first bytes, base64; absent where none were asked for. */
+  | ({ readonly type: 'packet'; readonly packet?: string } & TracedPacket)
+  /** Packets that were wanted and are not told, so far. */
+  | { readonly type: 'lost'; readonly lost: number }
+  | { readonly type: 'end'; readonly lost: number };
+
 /** Every answer that is not 200. */
 export interface ErrorReply {
   readonly error: string;
+  /** Of the errors of host/types/errors.ts. */
+  readonly code?: string;
+  /** One line each. */
+  readonly faults?: readonly string[];
 }

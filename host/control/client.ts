@@ -1,16 +1,29 @@
 /** Asks the daemon over its control socket. Nothing but node:http, so that a command starts fast. */
-import { request } from 'node:http';
+import { type IncomingMessage, request } from 'node:http';
 import { ControlError } from '../types/errors.js';
 
-const TIMEOUT_MS = 5000;
+/** A change of a large configuration takes its time. */
+const TIMEOUT_MS = 60_000;
 const MAX_REPLY_BYTES = 64 * 1024 * 1024;
+
+/** The daemon answered, and refused. */
+export class RefusedError extends ControlError {
+  constructor(
+    /** HTTP's. */
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
 
 /**
  * @param path for example `/v1/flows`
- * @throws ControlError that names the socket, if nobody answers there or the answer is not 200
+ * @param body for POST; none: GET
+ * @throws ControlError that names the socket, if nobody answers there; RefusedError if the answer is not 200
  */
-export async function ask<Reply>(socketPath: string, path: string): Promise<Reply> {
-  const { status, text } = await get(socketPath, path);
+export async function ask<Reply>(socketPath: string, path: string, body?: string): Promise<Reply> {
+  const { status, text } = await call(socketPath, path, body);
   let reply: unknown;
   try {
     reply = JSON.parse(text);
@@ -20,13 +33,61 @@ export async function ask<Reply>(socketPath: string, path: string): Promise<Repl
     );
   }
   if (status !== 200)
-    throw new ControlError(
+    throw new RefusedError(
+      status,
       (reply as { error?: string }).error ?? `${socketPath} answered ${path} with status ${status}`,
     );
   return reply as Reply;
 }
 
-function get(socketPath: string, path: string): Promise<{ status: number; text: string }> {
+/**
+ * An answer that comes bit by bit, until the daemon or `signal` ends it.
+ * @throws ControlError as `ask` does
+ */
+export async function* follow(
+  socketPath: string,
+  path: string,
+  signal?: AbortSignal,
+): AsyncGenerator<Buffer> {
+  const response = await open(socketPath, path, undefined, signal);
+  if (response.statusCode !== 200) {
+    const { error } = JSON.parse(await textOf(response)) as { error: string };
+    throw new RefusedError(response.statusCode ?? 0, error);
+  }
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) yield chunk;
+  } catch (error) {
+    if (signal?.aborted !== true)
+      throw new ControlError(`control socket ${socketPath}: ${(error as Error).message}`);
+  }
+}
+
+async function call(
+  socketPath: string,
+  path: string,
+  body?: string,
+): Promise<{ status: number; text: string }> {
+  const response = await open(socketPath, path, body);
+  return { status: response.statusCode ?? 0, text: await textOf(response) };
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MAX_REPLY_BYTES) throw new ControlError(`an answer of more than ${MAX_REPLY_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function open(
+  socketPath: string,
+  path: string,
+  body?: string,
+  signal?: AbortSignal,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException): void => {
       const reason =
@@ -35,27 +96,22 @@ function get(socketPath: string, path: string): Promise<{ status: number; text: 
           : error.code === 'EACCES'
             ? 'permission denied: it belongs to the user that runs magmark'
             : error.message;
-      reject(new ControlError(`control socket ${socketPath}: ${reason}`));
+      reject(new ControlError(`control socket ${socketPath}: ${reason}`, { cause: error }));
     };
-    const call = request(
-      { socketPath, path, headers: { host: 'magmark' }, timeout: TIMEOUT_MS },
-      response => {
-        const chunks: Buffer[] = [];
-        let bytes = 0;
-        response.on('data', (chunk: Buffer) => {
-          bytes += chunk.length;
-          if (bytes > MAX_REPLY_BYTES)
-            call.destroy(new Error(`an answer of more than ${MAX_REPLY_BYTES} bytes`));
-          else chunks.push(chunk);
-        });
-        response.on('end', () =>
-          resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
-        );
-        response.on('error', fail);
+    const outgoing = request(
+      {
+        socketPath,
+        path,
+        method: body === undefined ? 'GET' : 'POST',
+        headers: { host: 'magmark' },
+        // One request a connection: a connection that is kept would keep a command from ending.
+        agent: false,
+        ...(signal === undefined ? { timeout: TIMEOUT_MS } : { signal }),
       },
+      resolve,
     );
-    call.on('timeout', () => call.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)));
-    call.on('error', fail);
-    call.end();
+    outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)));
+    outgoing.on('error', fail);
+    outgoing.end(body);
   });
 }

@@ -1,11 +1,18 @@
-/** The listings of `nfqlb flow-list` and `nfqlb show`, letter by letter. */
-import type { FlowReply, StreamReply } from './api.js';
+/** nfqlb's listings, letter by letter. */
+import type { FlowReply, FragmentsReply, StreamReply } from './api.js';
 
 /** A JSON array of flows; conditions that are absent are left out. */
 export function flowListText(flows: readonly FlowReply[]): string {
   return `[${flows.map(flowText).join(',\n')}]\n`;
 }
 
+/** A JSON array of names. */
+export function namesText(flows: readonly FlowReply[]): string {
+  if (flows.length === 0) return '[]\n';
+  return `[\n${flows.map(({ name }) => `  ${JSON.stringify(name)}`).join(',\n')}\n]\n`;
+}
+
+/** One flow; nfqlb ends it without a line end. */
 export function flowText(flow: FlowReply): string {
   const array = (key: string, values: readonly string[]): string[] =>
     values.length === 0
@@ -24,7 +31,7 @@ export function flowText(flow: FlowReply): string {
     ...array('match', flow.match),
     ...(flow.udpencap > 0 ? [`  "udpencap": ${flow.udpencap}`] : []),
     `  "matches_count": ${flow.matchesCount}`,
-    `  "user_ref": ${JSON.stringify(flow.userRef)}`,
+    ...(flow.userRef === null ? [] : [`  "user_ref": ${JSON.stringify(flow.userRef)}`]),
   ];
   return `{\n${lines.join(',\n')}\n}`;
 }
@@ -33,10 +40,39 @@ export function showText(stream: StreamReply): string {
   const active = stream.active.map(({ index, fwmark }) => ` ${fwmark}(${index})`).join('');
   return [
     `Shm: ${stream.name}`,
-    '  Fw: own=0',
+    `  Fw: own=${stream.own}`,
     `  Maglev: M=${stream.tableSize}, N=${stream.maxTargets}`,
     `   Lookup: ${stream.lookup.join(' ')}...`,
     `   Active:${active}`,
     '',
   ].join('\n');
+}
+
+/** nfqlb's counters of its fragment table, in its order. */
+const FRAGMENT_COUNTERS = [
+  'hsize',
+  'ttlMillis',
+  'collisions',
+  'inserts',
+  'rejected',
+  'lookups',
+  'objGC',
+  'mtu',
+  'bucketsMax',
+  'bucketsAllocated',
+  'bucketsUsed',
+  'fragsMax',
+  'fragsAllocated',
+  'fragsDiscarded',
+  'reAssembled',
+] as const;
+/** Width of the longest key with its quotes, colon and space. */
+const KEY_WIDTH = 20;
+
+/** There is no fragment table here: the kernel reassembles, and what it did not is discarded. */
+export function fragmentsText({ discarded }: FragmentsReply): string {
+  const lines = FRAGMENT_COUNTERS.map(
+    name => `  ${`"${name}":`.padEnd(KEY_WIDTH)}${name === 'fragsDiscarded' ? discarded : 0}`,
+  );
+  return `{\n${lines.join(',\n')}\n}\n`;
 }

@@ -1,27 +1,70 @@
-/** The control socket: HTTP with JSON on a unix socket of mode 0600. */
+/**
+ * The control socket: HTTP with JSON on a unix socket of mode 0600, so that it accepts its owner alone. What can be asked
+ * is a table of routes; sizes and times of requests are bounded.
+ */
+import { once } from 'node:events';
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
-import { ControlError } from '../types/errors.js';
-import type { ErrorReply, FlowReply, StatusReply, StreamReply } from './api.js';
+import { ConfigError, ControlError, MagmarkError } from '../types/errors.js';
+import type { ErrorReply } from './api.js';
 
-/** What can be asked. */
-export interface Answers {
-  status(): StatusReply;
-  flows(): FlowReply[];
-  streams(): StreamReply[];
+export interface ControlRequest {
+  readonly query: URLSearchParams;
+  /** Text of the request's body, empty for GET. */
+  readonly body: string;
+  /** Aborted when who asked has gone, or the daemon stops: the end of a stream. */
+  readonly gone: AbortSignal;
+}
+
+/** An answer that comes bit by bit; a slow reader is waited for, so nothing piles up. */
+export interface StreamReply {
+  readonly contentType: string;
+  readonly chunks: AsyncIterable<string | Uint8Array>;
+}
+
+/**
+ * What answers one method of one path: a value for JSON, or a stream.
+ * @throws RequestError, or a MagmarkError: see `faultOf`
+ */
+export type Handler = (request: ControlRequest) => unknown;
+
+/** Handlers by `METHOD PATH`, for example `GET /v1/status`. */
+export type Routes = Readonly<Record<string, Handler>>;
+
+/** A request that cannot be answered as it is; `status` is HTTP's. */
+export class RequestError extends ControlError {
+  constructor(
+    readonly status: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/** A handler's stream, told from a value by its class. */
+export class Streamed implements StreamReply {
+  constructor(
+    readonly contentType: string,
+    readonly chunks: AsyncIterable<string | Uint8Array>,
+  ) {}
 }
 
 /** Bytes of a unix socket's path, less the final 0 (sun_path in unix(7)); Node cuts longer ones off. */
 const MOST_PATH_BYTES = 107;
+/** A configuration of 100,000 flows takes about 20 MB. */
+const MOST_BODY_BYTES = 64 * 1024 * 1024;
+const REQUEST_MS = 30_000;
 
 export class ControlServer {
   /** Until they are set, every request is told that the daemon is starting. */
-  answers: Answers | null = null;
+  routes: Routes | null = null;
+  private readonly stopping = new AbortController();
 
   private constructor(
     private readonly server: Server,
     readonly path: string,
+    private readonly onError: (error: Error) => void,
   ) {}
 
   /** @throws ControlError if the path is taken by something that is alive, is not a socket, or is no path for one */
@@ -31,9 +74,9 @@ export class ControlServer {
         `control socket ${path}: longer than the ${MOST_PATH_BYTES} bytes of a socket's path`,
       );
     }
-    const server = createServer({ maxHeaderSize: 8192, requestTimeout: 5000 });
-    const control = new ControlServer(server, path);
-    server.on('request', (request, response) => answer(request, response, control.answers, onError));
+    const server = createServer({ maxHeaderSize: 8192, requestTimeout: REQUEST_MS });
+    const control = new ControlServer(server, path, onError);
+    server.on('request', (request, response) => void control.answer(request, response));
     const umask = process.umask(0o177);
     try {
       await removeStale(path);
@@ -54,8 +97,37 @@ export class ControlServer {
   }
 
   async stop(): Promise<void> {
+    this.stopping.abort();
     this.server.closeAllConnections();
     await new Promise<void>(resolve => this.server.close(() => resolve()));
+  }
+
+  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const ended = new AbortController();
+    response.on('close', () => ended.abort());
+    try {
+      const reply = await this.replyTo(request, AbortSignal.any([ended.signal, this.stopping.signal]));
+      if (reply instanceof Streamed) await send(response, reply);
+      else sendJson(response, 200, reply);
+    } catch (error) {
+      // Who asked has gone in the middle of an answer: there is nobody to tell.
+      if (ended.signal.aborted) return;
+      const [status, reply] = faultOf(error as Error);
+      if (status === 500) this.onError(error as Error);
+      if (response.headersSent) response.destroy();
+      else sendJson(response, status, reply);
+    }
+  }
+
+  private async replyTo(request: IncomingMessage, gone: AbortSignal): Promise<unknown> {
+    const url = new URL(request.url ?? '/', 'http://magmark');
+    const { routes } = this;
+    // A body that is not asked for is read all the same, or the answer could not be.
+    const body = await bodyOf(request);
+    if (routes === null) throw new RequestError(503, 'magmark is starting');
+    const handler = routes[`${request.method} ${url.pathname}`];
+    if (handler === undefined) throw unknownRoute(routes, request.method ?? '', url.pathname);
+    return handler({ query: url.searchParams, body, gone });
   }
 }
 
@@ -76,41 +148,57 @@ async function removeStale(path: string): Promise<void> {
   unlinkSync(path);
 }
 
-function answer(
-  request: IncomingMessage,
-  response: ServerResponse,
-  answers: Answers | null,
-  onError: (error: Error) => void,
-): void {
-  request.resume();
-  try {
-    const [status, reply] = replyTo(request, answers);
-    send(response, status, reply);
-  } catch (error) {
-    onError(error as Error);
-    send(response, 500, { error: (error as Error).message } satisfies ErrorReply);
-  }
+function unknownRoute(routes: Routes, method: string, path: string): RequestError {
+  const known = Object.keys(routes).map(key => key.split(' ') as [string, string]);
+  const methods = known.filter(([, other]) => other === path).map(([other]) => other);
+  if (methods.length > 0)
+    return new RequestError(405, `${method} is not possible on ${path}: ${methods.join(', ')} is`);
+  const paths = [...new Set(known.map(([, other]) => other))];
+  return new RequestError(404, `there is no ${path}; version 1 has ${paths.join(', ')}`);
 }
 
-/** What each path answers. */
-const ROUTES = new Map<string, (answers: Answers) => unknown>([
-  ['/v1/status', answers => answers.status()],
-  ['/v1/flows', answers => answers.flows()],
-  ['/v1/streams', answers => answers.streams()],
-]);
-
-function replyTo(request: IncomingMessage, answers: Answers | null): [status: number, reply: unknown] {
-  const fault = (status: number, error: string): [number, ErrorReply] => [status, { error }];
-  const route = ROUTES.get(request.url ?? '');
-  if (route === undefined) {
-    return fault(404, `there is no ${request.url}; version 1 has ${[...ROUTES.keys()].join(', ')}`);
-  }
-  if (request.method !== 'GET') return fault(405, `${request.method} is not possible on ${request.url}`);
-  if (answers === null) return fault(503, 'magmark is starting');
-  return [200, route(answers)];
+function bodyOf(request: IncomingMessage): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= MOST_BODY_BYTES) {
+        chunks.push(chunk);
+        return;
+      }
+      // The rest is never read: the connection ends with the answer.
+      request.pause();
+      reject(new RequestError(413, `a body of more than ${MOST_BODY_BYTES} bytes`));
+    });
+    request.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
+    request.on('error', reject);
+  });
 }
 
-function send(response: ServerResponse, status: number, reply: unknown): void {
-  response.writeHead(status, { 'content-type': 'application/json' });
-  response.end(JSON.stringify(reply));
+/** HTTP's status and the words for a fault; what nobody expected is 500. */
+function faultOf(error: Error): [status: number, reply: ErrorReply] {
+  if (error instanceof RequestError) return [error.status, { error: error.message }];
+  if (error instanceof ConfigError)
+    return [400, { error: error.message, code: error.code, faults: error.faults }];
+  if (error instanceof MagmarkError) return [409, { error: error.message, code: error.code }];
+  return [500, { error: error.message }];
+}
+
+function sendJson(response: ServerResponse, status: number, reply: unknown): void {
+  const whole = response.req.complete;
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    ...(whole ? {} : { connection: 'close' }),
+  });
+  response.end(JSON.stringify(reply), () => {
+    if (!whole) response.req.destroy();
+  });
+}
+
+async function send(response: ServerResponse, { contentType, chunks }: StreamReply): Promise<void> {
+  response.writeHead(200, { 'content-type': contentType });
+  response.flushHeaders();
+  for await (const chunk of chunks) if (!response.write(chunk)) await once(response, 'drain');
+  response.end();
 }

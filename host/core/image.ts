@@ -3,20 +3,10 @@
  * no worker uses it any more. Nothing that a worker may be reading is ever written.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { unitedRanges, withoutCovered } from '../types/address.js';
-import type {
-  ByteMatch,
-  Config,
-  Flow,
-  PortRange,
-  Prefix,
-  Protocol,
-  Stream,
-  Target,
-} from '../types/config.js';
+import type { Config, Flow, Stream, Target } from '../types/config.js';
 import { Arena } from './arena.js';
 import { FlowCounters } from './counters.js';
-import { addressBytes, maskBytes } from './key.js';
+import { type FlowConditions, type Place, writeFlowRecords } from './flow-records.js';
 import { type Core, workerArea } from './wasm.js';
 
 /** One flow as the core sees it: by priority; hidden ones find UDP-encapsulated SCTP. */
@@ -45,12 +35,6 @@ export interface ImageStream {
   readonly table: number;
 }
 
-/** An array in the arena. */
-interface Place {
-  readonly address: number;
-  readonly count: number;
-}
-
 interface Blocks {
   readonly own: number[];
   /** Tables by what they depend on, so that an unchanged stream keeps its table. */
@@ -77,7 +61,10 @@ export function orderedFlows(config: Config): ImageFlow[] {
 
 export class ImageStore {
   readonly counters: FlowCounters;
-  private readonly arena: Arena;
+  /** Also for what else the core reads; see host/trace. */
+  readonly arena: Arena;
+  /** Called with each image as it is published. */
+  onPublish: ((image: Image) => void) | null = null;
   private readonly view: DataView;
   private readonly words: Int32Array;
   private image: Image | null = null;
@@ -87,7 +74,7 @@ export class ImageStore {
   constructor(
     readonly core: Core,
     readonly memory: WebAssembly.Memory,
-    private readonly workers: number,
+    readonly workers: number,
   ) {
     this.view = new DataView(memory.buffer);
     this.words = new Int32Array(memory.buffer);
@@ -98,6 +85,11 @@ export class ImageStore {
   /** The published image. */
   get current(): Image | null {
     return this.image;
+  }
+
+  /** Whether every worker is known to use the published image or none. */
+  get settled(): boolean {
+    return this.retired === null;
   }
 
   /** Bytes of the arena in use. */
@@ -142,6 +134,7 @@ export class ImageStore {
       (this.core.Region.Control + this.core.Layout.ControlGeneration) / 4,
       generation,
     );
+    this.onPublish?.(this.image);
     return this.image;
   }
 
@@ -232,80 +225,20 @@ export class ImageStore {
   }
 
   private writeFlows(flows: readonly ImageFlow[], config: Config, blocks: Blocks): Place {
-    const { Layout, Protocols } = this.core;
-    const bits: Record<Protocol, number> = { tcp: Protocols.Tcp, udp: Protocols.Udp, sctp: Protocols.Sctp };
-    const address = this.allocate(flows.length * Layout.FlowBytes, blocks);
-    flows.forEach(({ name, flow, hidden }, index) => {
-      const at = address + index * Layout.FlowBytes;
-      const protocols: readonly Protocol[] = hidden ? ['udp'] : flow.protocols;
+    const records = flows.map(({ name, flow, hidden }) => {
       const encapPort = flow.udpEncapPort ?? 0;
-      const destinationPorts = hidden ? [{ first: encapPort, last: encapPort }] : flow.destinationPortRanges;
-      this.clear(at, Layout.FlowBytes);
-      this.word(
-        at + Layout.FlowProtocols,
-        protocols.reduce((sum, protocol) => sum | bits[protocol], 0),
-      );
-      this.word(
-        at + Layout.FlowStream,
-        config.streams.findIndex(stream => stream.name === flow.stream),
-      );
-      this.word(at + Layout.FlowCounter, this.counters.indexOf(name));
-      this.word(at + Layout.FlowEncapPort, hidden ? encapPort : 0);
-      this.array(at + Layout.FlowDestinations, this.writeCidrs(flow.vips, blocks));
-      this.array(at + Layout.FlowSources, this.writeCidrs(flow.sourceSubnets, blocks));
-      this.array(at + Layout.FlowDestinationPorts, this.writeRanges(destinationPorts, blocks));
-      this.array(at + Layout.FlowSourcePorts, this.writeRanges(hidden ? [] : flow.sourcePortRanges, blocks));
-      this.array(at + Layout.FlowByteMatches, this.writeByteMatches(hidden ? [] : flow.byteMatches, blocks));
+      const found = { destinationPortRanges: [{ first: encapPort, last: encapPort }] };
+      const conditions: FlowConditions = hidden
+        ? { ...flow, ...found, protocols: ['udp'], sourcePortRanges: [], byteMatches: [] }
+        : flow;
+      return {
+        conditions,
+        stream: config.streams.findIndex(stream => stream.name === flow.stream),
+        counter: this.counters.indexOf(name),
+        encapPort: hidden ? encapPort : 0,
+      };
     });
-    return { address, count: flows.length };
-  }
-
-  /** CidrRecord[] of the same addresses; what is covered by another is left out. */
-  private writeCidrs(prefixes: readonly Prefix[], blocks: Blocks): Place {
-    const { CidrBytes } = this.core.Layout;
-    const merged = ([4, 6] as const).flatMap(family =>
-      withoutCovered(prefixes.filter(each => each.family === family)),
-    );
-    const bytes = new Uint8Array(this.memory.buffer);
-    const address = this.allocate(merged.length * CidrBytes, blocks);
-    merged.forEach((prefix, index) => {
-      const mask = maskBytes(prefix);
-      bytes.set(
-        addressBytes(prefix).map((byte, at) => byte & mask[at]!),
-        address + index * CidrBytes,
-      );
-      bytes.set(mask, address + index * CidrBytes + 16);
-    });
-    return { address, count: merged.length };
-  }
-
-  /** RangeRecord[] of the same ports; what meets or touches is one. */
-  private writeRanges(ranges: readonly PortRange[], blocks: Blocks): Place {
-    const { RangeBytes } = this.core.Layout;
-    const merged = unitedRanges(ranges);
-    const address = this.allocate(merged.length * RangeBytes, blocks);
-    merged.forEach((range, index) => {
-      this.view.setUint16(address + index * RangeBytes, range.first, true);
-      this.view.setUint16(address + index * RangeBytes + 2, range.last, true);
-    });
-    return { address, count: merged.length };
-  }
-
-  private writeByteMatches(matches: readonly ByteMatch[], blocks: Blocks): Place {
-    const { ByteMatchBytes } = this.core.Layout;
-    const { IpProtocol } = this.core;
-    const numbers: Record<Protocol, number> = {
-      tcp: IpProtocol.Tcp,
-      udp: IpProtocol.Udp,
-      sctp: IpProtocol.Sctp,
-    };
-    const address = this.allocate(matches.length * ByteMatchBytes, blocks);
-    matches.forEach(({ protocol, offset, width, mask, value }, index) => {
-      [numbers[protocol], offset, width, mask, value].forEach((word, place) => {
-        this.word(address + index * ByteMatchBytes + place * 4, word);
-      });
-    });
-    return { address, count: matches.length };
+    return writeFlowRecords(this.core, this.memory, records, bytes => this.allocate(bytes, blocks));
   }
 
   private writeHeader(at: number, generation: number, config: Config, flows: Place, streams: Place): void {

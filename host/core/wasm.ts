@@ -14,6 +14,8 @@ export interface Core {
   decide(worker: number, first: number, count: number): void;
   /** Say that what was decided is answered: until its next batch the worker at `worker` uses no image. */
   rest(worker: number): void;
+  /** Write decided packets down for who watches; between `decide` and `rest`. See assembly/trace.ts. */
+  trace(worker: number, first: number, count: number, time: number): void;
   /** Fill u16[size] at `slots`; see assembly/maglev.ts. Returns a Reason. */
   populate(slots: number, size: number, active: number, targetCount: number, scratch: number): number;
   populateScratchBytes(targetCount: number): number;
@@ -41,6 +43,7 @@ export interface Core {
     | 'WorkerBatches'
     | 'WorkerPackets'
     | 'WorkerBytes'
+    | 'WorkerTracing'
     | 'HeaderGeneration'
     | 'HeaderFlows'
     | 'HeaderFlowCount'
@@ -54,6 +57,42 @@ export interface Core {
     | 'HeaderNoTargetMark'
     | 'HeaderBytes'
     | 'ControlGeneration'
+    | 'ControlTracing'
+    | 'TracingRings'
+    | 'TracingTaps'
+    | 'TracingTapCount'
+    | 'TracingSnapLength'
+    | 'TracingNumber'
+    | 'TracingBytes'
+    | 'RingHead'
+    | 'RingLost'
+    | 'RingData'
+    | 'RingSize'
+    | 'RingTail'
+    | 'RingBytes'
+    | 'RecordBytes'
+    | 'RecordTaps'
+    | 'RecordTime'
+    | 'RecordSequence'
+    | 'RecordGeneration'
+    | 'RecordTracing'
+    | 'RecordCaptured'
+    | 'RecordWireLength'
+    | 'RecordVerdict'
+    | 'RecordMark'
+    | 'RecordReason'
+    | 'RecordFlow'
+    | 'RecordStream'
+    | 'RecordHash'
+    | 'RecordTarget'
+    | 'RecordInner'
+    | 'RecordSource'
+    | 'RecordDestination'
+    | 'RecordProtocol'
+    | 'RecordSourcePort'
+    | 'RecordDestinationPort'
+    | 'RecordMatched'
+    | 'RecordPacket'
     | 'FlowProtocols'
     | 'FlowStream'
     | 'FlowCounter'
@@ -74,7 +113,9 @@ export interface Core {
     | 'StreamActiveCount'
     | 'StreamBytes'
   >;
-  readonly Limit: Numbers<'ReadBytes' | 'WireBytes' | 'ExtensionHeaders' | 'Batch' | 'Flows' | 'Targets'>;
+  readonly Limit: Numbers<
+    'ReadBytes' | 'WireBytes' | 'ExtensionHeaders' | 'Batch' | 'Flows' | 'Targets' | 'Taps'
+  >;
   readonly Protocols: Numbers<'Tcp' | 'Udp' | 'Sctp'>;
   readonly IpProtocol: Numbers<'Tcp' | 'Udp' | 'Sctp' | 'Icmp' | 'Icmpv6'>;
   readonly Region: Numbers<

@@ -1,62 +1,47 @@
 /** What the control socket tells of the daemon. */
 import { prefixText } from '../config/address.js';
-import type { FlowReply, StatusReply, StreamReply } from '../control/api.js';
-import type { Answers } from '../control/server.js';
+import type { ApplyReply, LogLevel, StatusReply } from '../control/api.js';
+import { RequestError, type Routes } from '../control/server.js';
 import { reasonCounts } from '../core/counters.js';
 import { reasonNames } from '../core/reason.js';
-import type { PortRange, Prefix } from '../types/config.js';
 import { version } from '../version.js';
 import type { Daemon } from './daemon.js';
+import { explainLive } from './explain.js';
+import { flowReplies, fragmentsReply, type ListedNames, slotReply, streamReplies } from './listing.js';
+import { syslogLevel } from './log.js';
 import { targetLabel } from './serving.js';
 
 /** nfqlb's name for a stream. */
-function shmName(stream: string): string {
+export function shmName(stream: string): string {
   return `tshm-${stream}`;
 }
 
-/** nfqlb lists every prefix among the 128 bits of IPv6. */
-function mappedText(prefix: Prefix): string {
-  return prefix.family === 4 ? `::ffff:${prefix.address}/${96 + prefix.length}` : prefixText(prefix);
-}
+const NAMES: ListedNames = {
+  stream: shmName,
+  flow: flow => `${shmName(flow.stream)}-${flow.name}`,
+};
 
-function rangeText(range: PortRange): string {
-  return range.first === range.last ? `${range.first}` : `${range.first}-${range.last}`;
-}
+/** The configuration has no such thing as nfqlb's own mark. */
+const NO_OWN_MARK = 0;
 
-/** Slots that `nfqlb show` prints. */
-const LOOKUP_SLOTS = 25;
-const EMPTY = 0xffff;
-
-export function answersOf(daemon: Daemon): Answers {
+export function routesOf(daemon: Daemon): Routes {
   const image = () => daemon.images.current!;
   return {
-    flows: (): FlowReply[] =>
-      image().flows.map(({ name, flow, hidden }) => ({
-        name: `${hidden ? '#' : ''}${shmName(flow.stream)}-${flow.name}`,
-        priority: flow.priority,
-        protocols: hidden ? ['udp'] : flow.protocols,
-        dests: flow.vips.map(mappedText),
-        dports: hidden ? [`${flow.udpEncapPort}`] : flow.destinationPortRanges.map(rangeText),
-        srcs: flow.sourceSubnets.map(mappedText),
-        sports: hidden ? [] : flow.sourcePortRanges.map(rangeText),
-        match: hidden ? [] : flow.byteMatches.map(match => match.text),
-        udpencap: flow.udpEncapPort ?? 0,
-        matchesCount: daemon.images.counters.read(name),
-        userRef: shmName(flow.stream),
-      })),
+    'GET /v1/flows': () => flowReplies(daemon.images, NAMES),
+    'GET /v1/streams': () => streamReplies(daemon.images, NAMES, () => NO_OWN_MARK),
+    'GET /v1/slot': ({ query }) => slotReply(daemon.images, NAMES, query),
+    'GET /v1/fragments': () => fragmentsReply(daemon.images),
+    'GET /v1/loglevel': (): LogLevel => ({ level: syslogLevel(daemon.options.log.level) }),
+    ...refusals(['POST /v1/flows', 'POST /v1/streams', 'POST /v1/loglevel'], daemon.options.configFile),
 
-    streams: (): StreamReply[] =>
-      image().streams.map(stream => ({
-        name: shmName(stream.stream.name),
-        tableSize: stream.tableSize,
-        maxTargets: stream.stream.maxTargets,
-        lookup: [...daemon.images.table(stream).subarray(0, LOOKUP_SLOTS)].map(index =>
-          index === EMPTY ? -1 : index,
-        ),
-        active: stream.active.map(target => ({ index: target.identifier - 1, fwmark: target.fwmark })),
-      })),
+    'POST /v1/apply': async ({ query, body }): Promise<ApplyReply> => {
+      await daemon.applyText(body, query.get('name') ?? 'the applied configuration');
+      return { generation: image().generation, warnings: daemon.warnings };
+    },
 
-    status: (): StatusReply => {
+    'GET /v1/explain': ({ query }) => explainLive(daemon, query.get('packet') ?? ''),
+
+    'GET /v1/status': (): StatusReply => {
       const { config, options, pool, kernel } = daemon;
       const names = reasonNames(daemon.images.core);
       const pending = new Map(daemon.service.idle.map(target => [target.fwmark, target.reason]));
@@ -66,6 +51,7 @@ export function answersOf(daemon: Daemon): Answers {
         pid: process.pid,
         startedAt: daemon.startedAt.toISOString(),
         configFile: options.configFile,
+        source: { ...daemon.source, at: daemon.source.at.toISOString() },
         generation: image().generation,
         carrier: kernel.carrier,
         queues: pool.statistics().map(({ queue, packets, bytes, batches, kernel: held }, worker) => ({
@@ -114,4 +100,12 @@ export function answersOf(daemon: Daemon): Answers {
       };
     },
   };
+}
+
+/** Changes that `nfqlb flowlb` takes. */
+function refusals(keys: readonly string[], file: string): Routes {
+  const refuse = (): never => {
+    throw new RequestError(403, `magmark run takes no such command: its file is the truth (${file})`);
+  };
+  return Object.fromEntries(keys.map(key => [key, refuse]));
 }

@@ -2,24 +2,29 @@
  * The daemon: one wanted state, brought about in one order whether it starts, reloads or repairs. Changes are made one
  * after the other; a change that fails leaves what ran before.
  */
-import { existsSync, mkdirSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { dirname } from 'node:path';
 import { readConfig } from '../config/file.js';
+import { loadConfig } from '../config/load.js';
 import { configWarnings, coveredHosts } from '../config/resolve.js';
 import { ControlServer } from '../control/server.js';
-import { ImageStore, memoryBytes } from '../core/image.js';
-import { compileCore, createMemory, instantiateCore } from '../core/wasm.js';
+import { makeRunDirectory } from '../control/socket.js';
+import { TraceFlows, traceFlowRoutes } from '../control/trace-flows.js';
+import { createImages } from '../core/create.js';
+import type { ImageStore } from '../core/image.js';
 import { Frontend } from '../frontend/frontend.js';
 import { readPasswords } from '../frontend/password.js';
 import type { InterfaceAddress } from '../frontend/router-id.js';
 import { type AddOutcome, Kernel } from '../kernel/kernel.js';
 import type { NextHop } from '../kernel/wanted.js';
 import { WorkerPool } from '../queue/pool.js';
+import { nfqlbTrace } from '../trace/nfqlb-trace.js';
+import { traceRoutes } from '../trace/routes.js';
+import { Tracer } from '../trace/tracer.js';
 import type { Config } from '../types/config.js';
 import { ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js';
 import { BLACKHOLE_TABLE } from '../types/marks.js';
-import { answersOf } from './answers.js';
+import { routesOf, shmName } from './answers.js';
 import { Keeper } from './keeper.js';
 import type { Log } from './log.js';
 import { hostAddresses, isInitialNamespace, lockNamespace, namespaceIdentity } from './namespace.js';
@@ -63,11 +68,22 @@ export interface Repairs {
   readonly lastAt: Date | null;
 }
 
+/** Where the configuration in force came from. */
+export interface Source {
+  /** file: it was read; apply: it was sent, and stays until the file is read again. */
+  readonly kind: 'file' | 'apply';
+  readonly name: string;
+  readonly at: Date;
+}
+
 export class Daemon {
   readonly startedAt = new Date();
   readonly service: Service;
+  /** What `GET /v1/trace-text` tells of. */
+  readonly traceFlows = new TraceFlows();
   warnings: readonly string[] = [];
   repairs: Repairs = { count: 0, changes: 0, lastAt: null };
+  source: Source;
   private readonly keeper: Keeper;
   private readonly hurry = new AbortController();
   /** Of the last look, save those about main's routes. */
@@ -85,6 +101,7 @@ export class Daemon {
     addresses: readonly InterfaceAddress[],
   ) {
     const { log } = options;
+    this.source = { kind: 'file', name: options.configFile, at: this.startedAt };
     this.keeper = new Keeper({
       log,
       check: () => this.inTurn(() => this.check()),
@@ -125,7 +142,7 @@ export class Daemon {
       const identity = await namespaceIdentity();
       const kernel = await Kernel.open({ journalPath: options.journalPath, identity, log });
       watch.lap('kernel opened');
-      const { images, module } = createImages(config);
+      const { images, module } = createImages(config.queues);
       images.publish(config);
       watch.lap('first image');
       const frontend = Frontend.open({ directory: options.frontendDirectory, log });
@@ -137,12 +154,19 @@ export class Daemon {
       const addresses = await hostAddresses();
       const daemon = new Daemon(options, { lock, control, pool }, images, kernel, frontend, addresses);
       undo.push(() => daemon.stopWatching());
-      daemon.keeper.start();
       watch.lap('workers');
       await daemon.inTurn(() =>
         daemon.applyOrUndo(config, START_PATIENCE_MS, watch, () => kernel.removeAll()),
       );
-      control.answers = answersOf(daemon);
+      // Not before: a look that waits would bring back what a start that failed has removed.
+      daemon.keeper.start();
+      daemon.keeper.look(0);
+      const tracer = new Tracer({ images, firstQueue: queues.first });
+      control.routes = {
+        ...routesOf(daemon),
+        ...traceRoutes(tracer, images.core.Limit.ReadBytes),
+        ...traceFlowRoutes(daemon.traceFlows, nfqlbTrace(tracer, shmName)),
+      };
       log.info(
         {
           carrier: kernel.carrier,
@@ -178,16 +202,11 @@ export class Daemon {
       this.waitingReload = null;
       const { log, configFile, stop } = this.options;
       if (stop.aborted) return;
-      const former = this.config;
       const watch = new Stopwatch();
       try {
         const config = readConfig(configFile);
-        await refuseCoveredHosts(config);
-        refuseRestartOnly(former, config);
         watch.lap('configuration');
-        await this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
-          this.apply(former, RELOAD_PATIENCE_MS, watch),
-        );
+        await this.change(config, { kind: 'file', name: configFile }, watch);
       } catch (error) {
         if (error instanceof Stopped) return;
         const faults = (error as Error).message.split('\n');
@@ -200,6 +219,36 @@ export class Daemon {
       log.info({ file: configFile, generation, milliseconds: watch.milliseconds() }, 'reloaded');
     });
     return this.waitingReload;
+  }
+
+  /**
+   * Bring `text` about in place of the file, until the file is read again.
+   * @param name for messages
+   * @throws MagmarkError, and what ran before goes on
+   */
+  applyText(text: string, name: string): Promise<void> {
+    return this.inTurn(async () => {
+      this.proceed();
+      const watch = new Stopwatch();
+      await this.change(loadConfig(text, name), { kind: 'apply', name }, watch);
+      const { generation } = this.images.current!;
+      this.options.log.info({ name, generation, milliseconds: watch.milliseconds() }, 'applied');
+    });
+  }
+
+  private async change(
+    config: Config,
+    { kind, name }: Pick<Source, 'kind' | 'name'>,
+    watch: Stopwatch,
+  ): Promise<void> {
+    const former = this.config;
+    await refuseCoveredHosts(config);
+    refuseRestartOnly(former, config);
+    watch.lap('refusals');
+    await this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
+      this.apply(former, RELOAD_PATIENCE_MS, watch),
+    );
+    this.source = { kind, name, at: new Date() };
   }
 
   /** A stop that is under way waits for nothing any more. */
@@ -382,24 +431,6 @@ export class Daemon {
     this.turn = result.catch(() => undefined);
     return result;
   }
-}
-
-/** One level: what is above it must be there. @throws EnvironmentError that names it */
-function makeRunDirectory(directory: string): void {
-  if (existsSync(directory)) return;
-  try {
-    mkdirSync(directory, { mode: 0o755 });
-  } catch (error) {
-    throw new EnvironmentError(`${directory} cannot be made: ${(error as Error).message}`);
-  }
-}
-
-function createImages(config: Config): { images: ImageStore; module: WebAssembly.Module } {
-  const module = compileCore();
-  const workers = config.queues.last - config.queues.first + 1;
-  const region = instantiateCore(module, createMemory(0x100000));
-  const memory = createMemory(memoryBytes(region, workers));
-  return { images: new ImageStore(instantiateCore(module, memory), memory, workers), module };
 }
 
 async function refuseCoveredHosts(config: Config): Promise<void> {

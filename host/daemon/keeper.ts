@@ -51,7 +51,10 @@ export class Keeper {
   private hopByAddress = new Map<bigint, NextHop>();
   private waitedFor = new Set<bigint>();
   private linkAddresses = new Map<bigint, string>();
-  private verifiedAt = new Map<bigint, number>();
+  /** When an address was verified last, and what it was before. */
+  private verified = new Map<bigint, { at: number; former: string }>();
+  /** Changes that come too soon after a verification: they are verified when they may. */
+  private readonly verifying = new Map<bigint, NodeJS.Timeout>();
   private gone = new Map<bigint, NextHop>();
   /** What was told since the last look was kept: it may be newer than what that look listed. */
   private told = new Map<bigint, 'valid' | 'failed'>();
@@ -80,6 +83,7 @@ export class Keeper {
     if (this.timer !== null) clearTimeout(this.timer);
     if (this.asking !== null) clearInterval(this.asking);
     if (this.reviewing !== null) clearTimeout(this.reviewing);
+    for (const timer of this.verifying.values()) clearTimeout(timer);
     await this.monitor?.stop();
   }
 
@@ -89,6 +93,9 @@ export class Keeper {
     this.hopByAddress = new Map(kept.hops.map(hop => [addressNumber(hop.address), hop]));
     const unresolved = kept.pending.flatMap(target => target.unresolved);
     this.waitedFor = new Set(unresolved.map(hop => addressNumber(hop.address)));
+    for (const known of [this.linkAddresses, this.verified])
+      for (const address of known.keys())
+        if (!this.hopByAddress.has(address) && !this.waitedFor.has(address)) known.delete(address);
     const waits = unresolved.length > 0;
     if (waits && this.asking === null && !this.stopped) {
       this.asking = setInterval(() => this.ask(), ASK_MS);
@@ -189,9 +196,22 @@ export class Keeper {
     const before = this.linkAddresses.get(address);
     this.linkAddresses.set(address, linkAddress);
     if (before === undefined || before === linkAddress || permanent) return;
-    const now = performance.now();
-    if (now - (this.verifiedAt.get(address) ?? Number.NEGATIVE_INFINITY) < VERIFY_MS) return;
-    this.verifiedAt.set(address, now);
+    const last = this.verified.get(address);
+    const waitMs = last === undefined ? 0 : last.at + VERIFY_MS - performance.now();
+    if (waitMs <= 0) {
+      this.verifyNow(address, hop, before, linkAddress);
+    } else if (linkAddress !== last!.former && !this.verifying.has(address)) {
+      // The answer to a verification brings the former address back; this is another one.
+      const timer = setTimeout(() => this.verifyNow(address, hop, before, linkAddress), waitMs);
+      this.verifying.set(address, timer);
+    }
+  }
+
+  private verifyNow(address: bigint, hop: NextHop, before: string, linkAddress: string): void {
+    clearTimeout(this.verifying.get(address));
+    this.verifying.delete(address);
+    if (this.stopped) return;
+    this.verified.set(address, { at: performance.now(), former: before });
     this.options.log.warn(
       { neighbour: hop.address, device: hop.device, before, now: linkAddress },
       "a target's link-layer address changed: it is asked for anew",

@@ -1,7 +1,7 @@
 /**
  * What happens in the kernel, as `ip monitor` and `nft monitor` tell it: a reason to look, never the truth itself. Should
- * one of them end, as ip does when the kernel had more to tell than it could take, it is started again and everything is
- * looked at.
+ * one of them end, it is started again; then, and when the kernel had more to tell than it could take, everything is looked
+ * at.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Child } from '../programs/child.js';
@@ -54,7 +54,13 @@ export class KernelMonitor {
     const report = (event: KernelEvent | null): void => {
       if (event !== null) options.onEvent(event);
     };
-    monitor.keep('ip', IP_ARGS, line => report(ipEvent(line)));
+    // ip goes on when the kernel had more to tell than it could take, and complains of that alone.
+    monitor.keep(
+      'ip',
+      IP_ARGS,
+      line => report(ipEvent(line)),
+      () => options.onEvent({ kind: 'lost' }),
+    );
     // nft complains of events about sets that it does not know, also of those that came after its start: they may be ours.
     const onComplaint = (): void => options.onEvent({ kind: 'ruleset' });
     monitor.keep('nft', ['monitor'], line => report(nftEvent(line)), onComplaint);
@@ -117,7 +123,10 @@ export function ipEvent(line: string): KernelEvent | null {
       permanent: words.at(-1) === 'PERMANENT',
     };
   }
-  if (!words.includes('dev') && !words.includes('nexthop') && !words.includes('blackhole')) return null;
+  // A type that is no unicast comes first, by -N as its number: `6 default table 4097` is a blackhole.
+  const typed = /^\d+$/.test(first);
+  if (!typed && !words.includes('dev') && !words.includes('nexthop') && !words.includes('blackhole'))
+    return null;
   const at = words.indexOf('table');
   return { kind: 'routes', table: at < 0 ? null : Number(words[at + 1]) };
 }

@@ -21,6 +21,8 @@ const IPV6: readonly (readonly [path: string, wanted: string])[] = [
 
 /** Of every interface. */
 const IPV4_LINKS: readonly (readonly [name: string, wanted: string])[] = [
+  // The kernel asks the interface that a packet came in by; `ip_forward` is what they begin with.
+  ['forwarding', '1'],
   // Replies of targets and requests of clients come in by interfaces that the route back does not use.
   ['rp_filter', '0'],
   // To whom it is on the same link with as a packet's target: that it should send to the target itself, past the load

@@ -56,6 +56,7 @@ export class QueueThread {
   readonly #words: Int32Array;
   readonly #stop: number;
   readonly #epoch: number;
+  readonly #tracing: number;
   readonly #wake = createWake();
   /** Counters of the present life, written by the worker, and the sum of the former ones. */
   readonly #counters = new Float64Array(
@@ -70,6 +71,7 @@ export class QueueThread {
     this.#words = new Int32Array(settings.data.memory.buffer);
     this.#stop = (state + Layout.WorkerStop) / 4;
     this.#epoch = (state + Layout.WorkerEpoch) / 4;
+    this.#tracing = (state + Layout.WorkerTracing) / 4;
   }
 
   /** Whether the queue is bound now. */
@@ -150,6 +152,7 @@ export class QueueThread {
       this.#bound = false;
       // A dead worker reads no image: whoever waits for its epoch to pass need not wait.
       Atomics.store(this.#words, this.#epoch, 0);
+      Atomics.store(this.#words, this.#tracing, 0);
       this.#closeCounters();
       if (performance.now() - boundAt > BACKOFF_MOST_MS) this.#failures = 0;
       if (this.#stopped === null) {

@@ -44,11 +44,13 @@ function open(): NetfilterQueue {
 function serve(queue: NetfilterQueue): void {
   const words = new Int32Array(data.memory.buffer);
   const stop = (area + core.Region.WorkerState + core.Layout.WorkerStop) / 4;
+  const tracing = (core.Region.Control + core.Layout.ControlTracing) / 4;
   let turns = 0;
   while (Atomics.load(words, stop) === 0) {
     const count = queue.exchange(0);
     if (count > 0) {
       core.decide(area, 0, count);
+      if (Atomics.load(words, tracing) !== 0) core.trace(area, 0, count, monotonic());
       queue.answer(count);
       // Not before the verdicts are with the kernel: until then the routes that their marks lead to must stand.
       core.rest(area);
@@ -57,6 +59,11 @@ function serve(queue: NetfilterQueue): void {
   }
   queue.statistics(data.counters);
   queue.close();
+}
+
+/** Nanoseconds of the clock that all threads share, to 2 ns after 104 days. */
+function monotonic(): number {
+  return Number(process.hrtime.bigint());
 }
 
 function post(message: WorkerMessage): void {

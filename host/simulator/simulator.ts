@@ -2,7 +2,7 @@
 import { ImageStore, memoryBytes } from '../core/image.js';
 import { reasonNames } from '../core/reason.js';
 import { type Core, compileCore, createMemory, instantiateCore, workerArea } from '../core/wasm.js';
-import type { Config } from '../types/config.js';
+import type { Config, Stream, Target } from '../types/config.js';
 
 /** What the core answers for one packet. Names are those of the configuration. */
 export interface Decision {
@@ -44,14 +44,14 @@ export class Simulator {
     this.descriptor = this.area + core.Region.WorkerDescriptors;
   }
 
-  /** A simulator that decides by `config`, all of whose targets are active. */
-  static fromConfig(config: Config): Simulator {
+  /** @param isActive targets that take traffic; default: all */
+  static fromConfig(config: Config, isActive?: (stream: Stream, target: Target) => boolean): Simulator {
     const module = compileCore();
     const layout = instantiateCore(module, createMemory(16 * 65536));
     const memory = createMemory(memoryBytes(layout, 1, ARENA_BYTES));
     const core = instantiateCore(module, memory);
     const images = new ImageStore(core, memory, 1);
-    images.publish(config);
+    images.publish(config, isActive);
     return new Simulator(core, images);
   }
 

@@ -52,6 +52,27 @@ function groups(text: string): bigint[] {
   });
 }
 
+/** Text of an address of 16 bytes in network order, IPv4 as ::ffff:a.b.c.d: canonical (RFC 5952 for IPv6). */
+export function addressText(bytes: Uint8Array): string {
+  const mapped = bytes[10] === 0xff && bytes[11] === 0xff && bytes.subarray(0, 10).every(byte => byte === 0);
+  if (mapped) return bytes.subarray(12).join('.');
+  const groups = Array.from({ length: 8 }, (_, index) => (bytes[2 * index]! << 8) | bytes[2 * index + 1]!);
+  const zeros = longestZeros(groups);
+  const text = (part: readonly number[]) => part.map(group => group.toString(16)).join(':');
+  if (zeros.length < 2) return text(groups);
+  return `${text(groups.slice(0, zeros.start))}::${text(groups.slice(zeros.start + zeros.length))}`;
+}
+
+function longestZeros(groups: readonly number[]): { readonly start: number; readonly length: number } {
+  let longest = { start: 0, length: 0 };
+  for (let start = 0; start < groups.length; start++) {
+    let end = start;
+    while (groups[end] === 0) end++;
+    if (end - start > longest.length) longest = { start, length: end - start };
+  }
+  return longest;
+}
+
 export function prefixInterval(prefix: Prefix): Interval {
   const hostBits = BigInt(ADDRESS_BITS[prefix.family] - prefix.length);
   const first = (addressNumber(prefix.address) >> hostBits) << hostBits;

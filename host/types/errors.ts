@@ -11,6 +11,7 @@
  * | `CONTROL_FAILED`    | ControlError      | 1         | the daemon cannot be reached, or refused the request           |
  * | `IMAGE_TOO_LARGE`   | ImageError        | 1         | the configuration does not fit the core's memory               |
  * | `CAPTURE_UNREADABLE`| CaptureError      | 1         | a capture file is damaged or of an unknown kind                |
+ * | `TRACE_REFUSED`     | TraceError        | 1         | too many watch already                                         |
  */
 /** A fault may quote whatever the file holds: characters that would break its line or steer a terminal are escaped. */
 function printable(text: string): string {
@@ -58,6 +59,10 @@ export class ControlError extends MagmarkError {
 
 export class ImageError extends MagmarkError {
   readonly code = 'IMAGE_TOO_LARGE';
+}
+
+export class TraceError extends MagmarkError {
+  readonly code = 'TRACE_REFUSED';
 }
 
 export class CaptureError extends MagmarkError {

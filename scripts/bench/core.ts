@@ -7,6 +7,7 @@ import Table from 'cli-table3';
 import { MagmarkError } from '../../host/types/errors.js';
 import { type Garbage, measureGarbage } from './garbage.js';
 import { Opponent } from './opponent.js';
+import { measureWatching, type Watching } from './watching.js';
 import { decideBatches, descriptorsOf, type Workload, workloadOf } from './workload.js';
 
 interface Figures {
@@ -36,6 +37,7 @@ interface Report {
   readonly node: string;
   readonly rounds: number;
   readonly rows: readonly Row[];
+  readonly watching: Watching;
   readonly garbage: Garbage;
 }
 
@@ -102,15 +104,16 @@ async function bench(rounds: number, sampleMs: number, loopPackets: number): Pro
       () => decideBatches(workloads[0]!, batches),
       batches * workloads[0]!.core.Limit.Batch,
     );
+    const watching = await measureWatching(workloads[0]!, rounds, sampleMs, median);
     const clean = garbage.collections === 0 && garbage.heapGrowthBytes <= MOST_HEAP_GROWTH_BYTES;
     const ok = rows.every(row => row.agree) && clean && garbage.control > 0;
-    return { ok, compiler: opponent.compiler, node: process.version, rounds, rows, garbage };
+    return { ok, compiler: opponent.compiler, node: process.version, rounds, rows, watching, garbage };
   } finally {
     opponent.close();
   }
 }
 
-function text({ rows, garbage, compiler, node, rounds }: Report): string {
+function text({ rows, watching, garbage, compiler, node, rounds }: Report): string {
   const range = ({ fastest, slowest }: Figures) => `${fastest.toFixed(1)} to ${slowest.toFixed(1)}`;
   const table = new Table({
     head: ['', 'flows', 'Wasm', 'fastest to slowest', 'C -O3', 'fastest to slowest', 'Wasm / C', 'decisions'],
@@ -132,6 +135,8 @@ function text({ rows, garbage, compiler, node, rounds }: Report): string {
     `Nanoseconds for one packet's decision: medians of ${rounds} samples taken by turns, packets spread evenly over the flows.`,
     table.toString(),
     `Wasm / C is the median of the rounds' ratios. Node.js ${node}; ${compiler}.`,
+    `Watching (IPv4, 1 flow): ${watching.without.toFixed(1)} without, ${watching.off.toFixed(1)} with a trace that is off ` +
+      `(median of the ratios ${watching.ratioOff.toFixed(3)}), ${watching.on.toFixed(1)} with one of every packet.`,
     `Garbage: ${garbage.collections} collections and ${garbage.heapGrowthBytes} bytes of heap growth over ` +
       `${garbage.packets} decisions (control: ${garbage.control} seen when garbage was made on purpose). The loop is the benchmark's own: decide, without the queue.`,
   ].join('\n');

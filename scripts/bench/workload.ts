@@ -5,7 +5,8 @@ import type { Config, Family } from '../../host/types/config.js';
 
 /** Worker areas, each with a batch of its own: enough different packets that no branch predictor learns them by heart. */
 const AREAS = 16;
-const ARENA_BYTES = 4 * 1024 * 1024;
+/** Rings of traces take 2 MiB an area. */
+const ARENA_BYTES = 64 * 1024 * 1024;
 const STREAMS = 4;
 const TARGETS = 100;
 const PORT = 4000;
@@ -15,6 +16,7 @@ export interface Workload {
   readonly flows: number;
   readonly areas: number;
   readonly core: Core;
+  readonly images: ImageStore;
   readonly memory: WebAssembly.Memory;
 }
 
@@ -24,9 +26,10 @@ export function workloadOf(family: Family, flows: number): Workload {
   const layout = instantiateCore(module, createMemory(1024 * 1024));
   const memory = createMemory(memoryBytes(layout, AREAS, ARENA_BYTES));
   const core = instantiateCore(module, memory);
-  new ImageStore(core, memory, AREAS).publish(configOf(family, flows));
+  const images = new ImageStore(core, memory, AREAS);
+  images.publish(configOf(family, flows));
   for (let area = 0; area < AREAS; area++) placeBatch(core, memory, area, family, flows);
-  return { family, flows, areas: AREAS, core, memory };
+  return { family, flows, areas: AREAS, core, images, memory };
 }
 
 /** Decide `batches` batches, turn by turn of the areas. This is what is measured: nothing in it makes an object. */
@@ -36,6 +39,21 @@ export function decideBatches({ core, areas }: Workload, batches: number): void 
   const count = core.Limit.Batch;
   for (let batch = 0, area = 0; batch < batches; batch++) {
     core.decide(first + area * size, 0, count);
+    if (++area === areas) area = 0;
+  }
+}
+
+/** The same, with what a worker asks and does for who watches; see host/queue/worker.ts. */
+export function decideWatchedBatches({ core, memory, areas }: Workload, batches: number): void {
+  const first = workerArea(core, 0);
+  const size = core.Region.WorkerSize;
+  const count = core.Limit.Batch;
+  const words = new Int32Array(memory.buffer);
+  const tracing = (core.Region.Control + core.Layout.ControlTracing) / 4;
+  for (let batch = 0, area = 0; batch < batches; batch++) {
+    core.decide(first + area * size, 0, count);
+    if (Atomics.load(words, tracing) !== 0)
+      core.trace(first + area * size, 0, count, Number(process.hrtime.bigint()));
     if (++area === areas) area = 0;
   }
 }

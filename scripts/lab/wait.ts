@@ -34,6 +34,16 @@ export async function slowness(): Promise<number> {
   return Math.max(1, (performance.now() - start) / 100);
 }
 
+/** Set by `npm run test:times`. */
+const STRICT = process.env.MAGMARK_STRICT_TIMES !== undefined;
+/** The load of a shared machine comes and goes within one measurement. */
+const UNSTEADY = 4;
+
+/** What a time that is promised for an idle machine is multiplied with, here and now, to be sure that it is broken. */
+export async function leeway(): Promise<number> {
+  return (await slowness()) * (STRICT ? 1 : UNSTEADY);
+}
+
 /** Run `work` on every item, at most `width` at a time; results in the order of the items. */
 export async function mapBounded<Item, Result>(
   items: readonly Item[],

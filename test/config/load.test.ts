@@ -458,6 +458,10 @@ t.test('gateways: BGP with its defaults, BFD, and what they lack', async t => {
       '[{name: g, protocol: ospf, ips: [10.0.0.1]}]',
       'gateways[0].protocol: protocol is "static" or "bgp" (it is "ospf")',
     ],
+    [
+      '[{name: g, protocol: static, ips: ["fe80::1"]}]',
+      'gateways[0].ips[0]: fe80::1 is link-local: needs interfaces.external',
+    ],
     ['[{name: g, ips: [10.0.0.1]}]', 'gateways[0].protocol: protocol is "static" or "bgp"'],
     ['[{name: g, protocol: static, ips: [10.0.0.1], localAsn: 1}]', 'gateways[0].localAsn: unknown key'],
     [
@@ -466,6 +470,15 @@ t.test('gateways: BGP with its defaults, BFD, and what they lack', async t => {
     ],
   ];
   for (const [text, fault] of cases) t.strictSame(faults(gateways(text)), [fault]);
+  const two = (one: string, other: string) =>
+    gateways(
+      `[{name: g, protocol: static, ips: [10.0.0.1], bfd: ${one}}, {name: h, protocol: static, ips: [10.0.0.2], bfd: ${other}}]`,
+      external,
+    );
+  t.strictSame(faults(two('{}', '{minRx: 300ms}')), []);
+  t.strictSame(faults(two('{}', '{minRx: 100ms}')), [
+    'gateways[1].bfd: static gateways share one setting, and gateways[0] has another',
+  ]);
   t.strictSame(faults(`${base}\nrouterId: 0.0.0.0\n`), [
     'routerId: 0.0.0.0 is no router id: write a dotted quad, not 0.0.0.0',
   ]);

@@ -5,22 +5,8 @@ import { orderedFlows } from '../../host/core/image.js';
 import { Simulator } from '../../host/simulator/simulator.js';
 import type { Config } from '../../host/types/config.js';
 import { configOf } from '../fixture/config.js';
-import { configTextOf, type VectorFlowSet, vectors } from '../fixture/vectors.js';
+import { configTextOf, MOVED, type VectorFlowSet, vectors } from '../fixture/vectors.js';
 import { Reference } from '../reference/flow.js';
-
-/**
- * Flows that nfqlb lists elsewhere among those of their priority than where they stand in the file, by set. A flow that is
- * set again with another priority moves no further than it must, so nfqlb's list tells of its past: one whose priority was
- * lowered stands before its new equals, one whose priority was raised behind them. The file holds no past.
- */
-const MOVED: Readonly<Record<number, readonly string[]>> = {
-  0: ['f18'],
-  1: ['f7'],
-  2: ['f8'],
-  4: ['f1', 'f5'],
-  5: ['f6'],
-  7: ['f13'],
-};
 
 /** Packets for which we choose otherwise than nfqlb, as [set, index into its packets] with the reason. */
 const EXCEPTIONS: readonly (readonly [set: number, packet: number, reason: string])[] = [];

@@ -175,6 +175,16 @@ t.test('an entry that somebody removed is asked for', async t => {
   t.same(seen.restored, [HOP.address]);
 });
 
+t.test('a change that comes too soon after a verification is verified when it may be', async t => {
+  const { seen, event } = started();
+  event(neighbour(HOP.address, 'valid', '02:00:00:00:00:01'));
+  event(neighbour(HOP.address, 'valid', '02:00:00:00:00:aa'));
+  event(neighbour(HOP.address, 'valid', '02:00:00:00:00:01'));
+  event(neighbour(HOP.address, 'valid', '02:00:00:00:00:bb'));
+  t.same(seen.askedAnew, [HOP.address], 'once at first');
+  await until('it is asked for once more', () => seen.askedAnew.length === 2);
+});
+
 t.test('another link-layer address is verified, once', async t => {
   const { seen, event } = started();
   event(neighbour(HOP.address, 'valid', '02:00:00:00:00:01'));

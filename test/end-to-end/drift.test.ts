@@ -5,7 +5,7 @@ import { MAGMARK } from '../../scripts/lab/daemon.js';
 import { UDP_PORT, VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { Clients, startTargets } from '../../scripts/lab/traffic.js';
-import { slowness, waitFor } from '../../scripts/lab/wait.js';
+import { leeway, waitFor } from '../../scripts/lab/wait.js';
 import { comparableState, configFile, connectionsTo, inLoadBalancer, startDaemon } from './lab.js';
 
 /** What is promised, on an idle machine. */
@@ -143,7 +143,7 @@ async function stream(end: () => boolean): Promise<{ sent: number; lost: number 
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1]!;
 
 async function within(t: Test, claim: string, milliseconds: readonly number[]): Promise<void> {
-  const limit = MENDED_MS * (await slowness());
+  const limit = MENDED_MS * (await leeway());
   const [middle, worst] = [median(milliseconds), Math.max(...milliseconds)];
   t.ok(worst < limit, `${claim}: median ${middle} ms, worst ${worst} ms of ${Math.round(limit)}`);
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import type { LabDaemon } from '../../scripts/lab/daemon.js';
 import { Topology } from '../../scripts/lab/topology.js';
-import { slowness, waitFor } from '../../scripts/lab/wait.js';
+import { leeway, waitFor } from '../../scripts/lab/wait.js';
 import { Killer, type Step, stepsOf } from './killer.js';
 import { comparableState, startDaemon, writeConfig } from './lab.js';
 
@@ -129,7 +129,9 @@ t.test('killed while it reloads, to and fro', async t => {
   ];
   const count = Math.max(...ways.map(({ calls }) => stepsOf(calls).length));
   for (let index = 0; index < count; index++) {
-    for (const { config, wanted, calls } of ways) {
+    // Two restarts a step take too long for every run: npm run test:kill takes each step both ways.
+    const taken = process.env.MAGMARK_KILL_BOTH_WAYS === undefined ? [ways[index % 2]!] : ways;
+    for (const { config, wanted, calls } of taken) {
       const step = stepsOf(calls)[Math.min(index, stepsOf(calls).length - 1)]!;
       const killed = daemon;
       killer.arm(step);
@@ -160,7 +162,7 @@ t.test('killed while it stops', async t => {
 t.test('each start converged in time', async t => {
   const sorted = [...times].sort((a, b) => a - b);
   const median = sorted[sorted.length >> 1]!;
-  const limit = CONVERGED_MS * (await slowness());
+  const limit = CONVERGED_MS * (await leeway());
   t.comment(
     `${times.length} starts: median ${median.toFixed(0)} ms, worst ${sorted.at(-1)!.toFixed(0)} ms, limit ${limit.toFixed(0)} ms`,
   );

@@ -5,7 +5,7 @@ import type { LabDaemon } from '../../scripts/lab/daemon.js';
 import { VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { Clients, startTargets } from '../../scripts/lab/traffic.js';
-import { slowness, waitFor } from '../../scripts/lab/wait.js';
+import { leeway, waitFor } from '../../scripts/lab/wait.js';
 import { answered, comparableState, connectionsTo, inLoadBalancer, startDaemon } from './lab.js';
 
 /** What is promised, on an idle machine. */
@@ -116,7 +116,7 @@ const PENDING = 'target is pending';
 const SERVES = 'target is no longer pending';
 
 async function within(t: Test, claim: string, milliseconds: number): Promise<void> {
-  const limit = BACK_MS * (await slowness());
+  const limit = BACK_MS * (await leeway());
   t.ok(milliseconds < limit, `${claim}: ${milliseconds} ms of ${Math.round(limit)}`);
 }
 
@@ -317,7 +317,7 @@ t.test('health checks take a target out and bring it back', async t => {
     await untilPending(daemon, []);
     await serve(t, daemon, ALL);
     // The check under way, `fall` or `rise` intervals, and one timeout.
-    const slow = await slowness();
+    const slow = await leeway();
     t.ok(away < (200 * 4 + 150) * slow, `${type}: out after ${away} ms, 3 x 200 ms and a timeout`);
     t.ok(back < (200 * 3 + 150) * slow, `${type}: back after ${back} ms, 2 x 200 ms and a timeout`);
     t.equal((await daemon.stop()).code, 0);

@@ -2,7 +2,7 @@
 import t from 'tap';
 import type { LabDaemon } from '../../scripts/lab/daemon.js';
 import { Topology } from '../../scripts/lab/topology.js';
-import { slowness, waitFor } from '../../scripts/lab/wait.js';
+import { leeway, waitFor } from '../../scripts/lab/wait.js';
 import { inLoadBalancer, kernelState, startDaemon, writeConfig } from './lab.js';
 
 const COUNT = 1000;
@@ -97,7 +97,7 @@ t.test('a thousand targets of two families from cold, and one more', async t => 
     rounds.push(line.milliseconds as Parts);
     signals.push(Date.parse(String(line.time)) - asked);
   }
-  const slow = await slowness();
+  const slow = await leeway();
   const parts = Object.keys(rounds[0]!).map(
     part => [part, median(rounds.map(round => round[part] ?? 0))] as const,
   );

@@ -7,7 +7,7 @@ import { FAMILIES, LOAD_BALANCERS, type Pair, TCP_PORT } from '../../scripts/lab
 import type { Connection } from '../../scripts/lab/syn.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { Clients, startTargets } from '../../scripts/lab/traffic.js';
-import { slowness, waitFor } from '../../scripts/lab/wait.js';
+import { leeway, waitFor } from '../../scripts/lab/wait.js';
 import { A, B, BOUND_MS, bgpConfig, hosts, sessionsUp } from './bgp.js';
 import { answered, connectionsTo, predict, startDaemon } from './lab.js';
 import { connectingDuring } from './steady.js';
@@ -120,7 +120,7 @@ t.test('one is killed: connections through the other are unharmed, its own go on
       `${alive[1]} live on, of ${counts[0]} through the killed one ${alive[0]}; ${steady.connections.length} began ` +
       `meanwhile, ${steady.retransmitted} of their segments were sent again`,
   );
-  t.ok(steady.result.withdrawnMs < 1000 * (await slowness()), 'withdrawn within 1 s of an idle machine');
+  t.ok(steady.result.withdrawnMs < 1000 * (await leeway()), 'withdrawn within 1 s of an idle machine');
   await daemons[0]!.ended();
   t.strictSame(alive, counts, 'every connection lives on, to the same target');
   t.strictSame(answered(steady.answers), predict(text, steady.connections), 'no new connection failed');

@@ -6,7 +6,7 @@ import { KernelWatch } from '../../scripts/lab/kernel-watch.js';
 import { ACCESS, EXTERNAL, FAMILIES, GATEWAYS } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { Clients, startTargets } from '../../scripts/lab/traffic.js';
-import { slowness, waitFor } from '../../scripts/lab/wait.js';
+import { leeway, waitFor } from '../../scripts/lab/wait.js';
 import { A, B, BOUND_MS, bgpConfig, egress, hosts, sessionsUp } from './bgp.js';
 import { answered, connectionsTo, kernelState, predict, startDaemon, writeConfig } from './lab.js';
 import { connectingDuring } from './steady.js';
@@ -106,7 +106,7 @@ async function expectMoved(t: Test, text: string, before: readonly number[]): Pr
     `both default routes moved ${result} ms after the cut; ${connections.length} connections began meanwhile, ` +
       `${retransmitted} of their segments were sent again`,
   );
-  t.ok(result < 1500 * (await slowness()), 'three times what BFD takes, on an idle machine');
+  t.ok(result < 1500 * (await leeway()), 'three times what BFD takes, on an idle machine');
   t.strictSame(answered(answers), predict(text, connections), 'no new connection failed');
   t.ok((await clients.echo('by the other')).every(Boolean), 'and those that were open live on');
   const only = await received(0);

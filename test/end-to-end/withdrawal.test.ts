@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import t from 'tap';
 import type { LabDaemon } from '../../scripts/lab/daemon.js';
 import { EXTERNAL, FAMILIES } from '../../scripts/lab/plan.js';
-import { slowness, waitFor } from '../../scripts/lab/wait.js';
+import { leeway, waitFor } from '../../scripts/lab/wait.js';
 import { A, B, BOUND_MS, bgpConfig, hosts, sessionsUp } from './bgp.js';
 import { BgpLab } from './bgp-lab.js';
 import { answered, connectionsTo, kernelState, predict, startDaemon } from './lab.js';
@@ -76,7 +76,7 @@ t.test('a daemon that is killed takes BIRD with it', async t => {
   await daemon.ended();
   const lost = await Promise.all(hosts(A, B).map(vip => lab.after(killed, 'lost', vip.split('/')[0]!)));
   t.comment(`a dead queue is announced for ${Math.max(...lost)} ms after the kill`);
-  t.ok(Math.max(...lost) < 1000 * (await slowness()), 'withdrawn within 1 s of an idle machine');
+  t.ok(Math.max(...lost) < 1000 * (await leeway()), 'withdrawn within 1 s of an idle machine');
   await waitFor('BIRD to be gone', BOUND_MS, () => !isRunning(pid!));
   const second = await announcing();
   await lab.expectServed(t, text, [...Object.values(A), ...Object.values(B)], 'the next daemon serves');

@@ -25,6 +25,8 @@ t.test('lines of ip monitor', t => {
       { kind: 'routes', table: 5044 },
     ],
     ['blackhole default table 4097 ', { kind: 'routes', table: 4097 }],
+    ['Deleted 6 default table 4097 ', { kind: 'routes', table: 4097 }],
+    ['6 default table 4097 ', { kind: 'routes', table: 4097 }],
     ['10.0.0.0/24 dev v0 proto 2 scope 253 src 10.0.0.1 ', { kind: 'routes', table: null }],
     ['10.0.0.2 dev v0 FAILED ', neighbour('10.0.0.2', 'failed', null)],
     [

@@ -1,0 +1,36 @@
+/** `magmark explain`: who gets a packet, by which way, and why no other flow took it. */
+import { readConfig } from '../config/file.js';
+import { fiveTupleText, parseFiveTuple } from '../config/five-tuple.js';
+import type { ExplainReply } from '../control/api.js';
+import { explain } from '../simulator/explain.js';
+import { ConfigError } from '../types/errors.js';
+
+/** Without a daemon: all targets of the file take traffic, and there is no kernel to ask for a way. @throws ConfigError */
+export function explainOffline(file: string, text: string): ExplainReply {
+  const tuple = parseFiveTuple(text);
+  if (typeof tuple === 'string') throw new ConfigError([tuple]);
+  return { packet: fiveTupleText(tuple), ...explain(readConfig(file), tuple), route: null, idle: [] };
+}
+
+export function explanationText(reply: ExplainReply): string {
+  const { packet, reason, flow, stream, hash, slot, tableSize, identifier, fwmark, route } = reply;
+  const lines: [string, string][] = [['packet', packet]];
+  for (const { name, priority, misses } of reply.tried)
+    lines.push(['flow', `${name} (priority ${priority}): ${misses ?? 'matches'}`]);
+  if (flow !== null && reply.notAsked > 0)
+    lines.push(['', `${reply.notAsked} more flows are behind it and were not asked`]);
+  if (stream !== null) lines.push(['stream', stream], ['hash', `${hash}, slot ${slot} of ${tableSize}`]);
+  for (const { target, reason: why } of reply.idle) lines.push(['', `${target} takes no traffic: ${why}`]);
+  if (identifier !== null) lines.push(['target', String(identifier)]);
+  lines.push(['mark', fwmark === null ? `none: the packet is dropped (${reason})` : `${fwmark} (${reason})`]);
+  if (route !== null) {
+    const { table, via, device, neighbour, error } = route;
+    lines.push(['table', String(table)]);
+    lines.push([
+      'next hop',
+      error ?? `${via ?? 'on link'} dev ${device}, neighbour ${neighbour ?? 'not known yet'}`,
+    ]);
+  }
+  const width = Math.max(...lines.map(([head]) => head.length));
+  return `${lines.map(([head, text]) => `${head.padEnd(width)}  ${text}`).join('\n')}\n`;
+}

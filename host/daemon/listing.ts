@@ -1,0 +1,80 @@
+/** What the published image holds, in nfqlb's terms: for `magmark run` and `nfqlb flowlb`. */
+import type { FlowReply, FragmentsReply, SlotReply, StreamReply } from '../control/api.js';
+import { flowReply } from '../control/flow-reply.js';
+import { RequestError } from '../control/server.js';
+import { reasonCounts } from '../core/counters.js';
+import type { ImageStore } from '../core/image.js';
+import type { Flow } from '../types/config.js';
+
+/** What nfqlb calls a flow and a stream. */
+export interface ListedNames {
+  flow(flow: Flow): string;
+  stream(name: string): string;
+}
+
+/** Slots that `nfqlb show` prints. */
+const LOOKUP_SLOTS = 25;
+const EMPTY = 0xffff;
+
+/** In the order in which they are tried; hidden ones, for UDP encapsulation, too. */
+export function flowReplies(images: ImageStore, names: ListedNames): FlowReply[] {
+  return images.current!.flows.map(({ name, flow, hidden }) =>
+    flowReply(flow, {
+      name: names.flow(flow),
+      hidden,
+      userRef: hidden ? 'NULL' : names.stream(flow.stream),
+      matchesCount: images.counters.read(name),
+    }),
+  );
+}
+
+/** @param own nfqlb's own mark of a stream */
+export function streamReplies(
+  images: ImageStore,
+  names: ListedNames,
+  own: (stream: string) => number,
+): StreamReply[] {
+  return images.current!.streams.map(image => ({
+    name: names.stream(image.stream.name),
+    own: own(image.stream.name),
+    tableSize: image.tableSize,
+    maxTargets: image.stream.maxTargets,
+    lookup: [...images.table(image).subarray(0, LOOKUP_SLOTS)].map(indexOf),
+    active: image.active.map(target => ({ index: target.identifier - 1, fwmark: target.fwmark })),
+  }));
+}
+
+/** Who has the slot of a hash. @throws RequestError */
+export function slotReply(images: ImageStore, names: ListedNames, query: URLSearchParams): SlotReply {
+  const [name, text] = [query.get('stream'), query.get('hash')];
+  const { streams } = images.current!;
+  const image = streams.find(each => names.stream(each.stream.name) === name);
+  if (image === undefined)
+    throw unknownStream(
+      name ?? '',
+      streams.map(each => names.stream(each.stream.name)),
+    );
+  const hash = text === null || !/^[0-9]{1,10}$/.test(text) ? Number.NaN : Number(text);
+  if (!(hash <= 0xffffffff)) throw new RequestError(400, `hash ${text} is not a number of 32 bits`);
+  const slot = hash % image.tableSize;
+  const index = indexOf(images.table(image)[slot]!);
+  const target = image.active.find(each => each.identifier - 1 === index);
+  return { slot, index, fwmark: target?.fwmark ?? -1 };
+}
+
+export function unknownStream(name: string, names: readonly string[]): RequestError {
+  const known = names.length === 0 ? 'there is none' : `there are: ${names.join(', ')}`;
+  return new RequestError(404, `there is no shm ${name}; ${known}`);
+}
+
+export function fragmentsReply({ core, memory, workers }: ImageStore): FragmentsReply {
+  const counts = Array.from(
+    { length: workers },
+    (_, worker) => reasonCounts(core, memory, worker)[core.Reason.FragmentWithoutFirst]!,
+  );
+  return { discarded: counts.reduce((sum, count) => sum + count, 0) };
+}
+
+function indexOf(slot: number): number {
+  return slot === EMPTY ? -1 : slot;
+}

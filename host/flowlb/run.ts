@@ -1,0 +1,49 @@
+/** `nfqlb flowlb` in the foreground, ended by SIGTERM or SIGINT. */
+import { createLog, levelOfSyslog } from '../daemon/log.js';
+import { MagmarkError } from '../types/errors.js';
+import type { Settings } from './config.js';
+import { DEFAULT_LOG_LEVEL, FlowLb } from './flowlb.js';
+
+export interface RunOptions {
+  readonly settings: Settings;
+  readonly socketPath: string;
+  /** Options that were given and have no effect, in words. */
+  readonly notDone: readonly string[];
+}
+
+/** Ends the process with 0 when a signal asks for it, or with the error's exit code. */
+export async function runFlowLb({ settings, socketPath, notDone }: RunOptions): Promise<void> {
+  const log = createLog(levelOfSyslog(DEFAULT_LOG_LEVEL));
+  const fatal = (error: Error): void => {
+    log.fatal({ err: error }, 'unexpected error');
+    process.exit(1);
+  };
+  process.on('uncaughtException', fatal);
+  process.on('unhandledRejection', reason =>
+    fatal(reason instanceof Error ? reason : new Error(String(reason))),
+  );
+  if (notDone.length > 0) {
+    log.warn(
+      { options: notDone },
+      'fragments are not handled here: have the kernel reassemble (an nftables rule `ct state untracked accept` switches that on)',
+    );
+  }
+
+  let flowLb: FlowLb | null = null;
+  let stopping = false;
+  const stop = (signal: string): void => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    log.info({ signal }, 'stopping');
+    flowLb?.stop().then(() => process.exit(0), fatal);
+  };
+  for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => stop(signal));
+  try {
+    flowLb = await FlowLb.start({ settings, socketPath, log });
+  } catch (error) {
+    if (!(error instanceof MagmarkError)) throw error;
+    log.fatal({ code: error.code, faults: error.message.split('\n') }, 'cannot start');
+    process.exit(error.exitCode);
+  }
+  if (stopping) await flowLb.stop().then(() => process.exit(0), fatal);
+}

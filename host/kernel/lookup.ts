@@ -1,0 +1,41 @@
+/** Where the kernel sends a packet, asked of the kernel itself. */
+import { listJson, type Run, run as runCommand } from '../programs/command.js';
+import { KernelError } from '../types/errors.js';
+import type { FiveTuple } from '../types/five-tuple.js';
+
+export interface Way {
+  readonly table: number;
+  readonly via: string | null;
+  readonly device: string | null;
+  /** `02:fe:c2:14:ec:dd REACHABLE`, as the kernel lists it; null: it has no entry. */
+  readonly neighbour: string | null;
+  /** The kernel's words where it has no route. */
+  readonly error: string | null;
+}
+
+interface RouteEntry {
+  readonly gateway?: string;
+  readonly dev?: string;
+}
+
+/** The way of a packet to a VIP that bears `fwmark`, which is its table too. */
+export async function lookupRoute(
+  { family, destination }: FiveTuple,
+  fwmark: number,
+  run: Run = runCommand,
+): Promise<Way> {
+  const way = { table: fwmark, via: null, device: null, neighbour: null, error: null };
+  try {
+    const args = ['-j', `-${family}`, 'route', 'get', destination, 'mark', String(fwmark)];
+    const [entry] = (await listJson(run, args)) as RouteEntry[];
+    const { gateway = null, dev = null } = entry ?? {};
+    if (gateway === null || dev === null) return { ...way, via: gateway, device: dev };
+    const neighbours = ['-j', `-${family}`, 'neigh', 'show', 'to', gateway, 'dev', dev];
+    const [neighbour] = (await listJson(run, neighbours)) as { lladdr?: string; state?: string[] }[];
+    const words = [neighbour?.lladdr, ...(neighbour?.state ?? [])].filter(Boolean).join(' ');
+    return { ...way, via: gateway, device: dev, neighbour: words || null };
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    return { ...way, error: error.message };
+  }
+}

@@ -1,0 +1,99 @@
+/** magmark's own commands against a running daemon, as an operator types them. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import type { ExplainReply, StatusReply } from '../../host/control/api.js';
+import { MAGMARK } from '../../scripts/lab/daemon.js';
+import { TARGETS, VIP } from '../../scripts/lab/plan.js';
+import { Topology } from '../../scripts/lab/topology.js';
+import { inLoadBalancer, predict, startDaemon } from './lab.js';
+
+const CONFIG = `
+queues: 0
+interfaces: {external: ext-vlan0, internal: ["conduit-a-*"]}
+vips: [20.0.0.1/32, "2000::1/128"]
+gateways: [{name: g, protocol: static, ips: [169.254.100.150, "100:100::150"]}]
+streams:
+  - name: a
+    targets:
+${TARGETS.map(({ identifier, ips }) => `      - {identifier: ${identifier}, ips: ["${ips[4]}", "${ips[6]}"]}`).join('\n')}
+flows:
+  - {name: tcp, stream: a, priority: 1, protocols: [tcp], vips: [20.0.0.1/32, "2000::1/128"], destinationPortRanges: ["4000"]}
+`;
+
+t.setTimeout(600_000);
+const topology = Topology.reserve();
+t.teardown(() => topology.destroy());
+await topology.create();
+const daemon = startDaemon(topology, CONFIG);
+await daemon.ready();
+
+const magmark = (...args: string[]) => inLoadBalancer(topology, 'node', MAGMARK, ...args);
+const failing = async (...args: string[]) => {
+  const argv = [...Topology.inside(topology.loadBalancer), 'node', MAGMARK, ...args];
+  return topology.processes.command(argv, { mayFail: true });
+};
+const status = async () => JSON.parse(await magmark('status', '--json')) as StatusReply;
+
+t.test('the listings are tables for people and JSON for programs', async t => {
+  t.match(await magmark('targets'), /│ a +│ +69 │ +5069 │ 172\.16\.0\.6 fd00::6 +│ active/);
+  t.match(await magmark('flows'), /tshm-a-tcp +│ +1 │ tshm-a +│ tcp +│ 20\.0\.0\.1\/32 2000::1\/128 +│ 4000/);
+  t.match(await magmark('streams'), /tshm-a +│ +9973 │ +100 │ +4 │ 5044 5062 5069 5073/);
+  t.match(await magmark('gateways'), /g +│ static +│ 169\.254\.100\.150 +│ up/);
+  t.match(await magmark('status'), /4 targets, 0 of them take no traffic/);
+  for (const listing of ['targets', 'flows', 'streams', 'gateways'])
+    t.ok(JSON.parse(await magmark(listing, '--json')), listing);
+});
+
+t.test('explain names flow, stream, slot, target, mark, table and next hop', async t => {
+  for (const family of [4, 6] as const) {
+    const source = family === 4 ? '192.0.2.1' : '2001:db8::1';
+    const connection = { family, source, sourcePort: 40000, destination: VIP[family], destinationPort: 4000 };
+    const end = (address: string, port: number) =>
+      family === 4 ? `${address}:${port}` : `[${address}]:${port}`;
+    const packet = `tcp ${end(source, 40000)} > ${end(VIP[family], 4000)}`;
+    const reply = JSON.parse(await magmark('explain', '--json', packet)) as ExplainReply;
+    const [identifier] = predict(CONFIG, [connection]);
+    const target = TARGETS.find(each => each.identifier === identifier)!;
+    t.match(reply, {
+      reason: 'ok',
+      flow: 'tcp',
+      stream: 'a',
+      tableSize: 9973,
+      identifier,
+      fwmark: 5000 + identifier!,
+      route: { table: 5000 + identifier!, via: target.ips[family], error: null },
+    });
+    t.match(await magmark('explain', packet), new RegExp(`next hop  ${target.ips[family]} dev conduit-a-`));
+  }
+  const missed = await magmark('explain', 'udp 192.0.2.1:1 > 20.0.0.1:4000');
+  t.match(missed, /flow +tcp \(priority 1\): protocol udp is none of tcp/);
+  t.match(missed, /mark +none: the packet is dropped \(no-flow\)/);
+  const fault = await failing('explain', 'nonsense');
+  t.equal(fault.code, 1);
+  t.match(fault.stderr, /nonsense is not a packet: write <proto>/);
+});
+
+t.test('apply takes the place of the file until SIGHUP reads that again, and status says so', async t => {
+  const file = join(topology.directory, 'other.yaml');
+  writeFileSync(file, CONFIG.replace('maxTargets: 100', '').replace('priority: 1', 'priority: 7'));
+  t.match(await magmark('apply', file), /other\.yaml: applied, generation \d+\n/);
+  t.match((await status()).source, { kind: 'apply', name: file });
+  t.match(await magmark('status'), /applied from .*other\.yaml until SIGHUP reads .*config\.yaml/);
+  t.match(await magmark('flows'), /tshm-a-tcp +│ +7 │/);
+  const { generation } = await status();
+  writeFileSync(file, readFileSync(file, 'utf8').replace('identifier: 69', 'identifier: 690'));
+  const refused = await failing('apply', file);
+  t.equal(refused.code, 1);
+  t.match(refused.stderr, /streams\[0\]\.targets\[0\]\.identifier: 690 is above maxTargets 100/);
+  t.equal((await status()).generation, generation, 'a faulty file changes nothing');
+  // What only the daemon can see: a VIP that covers an address of its host.
+  writeFileSync(file, CONFIG.replace('vips: [20.0.0.1/32,', 'vips: [20.0.0.1/32, 169.254.100.0/24,'));
+  const covered = await failing('apply', file);
+  t.equal(covered.code, 1);
+  t.match(covered.stderr, /169\.254\.100\.0\/24 covers 169\.254\.100\.149 of this host/);
+  t.equal((await daemon.reload()).msg, 'reloaded');
+  t.match((await status()).source, { kind: 'file' });
+  t.match(await magmark('flows'), /tshm-a-tcp +│ +1 │/);
+  await daemon.stop();
+});
