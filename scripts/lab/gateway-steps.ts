@@ -1,7 +1,7 @@
 /** The steps of the demonstration in which the gateway learns of the VIPs, and forgets them. */
 import type { Family } from '../../host/types/config.js';
 import type { KernelWatch, WatchedEvent } from './kernel-watch.js';
-import { EXTERNAL, FAMILIES, FAMILY_NAMES, VIP } from './plan.js';
+import { EXTERNAL, FAMILIES, FAMILY_NAMES, type Pair, VIP } from './plan.js';
 import { indented } from './report.js';
 import type { Scene } from './steps.js';
 import type { ByFamily } from './traffic-steps.js';
@@ -12,7 +12,7 @@ const SESSION_MS = 20_000;
 const ROUTE_ENDS = { 4: ' ', 6: ' pref medium' } as const;
 
 export interface GatewayFigures {
-  /** From the daemon's readiness until the gateway's kernel leads to the VIPs of both families. */
+  /** From the daemon's readiness until each side's kernel leads to the other in both families. */
   readonly announcedMs: number;
   /** The gateway's routes to the VIPs. */
   readonly routes: ByFamily<string>;
@@ -24,15 +24,8 @@ export interface GatewayFigures {
 export async function announced(scene: Scene): Promise<GatewayFigures> {
   const { daemon, gateway, expectations, say } = scene;
   const start = performance.now();
-  const routes = await waitFor(`the VIPs in the gateway's table`, SESSION_MS, async () => {
-    const found = await gateway.routes(VIP);
-    return FAMILIES.every(family => found[family] !== '') && found;
-  });
+  const { routes, tables } = await gateway.untilExchanged(VIP);
   const announcedMs = Math.round(performance.now() - start);
-  const egress = await waitFor('the default routes in table 4096', SESSION_MS, async () => {
-    const found = await Promise.all(FAMILIES.map(family => egressTable(scene, family)));
-    return found.every(text => text !== '') && { ipv4: found[0]!, ipv6: found[1]! };
-  });
   const sessions = await waitFor('the daemon to tell of its sessions', SESSION_MS, async () => {
     const found = (await daemon.status()).gateways.flatMap(each => each.sessions);
     return found.length === FAMILIES.length && found.every(each => each.up) && found;
@@ -52,7 +45,7 @@ export async function announced(scene: Scene): Promise<GatewayFigures> {
   for (const family of FAMILIES) {
     const name = FAMILY_NAMES[family];
     const wanted = `default via ${EXTERNAL.gateway[family]} dev ${EXTERNAL.name} proto bird metric 32${ROUTE_ENDS[family]}\n`;
-    expectations.same(`${name} table 4096 is the reference's, byte for byte`, egress[name], wanted);
+    expectations.same(`${name} table 4096 is the reference's, byte for byte`, tables[family], wanted);
     say(
       `  the gateway's way to ${VIP[family]}: ip -${family} route show ${VIP[family]}\n${indented(routes[family])}`,
     );
@@ -60,14 +53,10 @@ export async function announced(scene: Scene): Promise<GatewayFigures> {
   say(
     `  BIRD of the gateway: birdc show protocols\n${indented(await gateway.bird.ask('show', 'protocols'))}`,
   );
-  return { announcedMs, routes: { ipv4: routes[4], ipv6: routes[6] }, egress };
+  return { announcedMs, routes: byFamily(routes), egress: byFamily(tables) };
 }
 
-async function egressTable({ topology }: Scene, family: Family): Promise<string> {
-  const argv = ['ip', '-n', topology.loadBalancer, `-${family}`, 'route', 'show', 'table', '4096'];
-  // A table that never had a route is none, which ip calls a failure.
-  return (await topology.processes.command(argv, { mayFail: true })).stdout;
-}
+const byFamily = (pair: Pair): ByFamily<string> => ({ ipv4: pair[4], ipv6: pair[6] });
 
 /** The first event that took a route to a VIP of the family away; null: there was none. */
 function withdrawal(watch: KernelWatch, family: Family): WatchedEvent | null {

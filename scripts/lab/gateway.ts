@@ -4,6 +4,9 @@ import type { Bfd } from '../../host/types/config.js';
 import { LabBird, type RouterPlan } from './bird.js';
 import { BGP, CLIENT_MTU, EXTERNAL, FAMILIES, LOAD_BALANCERS, type Pair } from './plan.js';
 import { Topology } from './topology.js';
+import { waitFor } from './wait.js';
+
+const READY_MS = 20_000;
 
 /** As in the demonstration's configuration of the other side. */
 export const GATEWAY_BFD: Bfd = { minRxMs: 100, minTxMs: 100, multiplier: 5 };
@@ -58,4 +61,37 @@ export class LabGateway {
     );
     return { 4: ipv4!, 6: ipv6! };
   }
+
+  /** Until its kernel leads to the VIP, and table 4096 of the first load balancer to it, in both families. */
+  untilExchanged(vip: Pair): Promise<{ routes: Pair; tables: Pair }> {
+    return waitFor(
+      `${this.namespace} and the load balancer to know each other's routes`,
+      READY_MS,
+      async () => {
+        const [routes, tables] = await Promise.all([this.routes(vip), egress(this.topology)]);
+        return FAMILIES.every(family => routes[family] !== '' && tables[family] !== '') && { routes, tables };
+      },
+    );
+  }
+}
+
+/** Table 4096 of a load balancer, as `ip` shows it. */
+export async function egress(topology: Topology, which = 0): Promise<Pair> {
+  const [ipv4, ipv6] = await Promise.all(
+    FAMILIES.map(async family => {
+      const argv = [
+        'ip',
+        '-n',
+        topology.loadBalancers[which]!,
+        `-${family}`,
+        'route',
+        'show',
+        'table',
+        '4096',
+      ];
+      // A table that never had a route is none, which ip calls a failure.
+      return (await topology.processes.command(argv, { mayFail: true })).stdout;
+    }),
+  );
+  return { 4: ipv4!, 6: ipv6! };
 }

@@ -10,6 +10,8 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LabDaemon } from '../lab/daemon.js';
+import { LabGateway } from '../lab/gateway.js';
+import { VIP } from '../lab/plan.js';
 import { Topology } from '../lab/topology.js';
 import type { CommandReport, GuestReport, Listings, Part, TrafficReport, Work } from './report.js';
 import { associations, SCTP_FLOW, startSctpTargets } from './sctp.js';
@@ -49,20 +51,24 @@ function command(argv: readonly string[]): Promise<CommandReport> {
   });
 }
 
-/** A daemon as in the demonstration, with a flow for SCTP besides: flows do not show in the ruleset. */
+/** A daemon and a gateway as in the demonstration, with a flow for SCTP besides: flows do not show in the ruleset. */
 async function withDaemon<Found>(
-  work: (topology: Topology, daemon: LabDaemon, config: string) => Promise<Found>,
+  work: (topology: Topology, config: string, carrier: string) => Promise<Found>,
 ): Promise<Found> {
-  const topology = Topology.reserve();
+  const topology = Topology.reserve({ staticRoutes: false });
   try {
     await topology.create();
+    const gateway = new LabGateway(topology);
+    await gateway.start();
     const configFile = join(topology.directory, 'config.yaml');
     const config = `${readFileSync(CONFIG, 'utf8')}${SCTP_FLOW}`;
     writeFileSync(configFile, config);
     const logFile = join(topology.directory, 'magmark.log');
     const daemon = new LabDaemon(topology, configFile, logFile);
     try {
-      return await work(topology, daemon, config);
+      const { carrier } = await daemon.ready();
+      await gateway.untilExchanged(VIP);
+      return await work(topology, config, String(carrier));
     } catch (error) {
       process.stderr.write(`the end of magmark's log:\n${daemon.logTail()}\n`);
       throw error;
@@ -90,14 +96,13 @@ async function traffic(): Promise<TrafficReport> {
   const demo = await timed('demo', () => command(['node', '--enable-source-maps', DEMO, '--json']));
   let sctp: TrafficReport['sctp'] = { error: 'the daemon was not ready' };
   const listings = await part('daemon', () =>
-    withDaemon(async (topology, daemon, config) => {
-      const { carrier } = await daemon.ready();
+    withDaemon(async (topology, config, carrier) => {
       sctp = await part('sctp', async () => {
         await startSctpTargets(topology, sctpProgram);
         return associations(topology, sctpProgram, config);
       });
       // Behind the traffic, so that the counters are not all zero.
-      return list(topology, String(carrier));
+      return list(topology, carrier);
     }),
   );
   return { demo, listings, sctp };

@@ -2,8 +2,7 @@
 
 import type { StatusReply } from '../../host/control/api.js';
 import type { LabDaemon } from '../../scripts/lab/daemon.js';
-import { BGP, FAMILIES, GATEWAYS, type Pair, VIP } from '../../scripts/lab/plan.js';
-import type { Topology } from '../../scripts/lab/topology.js';
+import { BGP, GATEWAYS, type Pair, VIP } from '../../scripts/lab/plan.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 
 /** Served by stream a: targets 69 and 62, behind the first conduit. */
@@ -69,24 +68,4 @@ export function sessionsUp(daemon: LabDaemon, count: number): Promise<Map<string
     const up = sessions.filter(session => session.up);
     return up.length === count && new Map(up.map(session => [session.address, session]));
   });
-}
-
-/** Table 4096 of a load balancer. */
-export async function egress(topology: Topology, which = 0): Promise<Pair> {
-  const tables = await Promise.all(
-    FAMILIES.map(async family => {
-      const argv = [
-        'ip',
-        '-n',
-        topology.loadBalancers[which]!,
-        `-${family}`,
-        'route',
-        'show',
-        'table',
-        '4096',
-      ];
-      return (await topology.processes.command(argv, { mayFail: true })).stdout;
-    }),
-  );
-  return { 4: tables[0]!, 6: tables[1]! };
 }

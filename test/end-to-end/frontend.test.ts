@@ -2,9 +2,10 @@
 import { chmodSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { egress } from '../../scripts/lab/gateway.js';
 import { CONDUITS, EXTERNAL, FAMILIES, TARGETS } from '../../scripts/lab/plan.js';
 import { leeway, waitFor } from '../../scripts/lab/wait.js';
-import { A, B, BOUND_MS, bgpConfig, egress, hosts, sessionsUp } from './bgp.js';
+import { A, B, BOUND_MS, bgpConfig, hosts, sessionsUp } from './bgp.js';
 import { BgpLab } from './bgp-lab.js';
 import { kernelState, startDaemon, writeConfig } from './lab.js';
 

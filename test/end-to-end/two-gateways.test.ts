@@ -1,13 +1,13 @@
 /** Two gateways with BFD: one is cut off without a word, and answers go by the other. */
 import t, { type Test } from 'tap';
 import type { LabDaemon } from '../../scripts/lab/daemon.js';
-import { LabGateway } from '../../scripts/lab/gateway.js';
+import { egress, LabGateway } from '../../scripts/lab/gateway.js';
 import { KernelWatch } from '../../scripts/lab/kernel-watch.js';
 import { ACCESS, EXTERNAL, FAMILIES, GATEWAYS } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 import { leeway, waitFor } from '../../scripts/lab/wait.js';
-import { A, B, BOUND_MS, bgpConfig, egress, hosts, sessionsUp } from './bgp.js';
+import { A, B, BOUND_MS, bgpConfig, hosts, sessionsUp } from './bgp.js';
 import { answered, connectionsTo, kernelState, predict, startDaemon, writeConfig } from './lab.js';
 import { connectingDuring } from './steady.js';
 
