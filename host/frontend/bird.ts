@@ -1,10 +1,10 @@
 /** One run of the program: started, asked, ended. */
-import { rm, rmdir } from 'node:fs/promises';
+import { readFile, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Child } from '../programs/child.js';
 import { type Run, run } from '../programs/command.js';
 import { onFile } from '../programs/file.js';
+import { Guarded, type GuardFiles } from '../programs/guarded.js';
 import { ConfigError, ControlError } from '../types/errors.js';
 import { BirdControl } from './control.js';
 import { type Message, readMessage } from './message.js';
@@ -15,6 +15,7 @@ const START_MS = 5000;
 const ANSWER_MS = 3000;
 const CHECK_MS = 5000;
 const CONNECT_AGAIN_MS = 5;
+const PROGRAM = 'bird';
 
 /** Files of one instance. */
 export class BirdFiles {
@@ -22,17 +23,21 @@ export class BirdFiles {
   readonly draft: string;
   readonly socket: string;
   readonly pid: string;
+  /** Who keeps it, and what it prints. */
+  readonly guard: GuardFiles;
 
   constructor(readonly directory: string) {
     this.configuration = join(directory, 'bird.conf');
     this.draft = join(directory, 'bird.conf.draft');
     this.socket = join(directory, 'bird.ctl');
     this.pid = join(directory, 'bird.pid');
+    this.guard = { alive: join(directory, 'bird.alive'), output: join(directory, 'bird.output') };
   }
 
   /** Remove them, and their directory unless others use it too. */
   async remove(): Promise<void> {
-    for (const file of [this.configuration, this.draft, this.socket, this.pid]) {
+    const { alive, output } = this.guard;
+    for (const file of [this.configuration, this.draft, this.socket, this.pid, alive, output]) {
       await onFile('remove', file, () => rm(file, { force: true }));
     }
     await onFile('remove', this.directory, async () => {
@@ -57,12 +62,15 @@ function refused(words: string): ConfigError {
 }
 
 export class Bird {
+  /** null while it does not answer yet. */
+  pid: number | null = null;
   private control: BirdControl | null = null;
   private lastError: string | null = null;
+  private program: Guarded | null = null;
 
   private constructor(
     private readonly files: BirdFiles,
-    private readonly child: Child,
+    private readonly onMessage: (message: Message) => void,
   ) {}
 
   /**
@@ -73,14 +81,10 @@ export class Bird {
   static async start(files: BirdFiles, onMessage: (message: Message) => void): Promise<Bird> {
     await onFile('remove', files.socket, () => rm(files.socket, { force: true }));
     const args = ['-f', '-c', files.configuration, '-s', files.socket, '-P', files.pid];
-    const onErrorLine = (line: string): void => {
-      const message = readMessage(line);
-      if (message.level === 'error') bird.lastError = message.text;
-      onMessage(message);
-    };
-    const bird: Bird = new Bird(files, Child.start('bird', args, { onErrorLine }));
+    const bird = new Bird(files, onMessage);
+    bird.program = await Guarded.start(files.guard, PROGRAM, args, line => bird.hear(line));
     try {
-      await bird.connect();
+      await bird.connect(START_MS);
     } catch (error) {
       await bird.kill();
       throw error;
@@ -88,13 +92,24 @@ export class Bird {
     return bird;
   }
 
-  get pid(): number | null {
-    return this.child.pid ?? null;
+  /** One that another daemon started and keeps: it goes on when that one leaves it. null: there is none that answers. */
+  static async join(files: BirdFiles, onMessage: (message: Message) => void): Promise<Bird | null> {
+    const bird = new Bird(files, onMessage);
+    bird.program = Guarded.join(files.guard, PROGRAM, line => bird.hear(line));
+    if (bird.program === null) return null;
+    try {
+      await bird.connect(ANSWER_MS);
+      return bird;
+    } catch (error) {
+      if (!(error instanceof ControlError)) throw error;
+      bird.leave();
+      return null;
+    }
   }
 
   /** Resolves when it has ended, with how, and its last error. Never rejects. */
   get ended(): Promise<string> {
-    return this.child.ended.then(how => this.withLastError(how));
+    return this.program!.ended.then(how => this.withLastError(how));
   }
 
   /** Have it look at the draft. @throws ConfigError with its words; ControlError if it does not answer */
@@ -117,26 +132,48 @@ export class Bird {
 
   /** Ask it to end: it says good-bye to its neighbours and takes its routes away. @returns whether it did so in time */
   async stop(graceMs: number): Promise<boolean> {
+    const patience = new AbortController();
+    const late = delay(graceMs, null, { signal: patience.signal }).catch(() => null);
+    // Its end closes the connection, also before the answer was read.
+    this.ask('down').catch(() => null);
+    await Promise.race([this.program!.ended, late]);
+    patience.abort();
     this.control?.close();
-    await this.child.stop(graceMs);
-    return (await this.child.ended) === 'exit code 0';
+    this.program!.kill();
+    return (await this.program!.ended) === 'exit code 0';
   }
 
   /** Its sessions end with it, its routes stay. @param why told with its end */
   async kill(why: string | null = null): Promise<void> {
     this.lastError ??= why;
     this.control?.close();
-    this.child.kill('SIGKILL');
-    await this.child.ended;
+    this.program!.kill();
+    await this.program!.ended;
   }
 
-  private async connect(): Promise<void> {
-    const end = performance.now() + START_MS;
-    while (!this.child.hasEnded) {
+  /** Leave it to another daemon that has joined it; without one it ends. */
+  leave(): void {
+    this.control?.close();
+    this.program!.leave();
+  }
+
+  private hear(line: string): void {
+    const message = readMessage(line);
+    if (message.level === 'error') this.lastError = message.text;
+    this.onMessage(message);
+  }
+
+  private async connect(boundMs: number): Promise<void> {
+    const program = this.program!;
+    const end = performance.now() + boundMs;
+    while (!program.hasEnded) {
       const left = end - performance.now();
-      if (left <= 0) throw new ControlError(`BIRD does not answer ${START_MS} ms after its start`);
+      if (left <= 0) throw new ControlError(`BIRD does not answer ${boundMs} ms after its start`);
       try {
         this.control = await BirdControl.connect(this.files.socket, left);
+        // It is written before the first connection is taken.
+        const text = await onFile('read', this.files.pid, () => readFile(this.files.pid, 'utf8'));
+        this.pid = Number(text);
         return;
       } catch (error) {
         // Until its socket is there.
@@ -144,7 +181,7 @@ export class Bird {
         await delay(CONNECT_AGAIN_MS);
       }
     }
-    throw new ControlError(`BIRD ended at its start: ${this.withLastError(await this.child.ended)}`);
+    throw new ControlError(`BIRD ended at its start: ${this.withLastError(await program.ended)}`);
   }
 
   private withLastError(how: string): string {
