@@ -31,10 +31,21 @@ program
     '--host-namespace',
     "work in the machine's initial network namespace: switches off its connection tracking",
   )
+  .option(
+    '--takeover',
+    'take over from the magmark that runs in this network namespace, without losing a packet; it leaves then',
+  )
   .addOption(
     new Option('--log-level <level>', 'least severe level that is logged')
       .choices(['trace', 'debug', 'info', 'warn', 'error', 'fatal'])
       .default('info'),
+  )
+  .addHelpText(
+    'after',
+    `
+Examples:
+  magmark run --config config.yaml
+  magmark run --config config.yaml --takeover    after an upgrade, beside the running one; with the same --socket and --journal`,
   )
   .action(async options => (await import('../cli/run.js')).run(options));
 

@@ -10,6 +10,7 @@ export interface RunOptions {
   readonly socket?: string;
   readonly journal?: string;
   readonly hostNamespace?: boolean;
+  readonly takeover?: boolean;
   readonly logLevel: string;
 }
 
@@ -53,6 +54,8 @@ export async function run(options: RunOptions): Promise<void> {
       journalPath: options.journal ?? namespaceFile('journal'),
       frontendDirectory: options.journal === undefined ? namespaceFile('bird') : `${options.journal}.bird`,
       hostNamespace: options.hostNamespace ?? false,
+      takeover: options.takeover ?? false,
+      onLeft: () => process.exit(0),
       stop: stop.signal,
       log,
     });

@@ -48,8 +48,9 @@ export async function* follow(
   socketPath: string,
   path: string,
   signal?: AbortSignal,
+  body?: string,
 ): AsyncGenerator<Buffer> {
-  const response = await open(socketPath, path, undefined, signal);
+  const response = await open(socketPath, path, body, signal);
   if (response.statusCode !== 200) {
     const { error } = JSON.parse(await textOf(response)) as { error: string };
     throw new RefusedError(response.statusCode ?? 0, error);

@@ -96,6 +96,11 @@ export class ControlServer {
     return control;
   }
 
+  /** Take no further connection, and leave the path to others; requests under way are answered. */
+  close(): void {
+    this.server.close();
+  }
+
   async stop(): Promise<void> {
     this.stopping.abort();
     this.server.closeAllConnections();

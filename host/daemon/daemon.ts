@@ -2,13 +2,10 @@
  * The daemon: one wanted state, brought about in one order whether it starts, reloads or repairs. Changes are made one
  * after the other; a change that fails leaves what ran before.
  */
-import type { Server } from 'node:net';
-import { dirname } from 'node:path';
 import { readConfig } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import { configWarnings, coveredHosts } from '../config/resolve.js';
-import { ControlServer } from '../control/server.js';
-import { makeRunDirectory } from '../control/socket.js';
+import type { Routes } from '../control/server.js';
 import { TraceFlows, traceFlowRoutes } from '../control/trace-flows.js';
 import { createImages } from '../core/create.js';
 import type { ImageStore } from '../core/image.js';
@@ -16,18 +13,23 @@ import { Frontend } from '../frontend/frontend.js';
 import { readPasswords } from '../frontend/password.js';
 import type { InterfaceAddress } from '../frontend/router-id.js';
 import { type AddOutcome, Kernel } from '../kernel/kernel.js';
-import type { NextHop } from '../kernel/wanted.js';
+import type { NextHop, WantedKernel } from '../kernel/wanted.js';
 import { WorkerPool } from '../queue/pool.js';
+import { readQueues } from '../queue/proc.js';
 import { nfqlbTrace } from '../trace/nfqlb-trace.js';
 import { traceRoutes } from '../trace/routes.js';
 import { Tracer } from '../trace/tracer.js';
 import type { Config } from '../types/config.js';
-import { ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js';
+import { ClashError, ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js';
 import { BLACKHOLE_TABLE } from '../types/marks.js';
 import { routesOf, shmName } from './answers.js';
+import { type Bank, banksOf, bankText, freeBank } from './bank.js';
+import { handoverRoutes } from './handover.js';
 import { Keeper } from './keeper.js';
 import type { Log } from './log.js';
 import { hostAddresses, isInitialNamespace, lockNamespace, namespaceIdentity } from './namespace.js';
+import { Predecessor } from './predecessor.js';
+import { Seat } from './seat.js';
 import { Service } from './service.js';
 import { Stopwatch } from './stopwatch.js';
 import { wantedKernel } from './wanted.js';
@@ -40,6 +42,10 @@ export interface DaemonOptions {
   readonly frontendDirectory: string;
   /** Work in the machine's initial network namespace. */
   readonly hostNamespace: boolean;
+  /** Take over from the daemon that answers on the control socket. */
+  readonly takeover: boolean;
+  /** Called when another daemon has taken over and nothing is held any more. */
+  readonly onLeft: () => void;
   /** Aborted: a change under way ends after its present step, and none begins. */
   readonly stop: AbortSignal;
   readonly log: Log;
@@ -48,16 +54,11 @@ export interface DaemonOptions {
 /** New neighbours answer within a few ms; who does not is told as pending, and asked again. */
 const START_PATIENCE_MS = 1000;
 const RELOAD_PATIENCE_MS = 200;
+/** For packets that wait in our queues when the takeover that we began is given up. */
+const DRAIN_MS = 5000;
 
 /** A change was ended by `DaemonOptions.stop`; what it did is taken back or about to be removed. */
 export class Stopped extends Error {}
-
-/** What is taken before the kernel is changed, and given back last. */
-interface Holdings {
-  readonly lock: Server;
-  readonly control: ControlServer;
-  readonly pool: WorkerPool;
-}
 
 /** What the daemon mended of its own accord, since it started. */
 export interface Repairs {
@@ -94,10 +95,13 @@ export class Daemon {
 
   private constructor(
     readonly options: DaemonOptions,
-    private readonly holdings: Holdings,
+    /** Taken before the kernel is changed, and given back last; null while another daemon still has it. */
+    private seat: Seat | null,
+    readonly pool: WorkerPool,
     readonly images: ImageStore,
     readonly kernel: Kernel,
     readonly frontend: Frontend,
+    predecessor: Predecessor | null,
     addresses: readonly InterfaceAddress[],
   ) {
     const { log } = options;
@@ -110,7 +114,9 @@ export class Daemon {
       askAnew: hops => this.inTurn(() => this.restore(hops, 'askAnew')),
       reviewMain: () => this.inTurn(() => this.reviewMain()),
     });
-    this.service = new Service({ log, images, frontend, addresses, onHealth: () => this.onHealth() });
+    const known = predecessor?.facts.known;
+    const onHealth = () => this.onHealth();
+    this.service = new Service({ log, images, frontend, addresses, onHealth, ...(known && { known }) });
   }
 
   /**
@@ -131,48 +137,62 @@ export class Daemon {
     watch.lap('configuration');
     const undo: (() => unknown)[] = [];
     try {
-      const lock = await lockNamespace();
-      undo.push(() => lock.close());
-      makeRunDirectory(dirname(options.journalPath));
-      makeRunDirectory(dirname(options.socketPath));
-      const control = await ControlServer.start(options.socketPath, error =>
-        log.error({ err: error }, 'control socket'),
-      );
-      undo.push(() => control.stop());
+      const starting = await lockNamespace('start');
+      undo.push(() => starting.close());
+      const predecessor = options.takeover ? await Predecessor.meet(options) : null;
+      const seat = predecessor === null ? await Seat.take(options) : null;
+      undo.push(() => seat?.leave());
+      const giveBack = async () => (await predecessor?.giveBack('the takeover failed')) ?? false;
+      undo.push(giveBack);
+      const queues =
+        predecessor === null ? config.queues : bankBeside(config.queues, predecessor.facts.queues);
       const identity = await namespaceIdentity();
-      const kernel = await Kernel.open({ journalPath: options.journalPath, identity, log });
+      const { journalPath } = options;
+      const kernel = await Kernel.open({ journalPath, identity, log, takesOver: predecessor !== null });
       watch.lap('kernel opened');
-      const { images, module } = createImages(config.queues);
+      const { images, module } = createImages(queues);
       images.publish(config);
       watch.lap('first image');
       const frontend = Frontend.open({ directory: options.frontendDirectory, log });
-      undo.push(() => frontend.stop());
+      undo.push(() => (predecessor === null ? frontend.stop() : frontend.leave()));
+      if (predecessor !== null) await frontend.join();
       const core = { module, memory: images.memory };
-      const { queues, queueLength } = config;
-      const pool = await WorkerPool.start({ core, queues, queueLength, log });
+      const pool = await WorkerPool.start({ core, queues, queueLength: config.queueLength, log });
       undo.push(() => pool.stop());
-      const addresses = await hostAddresses();
-      const daemon = new Daemon(options, { lock, control, pool }, images, kernel, frontend, addresses);
+      const addresses = predecessor?.facts.addresses ?? (await hostAddresses());
+      const daemon = new Daemon(options, seat, pool, images, kernel, frontend, predecessor, addresses);
       undo.push(() => daemon.stopWatching());
       watch.lap('workers');
+      const undoStart = async () => {
+        // Packets that wait in our queues are answered before those close.
+        if (await giveBack()) await pool.drained(DRAIN_MS);
+        else await kernel.removeAll();
+      };
+      // Neighbours of a running daemon's targets have answered before.
+      const patienceMs = predecessor === null ? START_PATIENCE_MS : RELOAD_PATIENCE_MS;
       await daemon.inTurn(() =>
-        daemon.applyOrUndo(config, START_PATIENCE_MS, watch, () => kernel.removeAll()),
+        daemon.applyOrUndo(config, patienceMs, watch, undoStart, async () => predecessor?.drain()),
       );
-      // Not before: a look that waits would bring back what a start that failed has removed.
-      daemon.keeper.start();
-      daemon.keeper.look(0);
       const tracer = new Tracer({ images, firstQueue: queues.first });
-      control.routes = {
+      const routes = {
         ...routesOf(daemon),
         ...traceRoutes(tracer, images.core.Limit.ReadBytes),
         ...traceFlowRoutes(daemon.traceFlows, nfqlbTrace(tracer, shmName)),
+        ...handoverRoutes(daemon),
       };
+      if (predecessor !== null) await daemon.takeSeat(predecessor);
+      daemon.open(routes);
+      starting.close();
+      // Not before: a look that waits would bring back what a start that failed has removed.
+      daemon.keeper.start();
+      daemon.keeper.look(0);
       log.info(
         {
           carrier: kernel.carrier,
           queues,
           socket: options.socketPath,
           generation: images.current?.generation,
+          ...(predecessor && { predecessor: predecessor.facts.pid }),
           milliseconds: watch.milliseconds(),
         },
         'ready',
@@ -184,8 +204,14 @@ export class Daemon {
     }
   }
 
-  get pool(): WorkerPool {
-    return this.holdings.pool;
+  /** From now on this daemon is the one in charge, whether the other one leaves or has died. */
+  private async takeSeat(predecessor: Predecessor): Promise<void> {
+    await predecessor.finish();
+    this.seat = await Seat.takeWhenFree(this.options, this.options.stop);
+  }
+
+  private open(routes: Routes): void {
+    if (this.seat !== null) this.seat.control.routes = routes;
   }
 
   /** The configuration that is in force. */
@@ -263,14 +289,14 @@ export class Daemon {
    */
   stop(): Promise<boolean> {
     return this.inTurn(async () => {
-      const { lock, control, pool } = this.holdings;
+      const { pool, seat } = this;
       const { log } = this.options;
       let clean = true;
       // Rules and routes outlive the workers: a verdict that is still on its way must find its target's route.
       for (const step of [
         () => this.stopWatching(),
         () => this.service.withdraw(this.hurry.signal),
-        () => control.stop(),
+        () => seat?.endControl(),
         () => this.kernel.removeRuleset(),
         () => pool.stop(),
         () => this.kernel.removeAll(),
@@ -284,10 +310,44 @@ export class Daemon {
           log.error({ faults: (error as Error).message.split('\n') }, 'not everything could be removed');
         }
       }
-      lock.close();
+      seat?.unlock();
       log.info({ clean }, 'stopped');
       return clean;
     });
+  }
+
+  /**
+   * Wait for the present change, and make no other until `release` is called.
+   * @returns release
+   */
+  holdTurn(): Promise<() => void> {
+    return new Promise(resolve => {
+      void this.inTurn(() => new Promise<void>(release => resolve(release)));
+    });
+  }
+
+  /** Another daemon has taken over: let go of everything, and leave what was made in the kernel to it. */
+  async leave(): Promise<void> {
+    await this.stopWatching();
+    await this.frontend.leave();
+    this.seat?.leave();
+    await this.pool.stop();
+    this.options.log.info('left: another magmark has taken over');
+  }
+
+  /** A takeover that had begun came to nothing: whatever it changed, the state of this daemon is wanted again. */
+  async goOn(reason: string): Promise<void> {
+    const { log } = this.options;
+    log.warn({ reason }, 'the takeover came to nothing: going on');
+    try {
+      await this.kernel.reopen();
+      // First: the queues that the other's rules lead to may have nobody.
+      await this.kernel.applyRuleset(this.wanted(this.config));
+    } catch (error) {
+      log.error({ err: error }, 'the ruleset could not be taken back; it is tried again');
+    }
+    await this.frontend.resume();
+    this.keeper.look(0);
   }
 
   private async stopWatching(): Promise<void> {
@@ -298,9 +358,15 @@ export class Daemon {
    * The way of every change: adds precede, removals follow, so that no packet is ever without a route.
    * Routes first, then the image that marks for them, then the ruleset, then the VIPs are announced; what is unwanted
    * goes when no worker uses it, and a VIP that goes is withdrawn before anything else.
+   * @param onSteered  called when the ruleset leads to this daemon's queues
    */
-  private async apply(config: Config, patienceMs: number, watch: Stopwatch): Promise<void> {
-    const wanted = wantedKernel(config);
+  private async apply(
+    config: Config,
+    patienceMs: number,
+    watch: Stopwatch,
+    onSteered: () => Promise<void> = async () => {},
+  ): Promise<void> {
+    const wanted = this.wanted(config);
     this.proceed();
     // Passwords that cannot be read are a fault before anything is changed.
     await readPasswords(config.gateways);
@@ -314,6 +380,8 @@ export class Daemon {
     await this.kernel.applyRuleset(wanted);
     watch.lap('ruleset');
     this.proceed();
+    await onSteered();
+    watch.lap('steered');
     await this.images.retire();
     await this.service.announce();
     watch.lap('announced');
@@ -327,7 +395,7 @@ export class Daemon {
   private async check(): Promise<void> {
     if (this.options.stop.aborted) return;
     const { config } = this;
-    const wanted = wantedKernel(config);
+    const wanted = this.wanted(config);
     const serving = this.service.servingMarks(config);
     const outcome = await this.kernel.add(wanted, { serving, clashesAreWarnings: true });
     await this.service.review(outcome.pending);
@@ -359,6 +427,10 @@ export class Daemon {
   private async reviewMain(): Promise<void> {
     if (this.options.stop.aborted) return;
     this.warn([...this.lookWarnings, ...(await this.kernel.vipsWithoutRoute(this.config.vips))]);
+  }
+
+  private wanted(config: Config): WantedKernel {
+    return wantedKernel(config, this.pool.queues);
   }
 
   private async ask(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
@@ -406,9 +478,10 @@ export class Daemon {
     patienceMs: number,
     watch: Stopwatch,
     undo: () => Promise<void>,
+    onSteered?: () => Promise<void>,
   ): Promise<void> {
     try {
-      await this.apply(config, patienceMs, watch);
+      await this.apply(config, patienceMs, watch, onSteered);
     } catch (error) {
       try {
         await undo();
@@ -445,6 +518,18 @@ async function refuseCoveredHosts(config: Config): Promise<void> {
   );
   const faults = coveredHosts(config, [...own, ...gateways, ...targets]);
   if (faults.length > 0) throw new ConfigError(faults);
+}
+
+/** @throws ClashError that names the numbers, if none are free */
+function bankBeside(configured: Bank, inUse: Bank): Bank {
+  const bound = readQueues();
+  const bank = freeBank(configured, inUse, new Set(bound.map(({ queue }) => queue)));
+  if (bank !== null) return bank;
+  const tried = banksOf(configured, inUse).map(bankText);
+  throw new ClashError(
+    `--takeover: no free queue numbers beside ${bankText(inUse)}, which are in use: tried ${tried.join(', ')}; ` +
+      `bound in this namespace are ${bound.map(({ queue }) => queue).join(', ')}`,
+  );
 }
 
 /** What a running daemon cannot change: its queues are bound and their lengths set. */

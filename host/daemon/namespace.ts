@@ -51,26 +51,30 @@ export async function hostAddresses(): Promise<InterfaceAddress[]> {
   );
 }
 
-/** Abstract unix sockets belong to the network namespace and die with their process: the lock that fits. */
-const LOCK_NAME = '\0magmark';
+/** Abstract unix sockets belong to the network namespace and die with their process: the locks that fit. */
+const LOCKS = {
+  /** Held by the daemon in charge. */
+  charge: '\0magmark',
+  /** Held by who starts or takes over, until it is in charge: nobody else starts meanwhile. */
+  start: '\0magmark-start',
+} as const;
+
+export type Lock = Server;
 
 /**
- * Take the lock of this namespace.
+ * Take a lock of this namespace.
  * @throws ClashError if another daemon holds it
  */
-export async function lockNamespace(): Promise<Server> {
+export async function lockNamespace(which: keyof typeof LOCKS): Promise<Lock> {
   const server = createServer(connection => connection.destroy());
+  const where = `in this network namespace (net:[${namespaceInode()}]); nothing was changed`;
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      reject(
-        error.code === 'EADDRINUSE'
-          ? new ClashError(
-              `another magmark runs in this network namespace (net:[${namespaceInode()}]); nothing was changed`,
-            )
-          : error,
-      );
+      if (error.code !== 'EADDRINUSE') reject(error);
+      else if (which === 'charge') reject(new ClashError(`another magmark runs ${where}`));
+      else reject(new ClashError(`another magmark starts, or takes over, ${where}`));
     });
-    server.listen(LOCK_NAME, resolve);
+    server.listen(LOCKS[which], resolve);
   });
   server.unref();
   return server;

@@ -84,7 +84,7 @@ export class Bird {
     const bird = new Bird(files, onMessage);
     bird.program = await Guarded.start(files.guard, PROGRAM, args, line => bird.hear(line));
     try {
-      await bird.connect(START_MS);
+      await bird.connectSoon();
     } catch (error) {
       await bird.kill();
       throw error;
@@ -163,18 +163,14 @@ export class Bird {
     this.onMessage(message);
   }
 
-  private async connect(boundMs: number): Promise<void> {
+  private async connectSoon(): Promise<void> {
     const program = this.program!;
-    const end = performance.now() + boundMs;
+    const end = performance.now() + START_MS;
     while (!program.hasEnded) {
       const left = end - performance.now();
-      if (left <= 0) throw new ControlError(`BIRD does not answer ${boundMs} ms after its start`);
+      if (left <= 0) throw new ControlError(`BIRD does not answer ${START_MS} ms after its start`);
       try {
-        this.control = await BirdControl.connect(this.files.socket, left);
-        // It is written before the first connection is taken.
-        const text = await onFile('read', this.files.pid, () => readFile(this.files.pid, 'utf8'));
-        this.pid = Number(text);
-        return;
+        return await this.connect(left);
       } catch (error) {
         // Until its socket is there.
         if (!(error instanceof ControlError)) throw error;
@@ -182,6 +178,12 @@ export class Bird {
       }
     }
     throw new ControlError(`BIRD ended at its start: ${this.withLastError(await program.ended)}`);
+  }
+
+  private async connect(boundMs: number): Promise<void> {
+    this.control = await BirdControl.connect(this.files.socket, boundMs);
+    // It is written before the first connection is taken.
+    this.pid = Number(await onFile('read', this.files.pid, () => readFile(this.files.pid, 'utf8')));
   }
 
   private withLastError(how: string): string {

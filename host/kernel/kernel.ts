@@ -47,6 +47,8 @@ export interface KernelOptions {
   readonly identity: NamespaceIdentity;
   readonly log: KernelLog;
   readonly run?: Run;
+  /** Another daemon's rules stand and packets wait in its queues: none of them is to be lost. Default false. */
+  readonly takesOver?: boolean;
 }
 
 export interface AddOptions {
@@ -78,16 +80,19 @@ export class Kernel {
   private last: Promise<unknown> = Promise.resolve();
   /** What the last `add` listed has something of ours that is not wanted, or nothing was listed yet. */
   private maybeStale = true;
-  /** False before the first ruleset of this process: packets that wait then were steered by another. */
-  private steers = false;
+  /** False before the first ruleset of this process, unless it takes over: packets that wait then nobody answers. */
+  private steers: boolean;
 
   private constructor(
+    private readonly options: KernelOptions,
     private readonly steering: Carrier,
     /** As of the last `add`: what follows it is for the same families. */
     private ipv6: Ipv6State,
-    private readonly journal: Journal,
+    private journal: Journal,
     private readonly run: Run,
-  ) {}
+  ) {
+    this.steers = options.takesOver ?? false;
+  }
 
   /**
    * Probe the kernel and read the journal. Changes nothing in the kernel.
@@ -95,13 +100,19 @@ export class Kernel {
    *   cannot queue, a program is missing, or the journal cannot be understood
    */
   static async open(options: KernelOptions): Promise<Kernel> {
-    const { journalPath, identity, log, run = runCommand } = options;
+    const { log, run = runCommand } = options;
     const steering = await probeCarrier(run);
-    const journal = await Journal.open(journalPath, identity, message => log.warn({}, message));
-    const kernel = new Kernel(steering, await ipv6State(), journal, run);
+    const kernel = new Kernel(options, steering, await ipv6State(), await openJournal(options), run);
     kernel.refuseForeignTables(await listTables(run));
     log.info({ carrier: steering.name }, `packets are steered into the queues by ${steering.name}`);
     return kernel;
+  }
+
+  /** Read the journal again: another daemon has written into it. @throws EnvironmentError */
+  reopen(): Promise<void> {
+    return this.inTurn(async () => {
+      this.journal = await openJournal(this.options);
+    });
   }
 
   get carrier(): Carrier['name'] {
@@ -356,6 +367,10 @@ export class Kernel {
     this.last = result.catch(() => undefined);
     return result;
   }
+}
+
+function openJournal({ journalPath, identity, log }: KernelOptions): Promise<Journal> {
+  return Journal.open(journalPath, identity, message => log.warn({}, message));
 }
 
 /** True if something of ours, or a claim to it, is not wanted. */
