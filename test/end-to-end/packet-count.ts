@@ -18,14 +18,18 @@ export class PacketCount<Name extends string> {
     private readonly names: readonly Name[],
   ) {}
 
-  /** @param rules by name, what they match of the packets that come in */
+  /**
+   * @param rules by name, what they match of the packets that come in
+   * @param verdict on those
+   */
   static async start<Name extends string>(
     { processes }: Topology,
     namespace: string,
     rules: Readonly<Record<Name, string>>,
+    verdict: 'continue' | 'drop' = 'continue',
   ): Promise<PacketCount<Name>> {
     const names = Object.keys(rules) as Name[];
-    const lines = names.map(name => `${rules[name]} counter comment "${name}"`);
+    const lines = names.map(name => `${rules[name]} counter ${verdict} comment "${name}"`);
     const chain = ['type filter hook prerouting priority -400', ...lines].join('\n');
     const input = `table ${TABLE} {\nchain in {\n${chain}\n}\n}\n`;
     await processes.command([...Topology.inside(namespace), 'nft', '-f', '-'], { input });
