@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { type Pair, TARGETS, UDP_PORT } from '../../scripts/lab/plan.js';
+import { type Pair, TARGETS, TCP_PORT, UDP_PORT } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 import { PacketCount } from './packet-count.js';
@@ -17,29 +17,44 @@ export const LOAD_PORT = UDP_PORT + 1;
 
 export interface LoadFigures {
   readonly sent: number;
-  /** By the target's identifier. */
+  /** Datagrams by the target's identifier. */
   readonly arrived: Readonly<Record<number, number>>;
   readonly lost: number;
   readonly perSecond: number;
+  /** Packets of TCP, of all connections of the clients meanwhile. */
+  readonly tcp: { readonly sent: number; readonly answers: number; readonly lost: number };
 }
+
+type Counted = 'datagrams' | 'requests' | 'answers';
+type Counts = Readonly<Record<Counted, number>>;
+
+interface Counters {
+  readonly clients: PacketCount<'requests' | 'answers'>;
+  readonly targets: ReadonlyMap<number, PacketCount<Counted>>;
+}
+
+interface Reading {
+  readonly clients: Omit<Counts, 'datagrams'>;
+  readonly targets: ReadonlyMap<number, Counts>;
+}
+
+const counting = new WeakMap<Topology, Counters>();
 
 export class Load {
   private constructor(
     private readonly end: () => Promise<{ taken: number; failed: number; seconds: number }>,
-    private readonly counts: ReadonlyMap<number, PacketCount<'arrived'>>,
-    private readonly before: ReadonlyMap<number, number>,
+    private readonly counters: Counters,
+    private readonly before: Reading,
   ) {}
-
-  private static readonly counting = new WeakMap<Topology, ReadonlyMap<number, PacketCount<'arrived'>>>();
 
   /** Returns when it runs. */
   static async start(topology: Topology, vips: readonly Pair[], perSecond: number): Promise<Load> {
-    const counts = Load.counting.get(topology) ?? (await startCounts(topology));
-    Load.counting.set(topology, counts);
+    const counters = counting.get(topology) ?? (await startCounting(topology));
+    counting.set(topology, counters);
     const destinations = vips.flatMap(pair => [`4:${pair[4]}:${LOAD_PORT}`, `6:${pair[6]}:${LOAD_PORT}`]);
     const argv = ['node', PROGRAM, `${perSecond}`, ...destinations];
     const log = join(topology.directory, 'udp-load.log');
-    const before = await arrivals(counts);
+    const before = await read(counters);
     const child = topology.processes.start([...Topology.inside(topology.clients), ...argv], log, 'pipes');
     const lines: string[] = [];
     createInterface({ input: child.stdout! }).on('line', line => lines.push(line));
@@ -49,53 +64,70 @@ export class Load {
       if (child.exitCode === null) await once(child, 'close');
       return JSON.parse(lines.at(-1)!);
     };
-    return new Load(end, counts, before);
-  }
-
-  /** Datagrams that have arrived so far. */
-  async arrivedSoFar(): Promise<number> {
-    return sum((await this.arrived()).values());
+    return new Load(end, counters, before);
   }
 
   /** End it, and wait for what is on its way. */
   async stop(): Promise<LoadFigures> {
     const { taken, failed, seconds } = await this.end();
     if (failed > 0) throw new Error(`${failed} datagrams could not be sent`);
-    const all = async () => (await this.arrivedSoFar()) === taken;
+    const none = async () => {
+      const { lost, tcp } = await this.figures(taken, seconds);
+      return lost === 0 && tcp.lost === 0;
+    };
     // Otherwise the figures tell.
-    await waitFor('all to arrive', ARRIVE_MS, all).catch(() => null);
-    const arrived = await this.arrived();
+    await waitFor('all to arrive', ARRIVE_MS, none).catch(() => null);
+    return this.figures(taken, seconds);
+  }
+
+  private async figures(sent: number, seconds: number): Promise<LoadFigures> {
+    const now = await read(this.counters);
+    const arrived = [...now.targets].map(
+      ([identifier, { datagrams }]) =>
+        [identifier, datagrams - this.before.targets.get(identifier)!.datagrams] as const,
+    );
+    const ofClients = (what: 'requests' | 'answers') => now.clients[what] - this.before.clients[what];
+    const ofTargets = (what: Counted) => sumOf(now, what) - sumOf(this.before, what);
     return {
-      sent: taken,
+      sent,
       arrived: Object.fromEntries(arrived),
-      lost: taken - sum(arrived.values()),
-      perSecond: Math.round(taken / seconds),
+      lost: sent - ofTargets('datagrams'),
+      perSecond: Math.round(sent / seconds),
+      tcp: {
+        sent: ofClients('requests'),
+        answers: ofTargets('answers'),
+        lost: ofClients('requests') - ofTargets('requests') + ofTargets('answers') - ofClients('answers'),
+      },
     };
   }
-
-  private async arrived(): Promise<Map<number, number>> {
-    const now = await arrivals(this.counts);
-    return new Map([...now].map(([identifier, count]) => [identifier, count - this.before.get(identifier)!]));
-  }
 }
 
-const sum = (numbers: Iterable<number>): number => [...numbers].reduce((one, other) => one + other, 0);
+const sumOf = ({ targets }: Reading, what: Counted): number =>
+  [...targets.values()].reduce((sum, counts) => sum + counts[what], 0);
 
-async function startCounts(topology: Topology): Promise<ReadonlyMap<number, PacketCount<'arrived'>>> {
-  const counts = new Map<number, PacketCount<'arrived'>>();
+async function startCounting(topology: Topology): Promise<Counters> {
+  const to = `tcp dport ${TCP_PORT}`;
+  const from = `tcp sport ${TCP_PORT}`;
+  const out = { at: 'out', verdict: 'continue' } as const;
+  const clients = await PacketCount.start(topology, topology.clients, {
+    requests: { match: to, ...out },
+    answers: from,
+  });
+  const targets = new Map<number, PacketCount<Counted>>();
   for (const { identifier } of TARGETS) {
-    const namespace = topology.target(identifier);
-    const rule = { arrived: `udp dport ${LOAD_PORT}` };
-    counts.set(identifier, await PacketCount.start(topology, namespace, rule, 'drop'));
+    const count = await PacketCount.start(topology, topology.target(identifier), {
+      datagrams: { match: `udp dport ${LOAD_PORT}`, at: 'in', verdict: 'drop' },
+      requests: to,
+      answers: { match: from, ...out },
+    });
+    targets.set(identifier, count);
   }
-  return counts;
+  return { clients, targets };
 }
 
-async function arrivals(
-  counts: ReadonlyMap<number, PacketCount<'arrived'>>,
-): Promise<ReadonlyMap<number, number>> {
-  const found = await Promise.all(
-    [...counts].map(async ([identifier, count]) => [identifier, (await count.read()).arrived] as const),
+async function read({ clients, targets }: Counters): Promise<Reading> {
+  const ofTargets = [...targets].map(
+    async ([identifier, count]) => [identifier, await count.read()] as const,
   );
-  return new Map(found);
+  return { clients: await clients.read(), targets: new Map(await Promise.all(ofTargets)) };
 }

@@ -15,24 +15,21 @@ const vips = (pair: typeof A) =>
     .map(vip => `"${vip}"`)
     .join(', ')}]`;
 
-/** What both streams serve, by TCP and by the datagrams of the load. */
+/** What both streams serve, by TCP and by the datagrams of the load. A busy machine is no reason for BFD to end a session. */
 export const ONE = bgpConfig({
+  bfd: '{minRx: 1000ms, minTx: 300ms, multiplier: 20}',
   more: `  - {name: a-udp, stream: a, priority: 1, protocols: [udp], vips: ${vips(A)}, destinationPortRanges: ["${LOAD_PORT}"]}
   - {name: b-udp, stream: b, priority: 1, protocols: [udp], vips: ${vips(B)}, destinationPortRanges: ["${LOAD_PORT}"]}
 `,
 });
-/** Another target in stream a, one less in stream b, and a flow that is tried first. */
-export const OTHER = ONE.replace(
-  '      - {identifier: 62, ips: [172.16.0.8, "fd00::8"]}',
-  '      - {identifier: 63, ips: [172.16.0.8, "fd00::8"]}\n      - {identifier: 44, ips: [172.16.1.6, "fd00:0:0:1::6"]}',
-)
-  .replace(
-    '  - name: b\n    targets:\n      - {identifier: 44, ips: [172.16.1.6, "fd00:0:0:1::6"]}',
-    '  - name: b\n    targets:',
-  )
+const SIXTY_NINE = '      - {identifier: 69, ips: [172.16.0.6, "fd00::6"]}\n';
+const FORTY_FOUR = '      - {identifier: 44, ips: [172.16.1.6, "fd00:0:0:1::6"]}\n';
+/** Another target in the place of one of stream a, one less in stream b, and a flow that is tried first. */
+export const OTHER = ONE.replace(FORTY_FOUR, '')
+  .replace(SIXTY_NINE, FORTY_FOUR)
   .replace(
     'flows:\n',
-    `flows:\n  - {name: high, stream: b, priority: 9, protocols: [tcp], vips: ${vips(A)}, destinationPortRanges: ["4000"], sourcePortRanges: ["40000-49999"]}\n`,
+    `flows:\n  - {name: high, stream: b, priority: 9, protocols: [tcp], vips: ${vips(A)}, destinationPortRanges: ["4000"], sourcePortRanges: ["20000-20999"]}\n`,
   );
 
 /** BIRD derives the time of day anew for each answer. */

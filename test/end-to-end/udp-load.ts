@@ -36,7 +36,10 @@ const timer = setInterval(() => {
   for (let burst = 0; sent < due && burst < Number(perSecond) / 250; burst++) {
     sockets[sent++ % sockets.length]!.send(`${sent}`, error => {
       if (error === null) taken++;
-      else failed++;
+      else {
+        failed++;
+        if (failed === 1) process.stderr.write(`${error}\n`);
+      }
     });
   }
 }, 1);
