@@ -4,6 +4,7 @@
  */
 import type { Server } from 'node:net';
 import { dirname } from 'node:path';
+import { prefixText } from '../config/address.js';
 import { readConfig } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import { configWarnings, coveredHosts } from '../config/resolve.js';
@@ -21,9 +22,10 @@ import { WorkerPool } from '../queue/pool.js';
 import { nfqlbTrace } from '../trace/nfqlb-trace.js';
 import { traceRoutes } from '../trace/routes.js';
 import { Tracer } from '../trace/tracer.js';
-import type { Config } from '../types/config.js';
+import { addressNumber } from '../types/address.js';
+import type { Config, Host } from '../types/config.js';
 import { ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js';
-import { BLACKHOLE_TABLE } from '../types/marks.js';
+import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
 import { routesOf, shmName } from './answers.js';
 import { Keeper } from './keeper.js';
 import type { Log } from './log.js';
@@ -48,6 +50,8 @@ export interface DaemonOptions {
 /** New neighbours answer within a few ms; who does not is told as pending, and asked again. */
 const START_PATIENCE_MS = 1000;
 const RELOAD_PATIENCE_MS = 200;
+/** An event that the kernel tells of a neighbour that was forgotten from here comes within. */
+const FORGOTTEN_MS = 2000;
 
 /** A change was ended by `DaemonOptions.stop`; what it did is taken back or about to be removed. */
 export class Stopped extends Error {}
@@ -88,6 +92,12 @@ export class Daemon {
   private readonly hurry = new AbortController();
   /** Of the last look, save those about main's routes. */
   private lookWarnings: readonly string[] = [];
+  private mainWarnings: { readonly vips: string; readonly lines: readonly string[] } = {
+    vips: '',
+    lines: [],
+  };
+  /** When the kernel was made to forget a neighbour, by its address: it tells that a moment later. */
+  private readonly forgotten = new Map<bigint, number>();
   private turn: Promise<unknown> = Promise.resolve();
   private configWarnings: { config: Config; warnings: readonly string[] } | null = null;
   private waitingReload: Promise<void> | null = null;
@@ -104,7 +114,7 @@ export class Daemon {
     this.source = { kind: 'file', name: options.configFile, at: this.startedAt };
     this.keeper = new Keeper({
       log,
-      check: () => this.inTurn(() => this.check()),
+      check: inspect => this.inTurn(() => this.check(inspect)),
       ask: hops => this.inTurn(() => this.ask(hops, 'ask')),
       restore: hops => this.inTurn(() => this.restore(hops, 'ask')),
       askAnew: hops => this.inTurn(() => this.restore(hops, 'askAnew')),
@@ -245,9 +255,14 @@ export class Daemon {
     await refuseCoveredHosts(config);
     refuseRestartOnly(former, config);
     watch.lap('refusals');
-    await this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
-      this.apply(former, RELOAD_PATIENCE_MS, watch),
-    );
+    try {
+      await this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
+        this.apply(former, RELOAD_PATIENCE_MS, watch),
+      );
+    } finally {
+      // What a change takes as it was last time is compared with the kernel now.
+      this.keeper.look(0);
+    }
     this.source = { kind, name, at: new Date() };
   }
 
@@ -311,7 +326,7 @@ export class Daemon {
     this.proceed();
     await this.service.publish(config, outcome.pending);
     watch.lap('image');
-    await this.kernel.applyRuleset(wanted);
+    await this.kernel.applyRuleset(wanted, true);
     watch.lap('ruleset');
     this.proceed();
     await this.images.retire();
@@ -319,23 +334,30 @@ export class Daemon {
     watch.lap('announced');
     await this.kernel.removeStale(wanted);
     watch.lap('removed');
-    await this.keep(outcome);
+    this.keep(outcome);
+    await this.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
   }
 
-  /** Compare everything with the kernel, and mend what differs. */
-  private async check(): Promise<void> {
+  /**
+   * Compare everything with the kernel, and mend what differs.
+   * @param inspect routing tables to look through: of the others, the default routes alone
+   */
+  private async check(inspect: readonly number[]): Promise<void> {
     if (this.options.stop.aborted) return;
     const { config } = this;
     const wanted = wantedKernel(config);
     const serving = this.service.servingMarks(config);
-    const outcome = await this.kernel.add(wanted, { serving, clashesAreWarnings: true });
+    const outcome = await this.kernel.add(wanted, { serving, clashesAreWarnings: true, inspect });
     await this.service.review(outcome.pending);
     const tables = await this.kernel.applyRuleset(wanted);
     const removed = await this.kernel.removeStale(wanted);
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
     if (mended.length > 0) this.count(mended);
-    await this.keep(outcome);
+    this.keep(outcome);
+    await this.reviewMain();
+    // Last: a BIRD that hangs must not keep the kernel from being mended.
+    await this.service.announceServed();
   }
 
   private count(mended: readonly string[]): void {
@@ -347,18 +369,30 @@ export class Daemon {
     );
   }
 
-  private async keep({ pending, hops, warnings }: AddOutcome): Promise<void> {
+  private keep({ pending, hops, warnings, forgotten }: AddOutcome): void {
     const { config } = this;
     this.lookWarnings = [...this.warningsOf(config), ...warnings];
-    await this.reviewMain();
-    const tables = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
-    this.keeper.keep({ pending, hops, tables: new Set([...tables, BLACKHOLE_TABLE]) });
+    this.forget(forgotten);
+    const targets = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
+    const tables = new Set([
+      ...targets,
+      BLACKHOLE_TABLE,
+      ...(config.gateways.length > 0 ? [EGRESS_TABLE] : []),
+    ]);
+    this.keeper.keep({ pending, hops, tables });
   }
 
-  /** Whether main leads to the VIPs: that is not ours to mend. */
-  private async reviewMain(): Promise<void> {
+  /**
+   * Whether main leads to the VIPs: that is not ours to mend.
+   * @param unlessAsLast  take what was found last if that was about the same VIPs: a change of main is an event
+   */
+  private async reviewMain({ unlessAsLast = false } = {}): Promise<void> {
     if (this.options.stop.aborted) return;
-    this.warn([...this.lookWarnings, ...(await this.kernel.vipsWithoutRoute(this.config.vips))]);
+    const vips = this.config.vips.map(prefixText).join(' ');
+    if (!unlessAsLast || vips !== this.mainWarnings.vips) {
+      this.mainWarnings = { vips, lines: await this.kernel.vipsWithoutRoute(this.config.vips) };
+    }
+    this.warn([...this.lookWarnings, ...this.mainWarnings.lines]);
   }
 
   private async ask(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
@@ -366,15 +400,27 @@ export class Daemon {
     for (const refusal of await this.kernel[how](hops)) this.options.log.warn(refusal);
   }
 
-  /** Neighbour entries that somebody removed or changed. */
+  /** Neighbour entries that somebody removed or changed, or that were forgotten from here: those are no repair. */
   private async restore(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
     await this.ask(hops, how);
-    if (!this.options.stop.aborted) this.count(hops.map(hop => `neighbour ${hop.address} on ${hop.device}`));
+    if (this.options.stop.aborted) return;
+    const from = performance.now() - FORGOTTEN_MS;
+    const removed = hops.filter(hop => !((this.forgotten.get(addressNumber(hop.address)) ?? 0) > from));
+    if (how === 'askAnew') this.forget(hops);
+    if (removed.length > 0) this.count(removed.map(hop => `neighbour ${hop.address} on ${hop.device}`));
+  }
+
+  private forget(hosts: readonly Host[]): void {
+    const now = performance.now();
+    for (const [address, at] of this.forgotten) if (at <= now - FORGOTTEN_MS) this.forgotten.delete(address);
+    for (const { address } of hosts) this.forgotten.set(addressNumber(address), now);
   }
 
   private onHealth(): void {
     this.inTurn(async () => {
-      if (!this.options.stop.aborted) await this.service.review();
+      if (this.options.stop.aborted) return;
+      await this.service.review();
+      await this.service.announceServed();
     }).catch((error: Error) => {
       this.options.log.error({ err: error }, 'a change of health could not be brought about');
       this.keeper.look(0);
