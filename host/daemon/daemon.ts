@@ -137,7 +137,7 @@ export class Daemon {
           'tracking: run it in a namespace of its own (ip netns exec NAME ...), or say --host-namespace if that is meant',
       );
     }
-    await refuseCoveredHosts(config);
+    refuseCoveredHosts(config, await hostAddresses());
     watch.lap('configuration');
     const undo: (() => unknown)[] = [];
     try {
@@ -214,9 +214,10 @@ export class Daemon {
       if (stop.aborted) return;
       const watch = new Stopwatch();
       try {
+        const addresses = ownAddresses();
         const config = readConfig(configFile);
         watch.lap('configuration');
-        await this.change(config, { kind: 'file', name: configFile }, watch);
+        await this.change(config, { kind: 'file', name: configFile }, addresses, watch);
       } catch (error) {
         if (error instanceof Stopped) return;
         const faults = (error as Error).message.split('\n');
@@ -240,7 +241,8 @@ export class Daemon {
     return this.inTurn(async () => {
       this.proceed();
       const watch = new Stopwatch();
-      await this.change(loadConfig(text, name), { kind: 'apply', name }, watch);
+      const addresses = ownAddresses();
+      await this.change(loadConfig(text, name), { kind: 'apply', name }, addresses, watch);
       const { generation } = this.images.current!;
       this.options.log.info({ name, generation, milliseconds: watch.milliseconds() }, 'applied');
     });
@@ -249,10 +251,11 @@ export class Daemon {
   private async change(
     config: Config,
     { kind, name }: Pick<Source, 'kind' | 'name'>,
+    addresses: Promise<InterfaceAddress[]>,
     watch: Stopwatch,
   ): Promise<void> {
     const former = this.config;
-    await refuseCoveredHosts(config);
+    refuseCoveredHosts(config, await addresses);
     refuseRestartOnly(former, config);
     watch.lap('refusals');
     try {
@@ -479,8 +482,16 @@ export class Daemon {
   }
 }
 
-async function refuseCoveredHosts(config: Config): Promise<void> {
-  const own = (await hostAddresses()).map(ip => ({ ip, owner: 'this host' }));
+/** Asked for before the configuration is read: the two take their time side by side. */
+function ownAddresses(): Promise<InterfaceAddress[]> {
+  const addresses = hostAddresses();
+  // Whoever awaits it is told, unless the configuration is refused before.
+  addresses.catch(() => undefined);
+  return addresses;
+}
+
+function refuseCoveredHosts(config: Config, addresses: readonly InterfaceAddress[]): void {
+  const own = addresses.map(ip => ({ ip, owner: 'this host' }));
   const gateways = config.gateways.flatMap(gateway =>
     gateway.ips.map(ip => ({ ip, owner: `gateway ${gateway.name}` })),
   );

@@ -153,7 +153,6 @@ export class Kernel {
       const foreign = foreignRoutes(routing, listing, before);
       await this.journal.write(unitedClaims(before, claimsOf(routing, listing, before)));
       lap('journal');
-      const settings = await applySysctls(this.ipv6);
       const added = additions(routing, listing, foreign);
       const { changes, asked, forgotten } = neighbourChanges(
         routing,
@@ -162,10 +161,12 @@ export class Kernel {
         listed,
         patienceMs > 0,
       );
-      const outcome =
+      const [settings, outcome] = await Promise.all([
+        applySysctls(this.ipv6),
         added.length + changes.length === 0
           ? { refused: NOBODY, warnings: [], routes: listing.routes, neighbours: listed }
-          : await applyChanges(this.run, this.present, [...added, ...changes]);
+          : applyChanges(this.run, this.present, [...added, ...changes], { ...listing, neighbours: listed }),
+      ]);
       lap('rules and routes');
       const warnings = [...clashing, ...settings.warnings, ...outcome.warnings];
       const refused = unitedReasons(outcome.refused, foreign);

@@ -15,6 +15,8 @@ export const LINK_ROUTES = ['kernel', 'boot', 'static'].map(
 );
 /** All routes of one table. */
 export const tableRoutes = (table: number): string => `route show table ${table}`;
+export const defaultRoutesOf = (table: number): string => `route show table ${table} exact default`;
+export const neighboursAt = (address: string): string => `neigh show to ${address}`;
 export const NEIGHBOURS = 'neigh';
 
 /** @returns the entries of each answer. @throws KernelError */
@@ -39,5 +41,21 @@ export const JSON_OPTIONS = ['-N', '-j'];
 /** null: a version of ip that prints nothing where there is nothing, or an answer on several lines. @throws KernelError */
 export function readAnswers(stdout: string, count: number): (readonly unknown[])[] | null {
   const lines = stdout.split('\n').filter(line => line !== '');
-  return lines.length === count ? lines.map(line => parseJson(line, 'ip -j -batch') as unknown[]) : null;
+  return lines.length === count ? lines.map(entriesOf) : null;
+}
+
+/** Texts of more characters than this are kept with what they say. */
+const LONG = 10_000;
+const KEPT_TEXTS = 8;
+const kept = new Map<string, unknown[]>();
+
+/** A listing of thousands that reads as before gives the same objects: what was worked out of them stands too. */
+function entriesOf(line: string): unknown[] {
+  if (line.length <= LONG) return parseJson(line, 'ip -j -batch') as unknown[];
+  const before = kept.get(line);
+  const entries = before ?? (parseJson(line, 'ip -j -batch') as unknown[]);
+  kept.delete(line);
+  kept.set(line, entries);
+  if (kept.size > KEPT_TEXTS) kept.delete(kept.keys().next().value!);
+  return entries;
 }

@@ -75,13 +75,16 @@ const DEAD_FLAGS = ['linkdown', 'dead'];
 const BLACKHOLE_TYPES = new Set(['6', 'blackhole']);
 const UNICAST_TYPES = new Set([undefined, '1', 'unicast']);
 
-/** Default routes outside the main table (which is listed without a number). */
-export function parseRoutes(family: Family, entries: readonly RouteEntry[]): ListedRoute[] {
+/**
+ * Default routes outside the main table (which is listed without a number).
+ * @param table  the one that was listed, if it was one: it is not repeated then
+ */
+export function parseRoutes(family: Family, entries: readonly RouteEntry[], table?: number): ListedRoute[] {
   return entries
-    .filter(entry => entry.dst === 'default' && entry.table !== undefined)
+    .filter(entry => entry.dst === 'default' && (entry.table ?? table) !== undefined)
     .map(entry => ({
       family,
-      table: Number(entry.table),
+      table: Number(entry.table ?? table),
       type: BLACKHOLE_TYPES.has(entry.type ?? '')
         ? 'blackhole'
         : UNICAST_TYPES.has(entry.type)

@@ -1,10 +1,20 @@
 /** Policy routing and neighbours listed through `ip`, and policy routing changed: a process and a batch a family. */
 
 import type { Run } from '../programs/command.js';
+import { addressNumber } from '../types/address.js';
 import type { Family } from '../types/config.js';
 import { KernelError } from '../types/errors.js';
 import { runBatch, runBatchAndAsk } from './batch.js';
-import { DEFAULT_ROUTES, LINK_ROUTES, listAll, NEIGHBOURS, RULES, tableRoutes } from './listing.js';
+import {
+  DEFAULT_ROUTES,
+  defaultRoutesOf,
+  LINK_ROUTES,
+  listAll,
+  NEIGHBOURS,
+  neighboursAt,
+  RULES,
+  tableRoutes,
+} from './listing.js';
 import { type Neighbours, parseNeighbours } from './neighbour.js';
 import { parseLinkRoutes } from './on-link.js';
 import { type ListedRoute, parseNarrow, parseRoutes } from './route.js';
@@ -71,16 +81,26 @@ const EXISTS = /File exists/;
 /** ip's words where the thing to remove is gone already. */
 const GONE = /No such (file or directory|process)|FIB table does not exist/;
 
+/** So few things are asked for one by one: a listing of thousands takes `ip` longer than these. */
+const FEW = 16;
+
 /**
  * Apply all `changes`, also behind one that fails, and list what can be reached then.
  * @param present families that the kernel has
+ * @param before  what could be reached before
  * @throws KernelError if one that must not fail did
  */
 export async function applyChanges(
   run: Run,
   present: readonly Family[],
   changes: readonly Change[],
+  before: Reachability,
 ): Promise<ChangeOutcome> {
+  const tables = new Set(changes.flatMap(({ of }) => (of.kind === 'route' ? [of.route.table] : [])));
+  const addresses = new Set(
+    changes.flatMap(({ of }) => (of.kind === 'forget' || of.kind === 'ask' ? [of.address] : [])),
+  );
+  const areFew = tables.size + addresses.size <= FEW;
   const refused = new Map<number, string[]>();
   const warnings: string[] = [];
   const errors: string[] = [];
@@ -88,7 +108,11 @@ export async function applyChanges(
     present.map(async family => {
       const own = changes.filter(change => change.family === family);
       const lines = own.map(change => change.line);
-      const { failures, answers } = await runBatchAndAsk(run, family, lines, [DEFAULT_ROUTES, NEIGHBOURS]);
+      const hosts = [...addresses].filter(address => (address.includes(':') ? 6 : 4) === family);
+      const questions = areFew
+        ? [...[...tables].map(defaultRoutesOf), ...hosts.map(neighboursAt)]
+        : [DEFAULT_ROUTES, NEIGHBOURS];
+      const { failures, answers } = await runBatchAndAsk(run, family, lines, questions);
       for (const [index, answer] of failures) {
         const { line, of } = own[index]!;
         const text = `ip -${family} ${line}: ${answer}`;
@@ -101,19 +125,32 @@ export async function applyChanges(
           errors.push(text);
         }
       }
-      const [routes, neighbours] = answers;
+      if (!areFew) {
+        const [routes, neighbours] = answers;
+        return {
+          routes: parseRoutes(family, routes as never[]),
+          neighbours: parseNeighbours(neighbours as never[]),
+        };
+      }
       return {
-        routes: parseRoutes(family, routes as never[]),
-        neighbours: parseNeighbours(neighbours as never[]),
+        routes: [...tables].flatMap((table, index) => parseRoutes(family, answers[index] as never[], table)),
+        neighbours: parseNeighbours(answers.slice(tables.size).flat() as never[]),
       };
     }),
   );
   throwAny(errors);
+  const asked = new Set([...addresses].map(address => String(addressNumber(address))));
   return {
     refused,
     warnings,
-    routes: reached.flatMap(({ routes }) => routes),
-    neighbours: new Map(reached.flatMap(({ neighbours }) => [...neighbours])),
+    routes: [
+      ...(areFew ? before.routes.filter(({ table }) => !tables.has(table)) : []),
+      ...reached.flatMap(({ routes }) => routes),
+    ],
+    neighbours: new Map([
+      ...(areFew ? [...before.neighbours].filter(([key]) => !asked.has(key.split(' ')[0]!)) : []),
+      ...reached.flatMap(({ neighbours }) => [...neighbours]),
+    ]),
   };
 }
 

@@ -59,7 +59,8 @@ export interface Change {
 
 /** A route's refusal may be borne; `forget` and `ask` are about a neighbour's entry. */
 export type ChangedThing =
-  | { readonly kind: 'rule' | 'forget' | 'ask' }
+  | { readonly kind: 'rule' }
+  | { readonly kind: 'forget' | 'ask'; readonly address: string }
   | { readonly kind: 'route'; readonly route: WantedRoute };
 
 /** One thing of ours that goes. */
@@ -289,9 +290,13 @@ export function neighbourChanges(
     ...forgotten.map(host => ({
       family: host.family,
       line: forgetText(host),
-      of: { kind: 'forget' as const },
+      of: { kind: 'forget' as const, address: host.address },
     })),
-    ...asked.map(hop => ({ family: hop.family, line: askText(hop), of: { kind: 'ask' as const } })),
+    ...asked.map(hop => ({
+      family: hop.family,
+      line: askText(hop),
+      of: { kind: 'ask' as const, address: hop.address },
+    })),
   ];
   return { changes, asked, forgotten };
 }

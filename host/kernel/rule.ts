@@ -63,8 +63,19 @@ const KNOWN_KEYS = new Set([
 /** FR_ACT_BLACKHOLE of linux/fib_rules.h, and the name that newer versions of ip give it. */
 const BLACKHOLE_ACTIONS = new Set(['6', 'blackhole']);
 
-/** Read what `ip -N -j -4 rule` (or -6) printed, after JSON parsing. */
+/** By the entries that they were read from: see `readAnswers`. */
+const listings = new WeakMap<readonly RuleEntry[], RuleListing>();
+
+/** Read what `ip -N -j -4 rule` (or -6) printed, after JSON parsing. The same entries give the same rules. */
 export function parseRules(family: Family, entries: readonly RuleEntry[]): RuleListing {
+  const before = listings.get(entries);
+  if (before !== undefined && before.all[0]?.family === family) return before;
+  const listing = readRules(family, entries);
+  listings.set(entries, listing);
+  return listing;
+}
+
+function readRules(family: Family, entries: readonly RuleEntry[]): RuleListing {
   const all = entries.map(entry => {
     const fwmark = markOf(entry);
     const table = entry.table === undefined ? null : Number(entry.table);
