@@ -25,7 +25,15 @@ import {
   routeText,
   type WantedRoute,
 } from './route.js';
-import { type Rule, type RuleListing, type RuleOutline, ruleKey, ruleText, servesMark } from './rule.js';
+import {
+  markRule,
+  type Rule,
+  type RuleListing,
+  type RuleOutline,
+  ruleKey,
+  ruleText,
+  servesMark,
+} from './rule.js';
 import type { NextHop, WantedKernel } from './wanted.js';
 
 /** What the kernel lists. */
@@ -101,9 +109,7 @@ export function wantedRouting(wanted: WantedKernel, listing: RoutingListing, cla
     for (const { fwmark, nextHops, label } of wanted.targets) {
       const hop = nextHops.find(host => host.family === family);
       if (hop !== undefined) {
-        const priority = priorities.get(fwmark)!;
-        const mark = { value: fwmark, mask: WHOLE_MARK };
-        rules.push({ ...anything, priority, fwmark: mark, table: fwmark });
+        rules.push(markRule(family, priorities.get(fwmark)!, fwmark));
         const device = onLink.deviceOf(hop);
         routes.push({ family, table: fwmark, gateway: hop.address, device, label });
       }

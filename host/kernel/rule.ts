@@ -151,6 +151,22 @@ function prefixKey(prefix: string | null): string {
   return `${addressNumber(address).toString(16)}/${length}`;
 }
 
+/** By family, priority and mark: each look wants the same thousands of them, and `ruleKey` knows them again. */
+const markRules = new Map<string, Rule>();
+const MOST_MARK_RULES = 100_000;
+
+/** The rule that sends a target's mark to its table, which has the mark's number. */
+export function markRule(family: Family, priority: number, fwmark: number): Rule {
+  const name = `${family} ${priority} ${fwmark}`;
+  const before = markRules.get(name);
+  if (before !== undefined) return before;
+  const mark = { value: fwmark, mask: WHOLE_MARK };
+  const rule = { family, priority, fwmark: mark, from: null, to: null, table: fwmark };
+  if (markRules.size >= MOST_MARK_RULES) markRules.clear();
+  markRules.set(name, rule);
+  return rule;
+}
+
 /** True if `rule` sends exactly the mark of a target to its table, at whatever priority. */
 export function servesMark(rule: Rule, fwmark: number): boolean {
   return (
