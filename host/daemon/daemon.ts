@@ -51,7 +51,7 @@ export interface DaemonOptions {
 const START_PATIENCE_MS = 1000;
 const RELOAD_PATIENCE_MS = 200;
 /** An event that the kernel tells of a neighbour that was forgotten from here comes within. */
-const FORGOTTEN_MS = 2000;
+const FORGOTTEN_MS = 1000;
 
 /** A change was ended by `DaemonOptions.stop`; what it did is taken back or about to be removed. */
 export class Stopped extends Error {}
@@ -408,7 +408,13 @@ export class Daemon {
     await this.ask(hops, how);
     if (this.options.stop.aborted) return;
     const from = performance.now() - FORGOTTEN_MS;
-    const removed = hops.filter(hop => !((this.forgotten.get(addressNumber(hop.address)) ?? 0) > from));
+    const removed = hops.filter(hop => {
+      const address = addressNumber(hop.address);
+      const at = this.forgotten.get(address) ?? Number.NEGATIVE_INFINITY;
+      // It is told once.
+      this.forgotten.delete(address);
+      return at < from;
+    });
     if (how === 'askAnew') this.forget(hops);
     if (removed.length > 0) this.count(removed.map(hop => `neighbour ${hop.address} on ${hop.device}`));
   }

@@ -125,20 +125,21 @@ export function listedRouteText(route: ListedRoute): string {
 const OWN_METRIC: Readonly<Record<Family, number | undefined>> = { 4: undefined, 6: 1024 };
 
 /**
- * True if this route stands where ours stands, or was made by BIRD: with a claim to its table, it is ours, or took the
- * place of ours and is replaced. The kernel knows routes of one destination apart by their metric alone.
+ * True if this route stands where ours stands and bears nobody's name, or was made by BIRD: with a claim to its table, it
+ * is ours, or took the place of ours and is replaced. The kernel knows routes of one destination apart by their metric
+ * alone.
  */
 export function isInOurPlace(route: ListedRoute): boolean {
   return route.table === EGRESS_TABLE
     ? isBirds(route) || isFormerEgress(route)
-    : route.metric === OWN_METRIC[route.family];
+    : route.metric === OWN_METRIC[route.family] && route.protocol === undefined;
 }
 
 /** True if we or BIRD could have made this route: with a claim to its table, it is ours to remove. */
 export function hasOurShape(route: ListedRoute): boolean {
   if (!isInOurPlace(route) || route.table === EGRESS_TABLE) return isInOurPlace(route);
   const type = route.table === BLACKHOLE_TABLE ? 'blackhole' : 'unicast';
-  return route.type === type && route.protocol === undefined;
+  return route.type === type;
 }
 
 export function isBirds(route: ListedRoute): boolean {

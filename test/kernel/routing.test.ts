@@ -234,13 +234,13 @@ t.test(
     t.same(outcome(ours), { added: [], clashing: 0 });
     for (const [claim, change] of [
       ['another interface', { dev: 'wide' }],
-      ['another protocol', { protocol: '4' }],
       ['a path MTU', { metrics: [{ mtu: 900 }] }],
       ['another type', { type: '7', gateway: undefined, dev: undefined }],
       ['another next hop', { gateway: '172.16.1.9' }],
     ] as const)
       t.same(outcome({ ...ours, ...change }), mended, claim);
     t.same(outcome({ ...ours, metric: 5 }).clashing, 1, 'beside ours');
+    t.same(outcome({ ...ours, protocol: '4' }).clashing, 1, "in our place, with another's name");
     const narrow = [{ family: 4 as const, table: 5044, destination: '20.0.0.0/24' }];
     t.same(outcome(ours, narrow).clashing, 1, 'more specific than ours');
     t.end();
