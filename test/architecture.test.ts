@@ -20,7 +20,7 @@ const ROOMS: readonly Room[] = [
   { folder: 'host/types', may: [], why: 'everybody imports it, so it imports nobody' },
   {
     folder: 'host/config',
-    may: ['host/types', 'yaml', 'zod', 'ipaddr.js', 'node:'],
+    may: ['host/types', 'js-yaml', 'zod', 'ipaddr.js', 'node:'],
     why: 'validation is a function of text: no kernel, no core',
   },
   {

@@ -2,6 +2,7 @@
  * The daemon: one wanted state, brought about in one order whether it starts, reloads or repairs. Changes are made one
  * after the other; a change that fails leaves what ran before.
  */
+import { prefixText } from '../config/address.js';
 import { readConfig } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import { configWarnings, coveredHosts } from '../config/resolve.js';
@@ -19,9 +20,10 @@ import { readQueues } from '../queue/proc.js';
 import { nfqlbTrace } from '../trace/nfqlb-trace.js';
 import { traceRoutes } from '../trace/routes.js';
 import { Tracer } from '../trace/tracer.js';
-import type { Config } from '../types/config.js';
+import { addressNumber } from '../types/address.js';
+import type { Config, Host } from '../types/config.js';
 import { ClashError, ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js';
-import { BLACKHOLE_TABLE } from '../types/marks.js';
+import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
 import { routesOf, shmName } from './answers.js';
 import { type Bank, banksOf, bankText, freeBank } from './bank.js';
 import { handoverRoutes } from './handover.js';
@@ -56,6 +58,8 @@ const START_PATIENCE_MS = 1000;
 const RELOAD_PATIENCE_MS = 200;
 /** For packets that wait in our queues when the takeover that we began is given up. */
 const DRAIN_MS = 5000;
+/** An event that the kernel tells of a neighbour that was forgotten from here comes within. */
+const FORGOTTEN_MS = 1000;
 
 /** A change was ended by `DaemonOptions.stop`; what it did is taken back or about to be removed. */
 export class Stopped extends Error {}
@@ -89,6 +93,12 @@ export class Daemon {
   private readonly hurry = new AbortController();
   /** Of the last look, save those about main's routes. */
   private lookWarnings: readonly string[] = [];
+  private mainWarnings: { readonly vips: string; readonly lines: readonly string[] } = {
+    vips: '',
+    lines: [],
+  };
+  /** When the kernel was made to forget a neighbour, by its address: it tells that a moment later. */
+  private readonly forgotten = new Map<bigint, number>();
   private turn: Promise<unknown> = Promise.resolve();
   private configWarnings: { config: Config; warnings: readonly string[] } | null = null;
   private waitingReload: Promise<void> | null = null;
@@ -108,7 +118,7 @@ export class Daemon {
     this.source = { kind: 'file', name: options.configFile, at: this.startedAt };
     this.keeper = new Keeper({
       log,
-      check: () => this.inTurn(() => this.check()),
+      check: inspect => this.inTurn(() => this.check(inspect)),
       ask: hops => this.inTurn(() => this.ask(hops, 'ask')),
       restore: hops => this.inTurn(() => this.restore(hops, 'ask')),
       askAnew: hops => this.inTurn(() => this.restore(hops, 'askAnew')),
@@ -133,7 +143,7 @@ export class Daemon {
           'tracking: run it in a namespace of its own (ip netns exec NAME ...), or say --host-namespace if that is meant',
       );
     }
-    await refuseCoveredHosts(config);
+    refuseCoveredHosts(config, await hostAddresses());
     watch.lap('configuration');
     const undo: (() => unknown)[] = [];
     try {
@@ -230,9 +240,10 @@ export class Daemon {
       if (stop.aborted) return;
       const watch = new Stopwatch();
       try {
+        const addresses = ownAddresses();
         const config = readConfig(configFile);
         watch.lap('configuration');
-        await this.change(config, { kind: 'file', name: configFile }, watch);
+        await this.change(config, { kind: 'file', name: configFile }, addresses, watch);
       } catch (error) {
         if (error instanceof Stopped) return;
         const faults = (error as Error).message.split('\n');
@@ -256,7 +267,8 @@ export class Daemon {
     return this.inTurn(async () => {
       this.proceed();
       const watch = new Stopwatch();
-      await this.change(loadConfig(text, name), { kind: 'apply', name }, watch);
+      const addresses = ownAddresses();
+      await this.change(loadConfig(text, name), { kind: 'apply', name }, addresses, watch);
       const { generation } = this.images.current!;
       this.options.log.info({ name, generation, milliseconds: watch.milliseconds() }, 'applied');
     });
@@ -265,15 +277,21 @@ export class Daemon {
   private async change(
     config: Config,
     { kind, name }: Pick<Source, 'kind' | 'name'>,
+    addresses: Promise<InterfaceAddress[]>,
     watch: Stopwatch,
   ): Promise<void> {
     const former = this.config;
-    await refuseCoveredHosts(config);
+    refuseCoveredHosts(config, await addresses);
     refuseRestartOnly(former, config);
     watch.lap('refusals');
-    await this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
-      this.apply(former, RELOAD_PATIENCE_MS, watch),
-    );
+    try {
+      await this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
+        this.apply(former, RELOAD_PATIENCE_MS, watch),
+      );
+    } finally {
+      // What a change takes as it was last time is compared with the kernel now.
+      this.keeper.look(0);
+    }
     this.source = { kind, name, at: new Date() };
   }
 
@@ -377,7 +395,7 @@ export class Daemon {
     this.proceed();
     await this.service.publish(config, outcome.pending);
     watch.lap('image');
-    await this.kernel.applyRuleset(wanted);
+    await this.kernel.applyRuleset(wanted, true);
     watch.lap('ruleset');
     this.proceed();
     await onSteered();
@@ -387,23 +405,30 @@ export class Daemon {
     watch.lap('announced');
     await this.kernel.removeStale(wanted);
     watch.lap('removed');
-    await this.keep(outcome);
+    this.keep(outcome);
+    await this.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
   }
 
-  /** Compare everything with the kernel, and mend what differs. */
-  private async check(): Promise<void> {
+  /**
+   * Compare everything with the kernel, and mend what differs.
+   * @param inspect routing tables to look through: of the others, the default routes alone
+   */
+  private async check(inspect: readonly number[]): Promise<void> {
     if (this.options.stop.aborted) return;
     const { config } = this;
     const wanted = this.wanted(config);
     const serving = this.service.servingMarks(config);
-    const outcome = await this.kernel.add(wanted, { serving, clashesAreWarnings: true });
+    const outcome = await this.kernel.add(wanted, { serving, clashesAreWarnings: true, inspect });
     await this.service.review(outcome.pending);
     const tables = await this.kernel.applyRuleset(wanted);
     const removed = await this.kernel.removeStale(wanted);
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
     if (mended.length > 0) this.count(mended);
-    await this.keep(outcome);
+    this.keep(outcome);
+    await this.reviewMain();
+    // Last: a BIRD that hangs must not keep the kernel from being mended.
+    await this.service.announceServed();
   }
 
   private count(mended: readonly string[]): void {
@@ -415,18 +440,30 @@ export class Daemon {
     );
   }
 
-  private async keep({ pending, hops, warnings }: AddOutcome): Promise<void> {
+  private keep({ pending, hops, warnings, forgotten }: AddOutcome): void {
     const { config } = this;
     this.lookWarnings = [...this.warningsOf(config), ...warnings];
-    await this.reviewMain();
-    const tables = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
-    this.keeper.keep({ pending, hops, tables: new Set([...tables, BLACKHOLE_TABLE]) });
+    this.forget(forgotten);
+    const targets = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
+    const tables = new Set([
+      ...targets,
+      BLACKHOLE_TABLE,
+      ...(config.gateways.length > 0 ? [EGRESS_TABLE] : []),
+    ]);
+    this.keeper.keep({ pending, hops, tables });
   }
 
-  /** Whether main leads to the VIPs: that is not ours to mend. */
-  private async reviewMain(): Promise<void> {
+  /**
+   * Whether main leads to the VIPs: that is not ours to mend.
+   * @param unlessAsLast  take what was found last if that was about the same VIPs: a change of main is an event
+   */
+  private async reviewMain({ unlessAsLast = false } = {}): Promise<void> {
     if (this.options.stop.aborted) return;
-    this.warn([...this.lookWarnings, ...(await this.kernel.vipsWithoutRoute(this.config.vips))]);
+    const vips = this.config.vips.map(prefixText).join(' ');
+    if (!unlessAsLast || vips !== this.mainWarnings.vips) {
+      this.mainWarnings = { vips, lines: await this.kernel.vipsWithoutRoute(this.config.vips) };
+    }
+    this.warn([...this.lookWarnings, ...this.mainWarnings.lines]);
   }
 
   private wanted(config: Config): WantedKernel {
@@ -438,15 +475,33 @@ export class Daemon {
     for (const refusal of await this.kernel[how](hops)) this.options.log.warn(refusal);
   }
 
-  /** Neighbour entries that somebody removed or changed. */
+  /** Neighbour entries that somebody removed or changed, or that were forgotten from here: those are no repair. */
   private async restore(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
     await this.ask(hops, how);
-    if (!this.options.stop.aborted) this.count(hops.map(hop => `neighbour ${hop.address} on ${hop.device}`));
+    if (this.options.stop.aborted) return;
+    const from = performance.now() - FORGOTTEN_MS;
+    const removed = hops.filter(hop => {
+      const address = addressNumber(hop.address);
+      const at = this.forgotten.get(address) ?? Number.NEGATIVE_INFINITY;
+      // It is told once.
+      this.forgotten.delete(address);
+      return at < from;
+    });
+    if (how === 'askAnew') this.forget(hops);
+    if (removed.length > 0) this.count(removed.map(hop => `neighbour ${hop.address} on ${hop.device}`));
+  }
+
+  private forget(hosts: readonly Host[]): void {
+    const now = performance.now();
+    for (const [address, at] of this.forgotten) if (at <= now - FORGOTTEN_MS) this.forgotten.delete(address);
+    for (const { address } of hosts) this.forgotten.set(addressNumber(address), now);
   }
 
   private onHealth(): void {
     this.inTurn(async () => {
-      if (!this.options.stop.aborted) await this.service.review();
+      if (this.options.stop.aborted) return;
+      await this.service.review();
+      await this.service.announceServed();
     }).catch((error: Error) => {
       this.options.log.error({ err: error }, 'a change of health could not be brought about');
       this.keeper.look(0);
@@ -506,8 +561,16 @@ export class Daemon {
   }
 }
 
-async function refuseCoveredHosts(config: Config): Promise<void> {
-  const own = (await hostAddresses()).map(ip => ({ ip, owner: 'this host' }));
+/** Asked for before the configuration is read: the two take their time side by side. */
+function ownAddresses(): Promise<InterfaceAddress[]> {
+  const addresses = hostAddresses();
+  // Whoever awaits it is told, unless the configuration is refused before.
+  addresses.catch(() => undefined);
+  return addresses;
+}
+
+function refuseCoveredHosts(config: Config, addresses: readonly InterfaceAddress[]): void {
+  const own = addresses.map(ip => ({ ip, owner: 'this host' }));
   const gateways = config.gateways.flatMap(gateway =>
     gateway.ips.map(ip => ({ ip, owner: `gateway ${gateway.name}` })),
   );

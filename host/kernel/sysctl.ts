@@ -100,8 +100,10 @@ export async function applySysctls(ipv6: Ipv6State, procSys = '/proc/sys'): Prom
   const links = interfaces.flatMap(name =>
     IPV4_LINKS.map(([setting, wanted]) => [`net/ipv4/conf/${name}/${setting}`, wanted] as const),
   );
-  for (const [path, wanted] of [...IPV4, ...(ipv6 === 'enabled' ? IPV6 : []), ...links]) {
-    const { change, warning } = await applySysctl(procSys, path, wanted);
+  // What `ip_forward` is set to becomes the setting of all interfaces: theirs follow.
+  const one = ([path, wanted]: readonly [string, string]) => applySysctl(procSys, path, wanted);
+  const general = await Promise.all([...IPV4, ...(ipv6 === 'enabled' ? IPV6 : [])].map(one));
+  for (const { change, warning } of [...general, ...(await Promise.all(links.map(one)))]) {
     if (change !== undefined) changes.push(change);
     if (warning !== undefined) warnings.push(warning);
   }

@@ -85,7 +85,7 @@ t.test('every fault is named with its path, one a line', async t => {
       replaced('priority: 1,', 'priority: 1, prio: 2,'),
       ['flows[0].prio: unknown key'],
     ],
-    ['a duplicate key', `${base}vips: []\n`, ['file.yaml:9:1: Map keys must be unique']],
+    ['a duplicate key', `${base}vips: []\n`, ['file.yaml:9:1: duplicated mapping key']],
     ['a missing key', replaced('priority: 1,', ''), ['flows[0].priority: required, but missing']],
     [
       'no vips of a flow',
@@ -233,7 +233,7 @@ t.test('every fault is named with its path, one a line', async t => {
     ['reversed queues', `${base}queues: "3:0"\n`, ['queues: 3:0 is reversed: write 0:3']],
     ['a list', '[]', ['configuration: expected object, received array']],
     ['nothing', '', ['configuration: expected object, received null']],
-    ['broken YAML', '"vips', ['file.yaml:1:6: Missing closing "quote']],
+    ['broken YAML', '"vips', ['file.yaml:1:6: unexpected end of the stream within a double quoted scalar']],
   ];
   for (const [claim, text, expected] of rows) t.strictSame(faults(text), expected, claim);
 });
@@ -326,7 +326,8 @@ t.test('aliases that expand without bound are a fault, not the end of the memory
     'a: &a [1,1,1,1,1,1,1,1,1,1]',
     ...'bcdefgh'.split('').map((name, n) => `${name}: &${name} [${Array(10).fill(`*${'abcdefg'[n]}`)}]`),
   ].join('\n');
-  t.match(faults(bomb), [/^file.yaml: /]);
+  t.match(faults(bomb), [/^file.yaml: its aliases expand to \d+ values/]);
+  t.match(faults('vips: &a [*a]'), [/^file.yaml: its aliases expand to Infinity values|file.yaml:1:11/]);
 });
 
 t.test('two names, identifiers or addresses that are the same are faults', async t => {

@@ -3,11 +3,11 @@ import { existsSync, readFileSync } from 'node:fs';
 import type { Test } from 'tap';
 import type { StatusReply } from '../../host/control/api.js';
 import type { LabDaemon } from '../../scripts/lab/daemon.js';
-import { FAMILIES } from '../../scripts/lab/plan.js';
+import { CLIENTS, clientAddress, FAMILIES, TCP_PORT } from '../../scripts/lab/plan.js';
 import type { Connection } from '../../scripts/lab/syn.js';
 import { A, B, bgpConfig, hosts, sessionsUp } from './bgp.js';
 import { BgpLab } from './bgp-lab.js';
-import { connectionsTo, startDaemon } from './lab.js';
+import { startDaemon } from './lab.js';
 import { LOAD_PORT } from './load.js';
 
 const vips = (pair: typeof A) =>
@@ -32,10 +32,16 @@ export const OTHER = ONE.replace(FORTY_FOUR, '')
     `flows:\n  - {name: high, stream: b, priority: 9, protocols: [tcp], vips: ${vips(A)}, destinationPortRanges: ["4000"], sourcePortRanges: ["20000-20999"]}\n`,
   );
 
+/** Of the batches: `OTHER` sends some of them elsewhere. */
+const FIRST_PORT = 20_000;
+const PORTS = 2000;
+
 /** BIRD derives the time of day anew for each answer. */
 const ROUNDING_MS = 500;
 
 export class TakeoverLab {
+  private port = 0;
+
   private constructor(readonly bgp: BgpLab) {}
 
   static async create(): Promise<TakeoverLab> {
@@ -72,10 +78,19 @@ export class TakeoverLab {
     await this.bgp.untilKnown(B);
   }
 
-  /** Connections to all VIPs, with source ports that none had before. */
+  /** Connections to all VIPs, with source ports that none had for long. */
   batch(): Connection[] {
+    const number = this.port++;
     return [A, B].flatMap(pair =>
-      FAMILIES.flatMap(family => connectionsTo(family, [pair[family]], 4, this.bgp.ports(4))),
+      FAMILIES.flatMap(family =>
+        Array.from({ length: 4 }, (_, index) => ({
+          family,
+          source: clientAddress(family, (4 * Math.floor(number / PORTS) + index) % CLIENTS),
+          sourcePort: FIRST_PORT + (number % PORTS),
+          destination: pair[family],
+          destinationPort: TCP_PORT,
+        })),
+      ),
     );
   }
 
