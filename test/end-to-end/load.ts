@@ -71,13 +71,14 @@ export class Load {
   async stop(): Promise<LoadFigures> {
     const { taken, failed, seconds } = await this.end();
     if (failed > 0) throw new Error(`${failed} datagrams could not be sent`);
+    let latest = await this.figures(taken, seconds);
     const none = async () => {
-      const { lost, tcp } = await this.figures(taken, seconds);
-      return lost === 0 && tcp.lost === 0;
+      latest = await this.figures(taken, seconds);
+      return latest.lost === 0 && latest.tcp.lost === 0;
     };
-    // Otherwise the figures tell.
+    // Otherwise the figures tell. They are read one after the other, while segments that are sent again may be under way.
     await waitFor('all to arrive', ARRIVE_MS, none).catch(() => null);
-    return this.figures(taken, seconds);
+    return latest;
   }
 
   private async figures(sent: number, seconds: number): Promise<LoadFigures> {
