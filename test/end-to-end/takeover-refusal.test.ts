@@ -33,7 +33,6 @@ t.test('what a daemon knows of its targets by health checks is handed over', asy
       /- name: ([ab])\n/g,
       '- name: $1\n    healthCheck: {type: icmp, interval: 60s, rise: 5}\n',
     );
-  await takesOver(ONE);
   writeConfig(lab.topology, checked(ONE));
   await running.reload();
   const healthy = async () => (await running.status()).targets.every(({ health }) => health === 'healthy');

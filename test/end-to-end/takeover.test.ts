@@ -60,7 +60,9 @@ t.test('twice, and then with other targets and flows, no packet is lost and no s
       t.strictSame(answered(answers), predict(text, connections), `${claim}: answered as predicted`);
       t.ok((await clients.echo(claim)).every(Boolean), `${claim}: established connections live on`);
     } else {
-      t.notOk(answered(answers).includes(null), `${claim}: all are answered`);
+      // One that is moved to another target, between its first segments, is reset by that.
+      const silent = answers.filter(answer => 'error' in answer && answer.error === 'no answer');
+      t.strictSame(silent, [], `${claim}: all are answered`);
     }
     t.equal((await former.stop()).code, 0, 'the former one ends with 0');
     t.strictSame(await numbers(running), queues, `${claim}: numbers of the queues`);
