@@ -28,12 +28,13 @@ const SIGNALLED = 128;
 /**
  * Descriptor 3 is `alive`. The watcher reads a line or the end of it. Each child dies with the guard, and starts nothing if
  * the guard died before the kernel was told so. The guard waits for both: nobody else might, in a container.
- * Signals that are sent to all processes of a service are for the program, not for its guard.
+ * Signals that are sent to all processes of a service are for the program, not for its guard; what a shell ignores its
+ * children do too.
  */
 const GUARD = `
-trap '' TERM INT HUP
 setpriv --pdeathsig KILL -- sh -c '${WHILE_PARENT_LIVES} && exec "$@"' $$ "$@" 3<&- &
 program=$!
+trap '' TERM INT HUP
 setpriv --pdeathsig KILL -- sh -c '${WHILE_PARENT_LIVES} && { read -r line; kill -KILL "$1"; }' $$ $program <&3 3<&- >/dev/null 2>&1 &
 watcher=$!
 exec 3<&- 2>/dev/null
