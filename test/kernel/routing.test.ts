@@ -133,6 +133,21 @@ t.test('a VIP of all addresses is two halves', t => {
   t.end();
 });
 
+t.test('the neighbour of a target that is added is forgotten, unless another mark leads to it already', t => {
+  const listing = listingOf(
+    [ruleFor(5001, 99)],
+    parseRoutes(4, [{ dst: 'default', gateway: '172.16.0.6', dev: 'x', table: '5001' }]),
+  );
+  const claims = claimsWith({ rules: [ruleFor(5001, 99)], routes: [{ family: 4, table: 5001 }] });
+  const targets = [target(1, '172.16.0.6'), target(2, '172.16.0.6'), target(3, '172.16.0.8')];
+  const wanted = wantedRouting({ ...EXAMPLE, targets }, listing, claims);
+  t.same(
+    addedHops(wanted, listing, claims).map(hop => hop.address),
+    ['172.16.0.8'],
+  );
+  t.end();
+});
+
 t.test('priorities', t => {
   const ours = (rule: Rule) => rule.table !== 666;
   const rows: [claim: string, marks: number[], standing: Rule[], expected: number[]][] = [
