@@ -21,7 +21,13 @@ const socketOption = () =>
 program
   .command('run')
   .description('run the daemon in the foreground; SIGHUP re-reads the file, SIGTERM and SIGINT stop it')
-  .requiredOption('--config <file>', 'configuration, YAML or JSON')
+  .option('--config <file>', 'configuration, YAML or JSON; default: what was applied last')
+  .option('--watch', 'read the file again whenever it changes')
+  .option(
+    '--state <file>',
+    'where what was applied last is kept; default: /var/lib/magmark/state-NAME.json of the network namespace, ' +
+      'state.json if it has no name',
+  )
   .addOption(socketOption())
   .option(
     '--journal <file>',

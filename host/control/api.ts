@@ -71,9 +71,15 @@ export interface StatusReply {
   readonly version: string;
   readonly pid: number;
   readonly startedAt: string;
-  readonly configFile: string;
-  /** file: read at start or by SIGHUP; apply: sent by `magmark apply`, until the file is read again. */
-  readonly source: { readonly kind: 'file' | 'apply'; readonly name: string; readonly at: string };
+  /** null: `magmark run` without one. */
+  readonly configFile: string | null;
+  /**
+   * file: read at start, by SIGHUP or since it changed; apply: sent by `magmark apply`, until the file is read again;
+   * state: no file was named, and what was applied last was kept of the file `name`.
+   */
+  readonly source: { readonly kind: 'file' | 'apply' | 'state'; readonly name: string; readonly at: string };
+  /** What a start without a file will use; `keptAt` null: nothing of this run; `fault` null: it is what is in force. */
+  readonly state: { readonly path: string; readonly keptAt: string | null; readonly fault: string | null };
   readonly generation: number;
   readonly carrier: 'nft' | 'xtables';
   readonly queues: readonly QueueReply[];

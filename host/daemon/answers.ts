@@ -32,7 +32,10 @@ export function routesOf(daemon: Daemon): Routes {
     'GET /v1/slot': ({ query }) => slotReply(daemon.images, NAMES, query),
     'GET /v1/fragments': () => fragmentsReply(daemon.images),
     'GET /v1/loglevel': (): LogLevel => ({ level: syslogLevel(daemon.options.log.level) }),
-    ...refusals(['POST /v1/flows', 'POST /v1/streams', 'POST /v1/loglevel'], daemon.options.configFile),
+    ...refusals(
+      ['POST /v1/flows', 'POST /v1/streams', 'POST /v1/loglevel'],
+      daemon.options.configFile ?? daemon.state.path,
+    ),
 
     'POST /v1/apply': async ({ query, body }): Promise<ApplyReply> => {
       await daemon.applyText(body, query.get('name') ?? 'the applied configuration');
@@ -52,6 +55,11 @@ export function routesOf(daemon: Daemon): Routes {
         startedAt: daemon.startedAt.toISOString(),
         configFile: options.configFile,
         source: { ...daemon.source, at: daemon.source.at.toISOString() },
+        state: {
+          path: daemon.state.path,
+          keptAt: daemon.state.keptAt?.toISOString() ?? null,
+          fault: daemon.state.fault,
+        },
         generation: image().generation,
         carrier: kernel.carrier,
         queues: pool.statistics().map(({ queue, packets, bytes, batches, kernel: held }, worker) => ({

@@ -4,8 +4,7 @@
  */
 import type { Server } from 'node:net';
 import { dirname } from 'node:path';
-import { readConfig } from '../config/file.js';
-import { loadConfig } from '../config/load.js';
+import { readText } from '../config/file.js';
 import { configWarnings, coveredHosts } from '../config/resolve.js';
 import { ControlServer } from '../control/server.js';
 import { makeRunDirectory } from '../control/socket.js';
@@ -26,14 +25,19 @@ import { ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js'
 import { BLACKHOLE_TABLE } from '../types/marks.js';
 import { routesOf, shmName } from './answers.js';
 import { Keeper } from './keeper.js';
+import { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
 import { hostAddresses, isInitialNamespace, lockNamespace, namespaceIdentity } from './namespace.js';
 import { Service } from './service.js';
+import { type Found, firstConfiguration, found, type Source } from './source.js';
 import { Stopwatch } from './stopwatch.js';
 import { wantedKernel } from './wanted.js';
 
 export interface DaemonOptions {
-  readonly configFile: string;
+  /** null: none was named. */
+  readonly configFile: string | null;
+  /** What was applied last is kept there. */
+  readonly statePath: string;
   readonly socketPath: string;
   readonly journalPath: string;
   /** For the files of BIRD. */
@@ -68,14 +72,6 @@ export interface Repairs {
   readonly lastAt: Date | null;
 }
 
-/** Where the configuration in force came from. */
-export interface Source {
-  /** file: it was read; apply: it was sent, and stays until the file is read again. */
-  readonly kind: 'file' | 'apply';
-  readonly name: string;
-  readonly at: Date;
-}
-
 export class Daemon {
   readonly startedAt = new Date();
   readonly service: Service;
@@ -84,10 +80,13 @@ export class Daemon {
   warnings: readonly string[] = [];
   repairs: Repairs = { count: 0, changes: 0, lastAt: null };
   source: Source;
+  /** Of the file, as it was read last; null: it was never read, or could not be. */
+  fileText: string | null = null;
   private readonly keeper: Keeper;
   private readonly hurry = new AbortController();
   /** Of the last look, save those about main's routes. */
   private lookWarnings: readonly string[] = [];
+  private mainWarnings: readonly string[] = [];
   private turn: Promise<unknown> = Promise.resolve();
   private configWarnings: { config: Config; warnings: readonly string[] } | null = null;
   private waitingReload: Promise<void> | null = null;
@@ -99,9 +98,12 @@ export class Daemon {
     readonly kernel: Kernel,
     readonly frontend: Frontend,
     addresses: readonly InterfaceAddress[],
+    readonly state: KeptState,
+    { kind, name, text }: Found,
   ) {
     const { log } = options;
-    this.source = { kind: 'file', name: options.configFile, at: this.startedAt };
+    this.source = { kind, name, at: this.startedAt };
+    if (kind === 'file') this.fileText = text;
     this.keeper = new Keeper({
       log,
       check: () => this.inTurn(() => this.check()),
@@ -120,7 +122,13 @@ export class Daemon {
   static async start(options: DaemonOptions): Promise<Daemon> {
     const { log } = options;
     const watch = new Stopwatch();
-    const config = readConfig(options.configFile);
+    const state = new KeptState(options.statePath);
+    const first = firstConfiguration(options.configFile, state);
+    const { config } = first;
+    if (first.kind === 'state') {
+      const { path, keptAt } = state;
+      log.warn({ state: path, name: first.name, keptAt }, 'no file was named: what was applied last is used');
+    }
     if (isInitialNamespace() && !options.hostNamespace) {
       throw new EnvironmentError(
         "this is the host's initial network namespace, where magmark's notrack rules would switch off its connection " +
@@ -152,12 +160,22 @@ export class Daemon {
       const pool = await WorkerPool.start({ core, queues, queueLength, log });
       undo.push(() => pool.stop());
       const addresses = await hostAddresses();
-      const daemon = new Daemon(options, { lock, control, pool }, images, kernel, frontend, addresses);
+      const daemon = new Daemon(
+        options,
+        { lock, control, pool },
+        images,
+        kernel,
+        frontend,
+        addresses,
+        state,
+        first,
+      );
       undo.push(() => daemon.stopWatching());
       watch.lap('workers');
-      await daemon.inTurn(() =>
-        daemon.applyOrUndo(config, START_PATIENCE_MS, watch, () => kernel.removeAll()),
-      );
+      await daemon.inTurn(async () => {
+        await daemon.applyOrUndo(config, START_PATIENCE_MS, watch, () => kernel.removeAll());
+        if (first.kind !== 'state') await daemon.keepState(first);
+      });
       // Not before: a look that waits would bring back what a start that failed has removed.
       daemon.keeper.start();
       daemon.keeper.look(0);
@@ -204,9 +222,14 @@ export class Daemon {
       if (stop.aborted) return;
       const watch = new Stopwatch();
       try {
-        const config = readConfig(configFile);
+        if (configFile === null) {
+          throw new ConfigError(['no file was named at the start: magmark apply FILE brings one about']);
+        }
+        this.fileText = null;
+        this.fileText = readText(configFile);
+        const next = found('file', configFile, this.fileText);
         watch.lap('configuration');
-        await this.change(config, { kind: 'file', name: configFile }, watch);
+        await this.change(next, watch);
       } catch (error) {
         if (error instanceof Stopped) return;
         const faults = (error as Error).message.split('\n');
@@ -221,6 +244,12 @@ export class Daemon {
     return this.waitingReload;
   }
 
+  /** Read the file again if it holds something else than when it was read last; a file that is gone does. */
+  async reloadIfChanged(): Promise<void> {
+    const { configFile } = this.options;
+    if (configFile !== null && textOrNull(configFile) !== this.fileText) await this.reload();
+  }
+
   /**
    * Bring `text` about in place of the file, until the file is read again.
    * @param name for messages
@@ -230,18 +259,15 @@ export class Daemon {
     return this.inTurn(async () => {
       this.proceed();
       const watch = new Stopwatch();
-      await this.change(loadConfig(text, name), { kind: 'apply', name }, watch);
+      await this.change(found('apply', name, text), watch);
       const { generation } = this.images.current!;
       this.options.log.info({ name, generation, milliseconds: watch.milliseconds() }, 'applied');
     });
   }
 
-  private async change(
-    config: Config,
-    { kind, name }: Pick<Source, 'kind' | 'name'>,
-    watch: Stopwatch,
-  ): Promise<void> {
+  private async change(next: Found, watch: Stopwatch): Promise<void> {
     const former = this.config;
+    const { config, kind, name } = next;
     await refuseCoveredHosts(config);
     refuseRestartOnly(former, config);
     watch.lap('refusals');
@@ -249,6 +275,13 @@ export class Daemon {
       this.apply(former, RELOAD_PATIENCE_MS, watch),
     );
     this.source = { kind, name, at: new Date() };
+    await this.keepState(next);
+    watch.lap('kept');
+  }
+
+  private async keepState({ name, text }: Found): Promise<void> {
+    await this.state.keep({ name, text, at: this.source.at });
+    this.tellWarnings();
   }
 
   /** A stop that is under way waits for nothing any more. */
@@ -358,7 +391,12 @@ export class Daemon {
   /** Whether main leads to the VIPs: that is not ours to mend. */
   private async reviewMain(): Promise<void> {
     if (this.options.stop.aborted) return;
-    this.warn([...this.lookWarnings, ...(await this.kernel.vipsWithoutRoute(this.config.vips))]);
+    this.mainWarnings = await this.kernel.vipsWithoutRoute(this.config.vips);
+    this.tellWarnings();
+  }
+
+  private tellWarnings(): void {
+    this.warn([...this.lookWarnings, ...this.mainWarnings, ...this.state.warnings]);
   }
 
   private async ask(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
@@ -430,6 +468,16 @@ export class Daemon {
     const result = this.turn.then(change);
     this.turn = result.catch(() => undefined);
     return result;
+  }
+}
+
+/** null: it cannot be read. */
+function textOrNull(file: string): string | null {
+  try {
+    return readText(file);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return null;
   }
 }
 

@@ -29,7 +29,8 @@ export class LabDaemon {
 
   constructor(
     topology: Topology,
-    configFile: string,
+    /** null: it is started without one. */
+    configFile: string | null,
     private readonly logFile: string,
     private readonly namespace = topology.loadBalancer,
     options: readonly string[] = [],
@@ -38,7 +39,7 @@ export class LabDaemon {
     const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
     // A test runner that watches its children would catch their signals, and puts itself back into the environment.
     const command = ['env', '-u', 'NODE_OPTIONS', ...variables, 'node', MAGMARK, 'run'];
-    const argv = [...command, '--config', configFile, ...options];
+    const argv = [...command, ...(configFile === null ? [] : ['--config', configFile]), ...options];
     this.processes = topology.processes;
     this.child = this.processes.start([...Topology.inside(this.namespace), ...argv], logFile);
   }
