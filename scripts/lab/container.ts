@@ -27,15 +27,18 @@ export const SYSCTLS: readonly string[] = [
 
 export class Container implements Housing {
   readonly name: string;
-  /** What is kept of a run for the next. */
-  readonly stateVolume: string;
+  /** What is kept of a run for the next, and the journal: the namespace outlives the container, so that must too. */
+  private readonly volumes: Readonly<Record<string, string>>;
 
   constructor(
     private readonly topology: Topology,
     private readonly options: readonly string[] = [],
   ) {
     this.name = `${topology.id}-magmark`;
-    this.stateVolume = `${topology.id}-state`;
+    this.volumes = {
+      [`${topology.id}-state`]: '/var/lib/magmark',
+      [`${topology.id}-run`]: '/run/magmark',
+    };
   }
 
   run(options: readonly string[]): string[] {
@@ -53,7 +56,7 @@ export class Container implements Housing {
       ...['--read-only', '--read-only-tmpfs=false'],
       ...['--tmpfs', '/run'],
       ...['--volume', `${directory}:${directory}:ro`],
-      ...['--volume', `${this.stateVolume}:/var/lib/magmark`],
+      ...Object.entries(this.volumes).flatMap(([volume, path]) => ['--volume', `${volume}:${path}`]),
       ...SYSCTLS.flatMap(setting => ['--sysctl', setting]),
       // The run's processes are known by this, whoever has to end them.
       ...['--env', `${MARK}=${id}`],
@@ -74,7 +77,10 @@ export class Container implements Housing {
   async remove(): Promise<void> {
     const { processes } = this.topology;
     await processes.command([PODMAN, 'rm', '--force', '--ignore', '--time', '0', this.name]);
-    await processes.command([PODMAN, 'volume', 'rm', '--force', this.stateVolume], { mayFail: true });
+    await processes.command([PODMAN, 'volume', 'rm', '--force', ...Object.keys(this.volumes)], {
+      // Those that were never used are not there.
+      mayFail: true,
+    });
   }
 
   /** Of the daemon, as this machine numbers it. */
