@@ -125,6 +125,22 @@ program
   );
 
 program
+  .command('diff')
+  .description(
+    'what the kernel lacks (+), holds otherwise (~) or too much (-), and what others hold there (!)',
+  )
+  .addOption(socketOption())
+  .option('--json', 'as JSON')
+  .argument('[file]', 'a configuration to ask about, before it is applied; default: the one in force')
+  .addHelpText(
+    'after',
+    '\nChanges nothing. Exit 0: nothing differs; 1: something does, or the file is faulty.',
+  )
+  .action(async (file: string | undefined, options: { socket?: string; json?: boolean }) => {
+    process.exitCode = await (await import('../cli/diff.js')).diff(file, options);
+  });
+
+program
   .command('explain')
   .description('who gets a packet, by which way, and why no other flow took it')
   .addOption(socketOption())

@@ -1,5 +1,6 @@
 /** What the daemon answers on its control socket: HTTP with JSON, version 1. Plain types, shared by server and clients. */
 import type { FlowChange, StreamChange } from '../config/change.js';
+import type { Difference } from '../types/difference.js';
 import type { TracedPacket } from '../types/trace.js';
 
 /**
@@ -105,6 +106,13 @@ export interface ApplyReply {
   readonly generation: number;
   readonly warnings: readonly string[];
 }
+
+/**
+ * `GET /v1/diff`: the configuration in force against the kernel; `POST /v1/diff`: the configuration of the body, with its
+ * name in the query. Nothing is changed.
+ */
+export type DiffReply = readonly Difference[];
+export type { Difference };
 
 /** `GET /v1/explain?packet=tcp 192.0.2.1:1234 > 20.0.0.1:80` */
 export interface ExplainReply {

@@ -39,6 +39,9 @@ export function routesOf(daemon: Daemon): Routes {
       return { generation: image().generation, warnings: daemon.warnings };
     },
 
+    'GET /v1/diff': () => daemon.compare('', ''),
+    'POST /v1/diff': ({ query, body }) => daemon.compare(body, query.get('name') ?? 'the configuration'),
+
     'GET /v1/explain': ({ query }) => explainLive(daemon, query.get('packet') ?? ''),
 
     'GET /v1/status': (): StatusReply => {

@@ -24,6 +24,7 @@ import { traceRoutes } from '../trace/routes.js';
 import { Tracer } from '../trace/tracer.js';
 import { addressNumber } from '../types/address.js';
 import type { Config, Host } from '../types/config.js';
+import type { Difference } from '../types/difference.js';
 import { ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
 import { routesOf, shmName } from './answers.js';
@@ -245,6 +246,21 @@ export class Daemon {
       await this.change(loadConfig(text, name), { kind: 'apply', name }, addresses, watch);
       const { generation } = this.images.current!;
       this.options.log.info({ name, generation, milliseconds: watch.milliseconds() }, 'applied');
+    });
+  }
+
+  /**
+   * What the kernel lacks, and holds too much, for the configuration that is in force; changes nothing.
+   * @param text  a configuration to ask about in its place
+   * @throws ConfigError if that has faults, KernelError
+   */
+  compare(text: string, name: string): Promise<Difference[]> {
+    return this.inTurn(async () => {
+      if (text === '') return this.kernel.compare(wantedKernel(this.config));
+      const config = loadConfig(text, name);
+      refuseCoveredHosts(config, await hostAddresses());
+      refuseRestartOnly(this.config, config);
+      return this.kernel.compare(wantedKernel(config));
     });
   }
 
