@@ -232,6 +232,7 @@ t.test('every fault is named with its path, one a line', async t => {
     ],
     ['reversed queues', `${base}queues: "3:0"\n`, ['queues: 3:0 is reversed: write 0:3']],
     ['a list', '[]', ['configuration: expected object, received array']],
+    ['two documents', 'a: 1\n---\nb: 2\n', ['file.yaml: holds 2 documents, not one']],
     ['nothing', '', ['configuration: expected object, received null']],
     ['broken YAML', '"vips', ['file.yaml:1:6: unexpected end of the stream within a double quoted scalar']],
   ];
