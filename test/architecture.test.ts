@@ -103,6 +103,12 @@ const ROOMS: readonly Room[] = [
     why: 'it reads what workers wrote down, for whichever daemon has the memory; no queue, no kernel',
   },
   {
+    folder: 'host/metrics',
+    may: ['host/types', 'node:'],
+    alone: { 'prom-client': 'host/metrics/exposition.ts' },
+    why: 'text and HTTP from plain values: who observes is not who tells',
+  },
+  {
     folder: 'host/daemon',
     may: [
       'host/types',
@@ -112,6 +118,7 @@ const ROOMS: readonly Room[] = [
       'host/kernel',
       'host/frontend',
       'host/health',
+      'host/metrics',
       'host/queue',
       'host/control',
       'host/simulator',

@@ -18,6 +18,7 @@ import { readPasswords } from '../frontend/password.js';
 import type { InterfaceAddress } from '../frontend/router-id.js';
 import { type AddOutcome, Kernel } from '../kernel/kernel.js';
 import type { NextHop } from '../kernel/wanted.js';
+import { MetricsServer } from '../metrics/server.js';
 import { WorkerPool } from '../queue/pool.js';
 import { nfqlbTrace } from '../trace/nfqlb-trace.js';
 import { traceRoutes } from '../trace/routes.js';
@@ -30,8 +31,10 @@ import { routesOf, shmName } from './answers.js';
 import { Keeper } from './keeper.js';
 import type { Log } from './log.js';
 import { hostAddresses, isInitialNamespace, lockNamespace, namespaceIdentity } from './namespace.js';
+import { answersOf } from './observation.js';
 import { Service } from './service.js';
 import { Stopwatch } from './stopwatch.js';
+import { Tally } from './tally.js';
 import { wantedKernel } from './wanted.js';
 
 export interface DaemonOptions {
@@ -60,6 +63,7 @@ export class Stopped extends Error {}
 interface Holdings {
   readonly lock: Server;
   readonly control: ControlServer;
+  readonly metrics: MetricsServer;
   readonly pool: WorkerPool;
 }
 
@@ -83,6 +87,7 @@ export interface Source {
 export class Daemon {
   readonly startedAt = new Date();
   readonly service: Service;
+  readonly tally = new Tally();
   /** What `GET /v1/trace-text` tells of. */
   readonly traceFlows = new TraceFlows();
   warnings: readonly string[] = [];
@@ -114,7 +119,7 @@ export class Daemon {
     this.source = { kind: 'file', name: options.configFile, at: this.startedAt };
     this.keeper = new Keeper({
       log,
-      check: inspect => this.inTurn(() => this.check(inspect)),
+      check: inspect => this.inTurn(() => this.tally.looks.count(() => this.check(inspect))),
       ask: hops => this.inTurn(() => this.ask(hops, 'ask')),
       restore: hops => this.inTurn(() => this.restore(hops, 'ask')),
       askAnew: hops => this.inTurn(() => this.restore(hops, 'askAnew')),
@@ -149,6 +154,10 @@ export class Daemon {
         log.error({ err: error }, 'control socket'),
       );
       undo.push(() => control.stop());
+      const metrics = new MetricsServer(error => log.error({ err: error }, 'metrics'));
+      undo.push(() => metrics.stop());
+      // A port that is taken is told before anything is changed.
+      await metrics.during(config.metrics, async () => undefined);
       const identity = await namespaceIdentity();
       const kernel = await Kernel.open({ journalPath: options.journalPath, identity, log });
       watch.lap('kernel opened');
@@ -162,7 +171,14 @@ export class Daemon {
       const pool = await WorkerPool.start({ core, queues, queueLength, log });
       undo.push(() => pool.stop());
       const addresses = await hostAddresses();
-      const daemon = new Daemon(options, { lock, control, pool }, images, kernel, frontend, addresses);
+      const daemon = new Daemon(
+        options,
+        { lock, control, metrics, pool },
+        images,
+        kernel,
+        frontend,
+        addresses,
+      );
       undo.push(() => daemon.stopWatching());
       watch.lap('workers');
       await daemon.inTurn(() =>
@@ -177,6 +193,7 @@ export class Daemon {
         ...traceRoutes(tracer, images.core.Limit.ReadBytes),
         ...traceFlowRoutes(daemon.traceFlows, nfqlbTrace(tracer, shmName)),
       };
+      metrics.answers = answersOf(daemon);
       log.info(
         {
           carrier: kernel.carrier,
@@ -215,9 +232,11 @@ export class Daemon {
       const watch = new Stopwatch();
       try {
         const addresses = ownAddresses();
-        const config = readConfig(configFile);
-        watch.lap('configuration');
-        await this.change(config, { kind: 'file', name: configFile }, addresses, watch);
+        await this.tally.reloads.count(async () => {
+          const config = readConfig(configFile);
+          watch.lap('configuration');
+          await this.change(config, { kind: 'file', name: configFile }, addresses, watch);
+        });
       } catch (error) {
         if (error instanceof Stopped) return;
         const faults = (error as Error).message.split('\n');
@@ -242,7 +261,9 @@ export class Daemon {
       this.proceed();
       const watch = new Stopwatch();
       const addresses = ownAddresses();
-      await this.change(loadConfig(text, name), { kind: 'apply', name }, addresses, watch);
+      await this.tally.reloads.count(async () =>
+        this.change(loadConfig(text, name), { kind: 'apply', name }, addresses, watch),
+      );
       const { generation } = this.images.current!;
       this.options.log.info({ name, generation, milliseconds: watch.milliseconds() }, 'applied');
     });
@@ -259,8 +280,10 @@ export class Daemon {
     refuseRestartOnly(former, config);
     watch.lap('refusals');
     try {
-      await this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
-        this.apply(former, RELOAD_PATIENCE_MS, watch),
+      await this.holdings.metrics.during(config.metrics, () =>
+        this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
+          this.apply(former, RELOAD_PATIENCE_MS, watch),
+        ),
       );
     } finally {
       // What a change takes as it was last time is compared with the kernel now.
@@ -281,13 +304,14 @@ export class Daemon {
    */
   stop(): Promise<boolean> {
     return this.inTurn(async () => {
-      const { lock, control, pool } = this.holdings;
+      const { lock, control, metrics, pool } = this.holdings;
       const { log } = this.options;
       let clean = true;
       // Rules and routes outlive the workers: a verdict that is still on its way must find its target's route.
       for (const step of [
         () => this.stopWatching(),
         () => this.service.withdraw(this.hurry.signal),
+        () => metrics.stop(),
         () => control.stop(),
         () => this.kernel.removeRuleset(),
         () => pool.stop(),

@@ -109,6 +109,15 @@ export class WorkerPool {
     process.off('exit', this.#onExit);
   }
 
+  /** Who serves, without a look at the kernel. */
+  bindings(): Pick<QueueStatistics, 'queue' | 'bound' | 'unboundMs'>[] {
+    return this.#threads.map(({ bound, unboundMs }, index) => ({
+      queue: this.#first + index,
+      bound,
+      unboundMs,
+    }));
+  }
+
   statistics(): QueueStatistics[] {
     const kernel = new Map(readQueues().map(queue => [queue.queue, queue]));
     return this.#threads.map((thread, index) => {
