@@ -3,8 +3,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { ListenAddress } from '../types/config.js';
 import { ClashError, EnvironmentError } from '../types/errors.js';
 import { type Judgement, judgementOf } from '../types/health.js';
-import { CONTENT_TYPE, exposition } from './exposition.js';
 import type { Observation } from './observation.js';
+
+/** Loaded where it is wanted: prom-client takes some 10 MB. */
+type Exposition = typeof import('./exposition.js');
 
 export interface Answers {
   observe(): Observation;
@@ -62,7 +64,8 @@ export class MetricsServer {
   private async open(address: ListenAddress): Promise<Listening> {
     const server = createServer({ maxHeaderSize: 8192, requestTimeout: REQUEST_MS });
     server.maxConnections = MOST_CONNECTIONS;
-    server.on('request', (request, response) => void this.answer(request, response));
+    const exposition = await import('./exposition.js');
+    server.on('request', (request, response) => void this.answer(request, response, exposition));
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error: NodeJS.ErrnoException) => reject(refusal(address, error)));
       // Without a host: IPv6 and IPv4, or IPv4 alone where there is no IPv6.
@@ -82,14 +85,18 @@ export class MetricsServer {
     }
   }
 
-  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  private async answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    exposition: Exposition,
+  ): Promise<void> {
     request.resume();
     try {
       const [path = '/'] = (request.url ?? '/').split('?');
       if (request.method !== 'GET' && request.method !== 'HEAD') {
         response.setHeader('allow', 'GET, HEAD');
         send(response, 405, 'text/plain', `${request.method} is not possible, GET is\n`);
-      } else if (path === '/metrics') await this.sendMetrics(response);
+      } else if (path === '/metrics') await this.sendMetrics(response, exposition);
       else if (path === '/healthz') sendJudgement(response, this.answers?.alive() ?? starting(true));
       else if (path === '/readyz') sendJudgement(response, this.answers?.ready() ?? starting(false));
       else send(response, 404, 'text/plain', `there is no ${path}; there are ${PATHS.join(', ')}\n`);
@@ -100,7 +107,10 @@ export class MetricsServer {
     }
   }
 
-  private async sendMetrics(response: ServerResponse): Promise<void> {
+  private async sendMetrics(
+    response: ServerResponse,
+    { CONTENT_TYPE, exposition }: Exposition,
+  ): Promise<void> {
     if (this.answers === null) send(response, 503, 'text/plain', 'magmark is starting\n');
     else send(response, 200, CONTENT_TYPE, await exposition(this.answers.observe()));
   }

@@ -78,6 +78,12 @@ export class Notifier {
     this.tell({ STOPPING: 1, STATUS: 'stopping' });
   }
 
+  /** Ask and tell no more. */
+  close(): void {
+    if (this.timer !== null) clearInterval(this.timer);
+    this.timer = null;
+  }
+
   /** Tell any of sd_notify(3)'s fields. */
   tell(fields: Readonly<Record<string, string | number | bigint>>): void {
     if (this.address === '') return;

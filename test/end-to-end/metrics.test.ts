@@ -12,6 +12,8 @@ import { waitFor } from '../../scripts/lab/wait.js';
 import { TCP, UDP } from '../fixture/packet.js';
 import { wirePacket } from '../fixture/wire.js';
 import { type ReadFamily, total } from '../metrics/exposition-reader.js';
+import { promtool } from '../metrics/promtool.js';
+import { DatagramReceiver } from '../notify/receiver.js';
 import { inLoadBalancer, startDaemon, writeConfig } from './lab.js';
 import { sendRaw } from './raw.js';
 import { get, judged, scrape } from './scrape.js';
@@ -159,6 +161,7 @@ t.test('numbers are exactly those of the packets that were sent', async t => {
   t.equal(total(after, 'magmark_bird_up'), 1);
   t.ok(total(after, 'process_resident_memory_bytes') > 1e7);
   t.strictSame(fellBack(before, after), []);
+  t.equal(promtool((await get(topology, `${BASE}/metrics`)).text) ?? '', '');
 
   await t.test('a reload loses none of them, and is counted', async t => {
     writeConfig(topology, configText({ priority: 5 }));
@@ -299,4 +302,44 @@ t.test('ready goes with the targets; alive stays', async t => {
   const gone = await health();
   t.equal(gone.code, 1);
   t.match(gone.stderr, /no magmark answers there/);
+});
+
+t.test('a supervisor is told of the start, of reloads and of the stop', async t => {
+  const socket = join(topology.directory, 'notify');
+  const supervisor = await DatagramReceiver.start(socket);
+  t.teardown(() => supervisor.stop());
+  const environment = { NOTIFY_SOCKET: socket, WATCHDOG_USEC: '1000000' };
+  const daemon = startDaemon(topology, configText(), [], topology.loadBalancer, environment);
+  const told = () => supervisor.datagrams.filter(text => text !== 'WATCHDOG=1');
+  const until = (what: string, expected: RegExp) =>
+    waitFor(what, 20_000, () => told().find(text => expected.test(text)));
+  await daemon.ready();
+  await until('READY', /^READY=1\nSTATUS=/);
+  t.match(told()[0], /^READY=1\nSTATUS=(?:not )?ready: [^\n]+; generation \d+$/);
+  await until('the status to follow', /STATUS=ready: .*4 of 4 targets take traffic/);
+  const bird = (await daemon.status()).bird.pid!;
+  const variables = await inLoadBalancer(topology, 'cat', `/proc/${bird}/environ`);
+  t.notMatch(variables, /NOTIFY_SOCKET|WATCHDOG/, 'its children cannot speak for it');
+
+  const seen = told().length;
+  await daemon.reload();
+  await waitFor('a reload to be told', 20_000, () =>
+    told()
+      .slice(seen)
+      .some(text => /^READY=1/.test(text)),
+  );
+  const [reloading] = told().slice(seen);
+  const at = BigInt(/^RELOADING=1\nMONOTONIC_USEC=(\d+)$/.exec(reloading!)![1]!);
+  const now = process.hrtime.bigint() / 1000n;
+  t.ok(at < now && at > now - 60_000_000n, 'by the clock of systemd');
+  writeConfig(topology, 'vips: []');
+  t.equal((await daemon.reload()).msg, 'reload refused');
+  await until('the refusal', /^READY=1\nSTATUS=.*the last reload was refused/);
+  await waitFor(
+    'signs of life',
+    20_000,
+    () => supervisor.datagrams.filter(text => text === 'WATCHDOG=1').length >= 3,
+  );
+  t.equal((await daemon.stop()).code, 0);
+  t.equal(told().at(-1), 'STOPPING=1\nSTATUS=stopping');
 });
