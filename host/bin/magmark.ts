@@ -94,6 +94,16 @@ program
     (await import('../cli/status.js')).status(options),
   );
 
+program
+  .command('health')
+  .description('whether the daemon is alive: exit 0, or 1; for container health checks')
+  .addOption(socketOption())
+  .option('--ready', 'whether packets can be sent to it')
+  .option('--json', 'as JSON')
+  .action(async (options: { socket?: string; ready?: boolean; json?: boolean }) =>
+    (await import('../cli/health.js')).health(options),
+  );
+
 asking<Status>('targets', 'targets of all streams and their states', '/v1/status', async reply =>
   (await import('../cli/listings.js')).targetsText(reply),
 );

@@ -1,6 +1,7 @@
 /** What the daemon answers on its control socket: HTTP with JSON, version 1. Plain types, shared by server and clients. */
 import type { FlowChange, StreamChange } from '../config/change.js';
 import type { Difference } from '../types/difference.js';
+import type { Judgement } from '../types/health.js';
 import type { TracedPacket } from '../types/trace.js';
 
 /**
@@ -184,6 +185,9 @@ export interface TargetReply {
   readonly health: 'unknown' | 'healthy' | 'unhealthy' | null;
 }
 
+/** `GET /v1/health`: alive, and `GET /v1/ready`: packets can be sent; status 503 where a condition does not hold. */
+export type HealthReply = Judgement;
+
 /** One line of `GET /v1/trace`: first `reader`, last `end`. */
 export type TraceLine =
   /** Whom `POST /v1/trace/end` ends. */
@@ -194,7 +198,7 @@ export type TraceLine =
   | { readonly type: 'lost'; readonly lost: number }
   | { readonly type: 'end'; readonly lost: number };
 
-/** Every answer that is not 200. */
+/** Every answer that is not 200, but a `HealthReply`. */
 export interface ErrorReply {
   readonly error: string;
   /** Of the errors of host/types/errors.ts. */

@@ -18,6 +18,7 @@ import { readPasswords } from '../frontend/password.js';
 import type { InterfaceAddress } from '../frontend/router-id.js';
 import { type AddOutcome, Kernel } from '../kernel/kernel.js';
 import type { NextHop } from '../kernel/wanted.js';
+import { MetricsServer } from '../metrics/server.js';
 import { WorkerPool } from '../queue/pool.js';
 import { nfqlbTrace } from '../trace/nfqlb-trace.js';
 import { traceRoutes } from '../trace/routes.js';
@@ -31,8 +32,10 @@ import { routesOf, shmName } from './answers.js';
 import { Keeper } from './keeper.js';
 import type { Log } from './log.js';
 import { hostAddresses, isInitialNamespace, lockNamespace, namespaceIdentity } from './namespace.js';
+import { answersOf } from './observation.js';
 import { Service } from './service.js';
 import { Stopwatch } from './stopwatch.js';
+import { Tally } from './tally.js';
 import { wantedKernel } from './wanted.js';
 
 export interface DaemonOptions {
@@ -61,6 +64,7 @@ export class Stopped extends Error {}
 interface Holdings {
   readonly lock: Server;
   readonly control: ControlServer;
+  readonly metrics: MetricsServer;
   readonly pool: WorkerPool;
 }
 
@@ -84,6 +88,7 @@ export interface Source {
 export class Daemon {
   readonly startedAt = new Date();
   readonly service: Service;
+  readonly tally = new Tally();
   /** What `GET /v1/trace-text` tells of. */
   readonly traceFlows = new TraceFlows();
   warnings: readonly string[] = [];
@@ -115,7 +120,7 @@ export class Daemon {
     this.source = { kind: 'file', name: options.configFile, at: this.startedAt };
     this.keeper = new Keeper({
       log,
-      check: inspect => this.inTurn(() => this.check(inspect)),
+      check: inspect => this.inTurn(() => this.tally.looks.count(() => this.check(inspect))),
       ask: hops => this.inTurn(() => this.ask(hops, 'ask')),
       restore: hops => this.inTurn(() => this.restore(hops, 'ask')),
       askAnew: hops => this.inTurn(() => this.restore(hops, 'askAnew')),
@@ -150,6 +155,10 @@ export class Daemon {
         log.error({ err: error }, 'control socket'),
       );
       undo.push(() => control.stop());
+      const metrics = new MetricsServer(error => log.error({ err: error }, 'metrics'));
+      undo.push(() => metrics.stop());
+      // A port that is taken is told before anything is changed.
+      await metrics.during(config.metrics, async () => undefined);
       const identity = await namespaceIdentity();
       const kernel = await Kernel.open({ journalPath: options.journalPath, identity, log });
       watch.lap('kernel opened');
@@ -163,7 +172,14 @@ export class Daemon {
       const pool = await WorkerPool.start({ core, queues, queueLength, log });
       undo.push(() => pool.stop());
       const addresses = await hostAddresses();
-      const daemon = new Daemon(options, { lock, control, pool }, images, kernel, frontend, addresses);
+      const daemon = new Daemon(
+        options,
+        { lock, control, metrics, pool },
+        images,
+        kernel,
+        frontend,
+        addresses,
+      );
       undo.push(() => daemon.stopWatching());
       watch.lap('workers');
       await daemon.inTurn(() =>
@@ -178,6 +194,7 @@ export class Daemon {
         ...traceRoutes(tracer, images.core.Limit.ReadBytes),
         ...traceFlowRoutes(daemon.traceFlows, nfqlbTrace(tracer, shmName)),
       };
+      metrics.answers = answersOf(daemon);
       log.info(
         {
           carrier: kernel.carrier,
@@ -216,9 +233,11 @@ export class Daemon {
       const watch = new Stopwatch();
       try {
         const addresses = ownAddresses();
-        const config = readConfig(configFile);
-        watch.lap('configuration');
-        await this.change(config, { kind: 'file', name: configFile }, addresses, watch);
+        await this.tally.reloads.count(async () => {
+          const config = readConfig(configFile);
+          watch.lap('configuration');
+          await this.change(config, { kind: 'file', name: configFile }, addresses, watch);
+        });
       } catch (error) {
         if (error instanceof Stopped) return;
         const faults = (error as Error).message.split('\n');
@@ -243,7 +262,9 @@ export class Daemon {
       this.proceed();
       const watch = new Stopwatch();
       const addresses = ownAddresses();
-      await this.change(loadConfig(text, name), { kind: 'apply', name }, addresses, watch);
+      await this.tally.reloads.count(async () =>
+        this.change(loadConfig(text, name), { kind: 'apply', name }, addresses, watch),
+      );
       const { generation } = this.images.current!;
       this.options.log.info({ name, generation, milliseconds: watch.milliseconds() }, 'applied');
     });
@@ -275,8 +296,10 @@ export class Daemon {
     refuseRestartOnly(former, config);
     watch.lap('refusals');
     try {
-      await this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
-        this.apply(former, RELOAD_PATIENCE_MS, watch),
+      await this.holdings.metrics.during(config.metrics, () =>
+        this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
+          this.apply(former, RELOAD_PATIENCE_MS, watch),
+        ),
       );
     } finally {
       // What a change takes as it was last time is compared with the kernel now.
@@ -297,13 +320,14 @@ export class Daemon {
    */
   stop(): Promise<boolean> {
     return this.inTurn(async () => {
-      const { lock, control, pool } = this.holdings;
+      const { lock, control, metrics, pool } = this.holdings;
       const { log } = this.options;
       let clean = true;
       // Rules and routes outlive the workers: a verdict that is still on its way must find its target's route.
       for (const step of [
         () => this.stopWatching(),
         () => this.service.withdraw(this.hurry.signal),
+        () => metrics.stop(),
         () => control.stop(),
         () => this.kernel.removeRuleset(),
         () => pool.stop(),
