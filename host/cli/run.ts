@@ -5,6 +5,8 @@ import { FileWatch } from '../daemon/file-watch.js';
 import { statePath } from '../daemon/kept-state.js';
 import { createLog } from '../daemon/log.js';
 import { namespaceName } from '../daemon/namespace.js';
+import { answersOf } from '../daemon/observation.js';
+import { Notifier, takeEnvironment, type Watched } from '../notify/notifier.js';
 import { ConfigError, MagmarkError } from '../types/errors.js';
 import { onSignal, type Signal } from './signals.js';
 
@@ -36,6 +38,11 @@ export async function run(options: RunOptions): Promise<void> {
     fatal(reason instanceof Error ? reason : new Error(String(reason))),
   );
 
+  const supervisor = new Notifier({
+    environment: takeEnvironment(),
+    pid: process.pid,
+    onError: error => log.warn({ err: error }, 'the supervisor could not be told'),
+  });
   const stop = new AbortController();
   let daemon: Daemon | null = null;
   let watch: FileWatch | null = null;
@@ -44,7 +51,7 @@ export async function run(options: RunOptions): Promise<void> {
     if (signal === 'SIGHUP') {
       // A start that has read its file already reads it again when it stands.
       if (daemon === null) reloadAsked = true;
-      else daemon.reload().catch(fatal);
+      else reload(daemon);
       return;
     }
     if (stop.signal.aborted) {
@@ -55,7 +62,12 @@ export async function run(options: RunOptions): Promise<void> {
     log.info({ signal }, 'stopping');
     stop.abort();
     watch?.stop();
+    supervisor.stopping();
     daemon?.stop().then(clean => process.exit(clean ? 0 : 1), fatal);
+  };
+  const reload = (running: Daemon): void => {
+    supervisor.reloading();
+    running.reload().then(() => supervisor.ready(watched(running)), fatal);
   };
   onSignal(steer);
 
@@ -71,11 +83,15 @@ export async function run(options: RunOptions): Promise<void> {
       log,
     });
     if (stop.signal.aborted) process.exit((await daemon.stop()) ? 0 : 1);
-    if (reloadAsked) daemon.reload().catch(fatal);
+    supervisor.ready(watched(daemon));
+    if (reloadAsked) reload(daemon);
     if (options.watch && options.config !== undefined) {
       const { config: file } = options;
-      const started = daemon;
-      watch = FileWatch.start({ file, log, onChange: () => started.reloadIfChanged().catch(fatal) });
+      const running = daemon;
+      const onChange = (): void => {
+        if (running.fileDiffers()) reload(running);
+      };
+      watch = FileWatch.start({ file, log, onChange });
     }
   } catch (error) {
     if (error instanceof Stopped) {
@@ -86,4 +102,19 @@ export async function run(options: RunOptions): Promise<void> {
     log.fatal({ code: error.code, faults: error.message.split('\n') }, 'cannot start');
     process.exit(error.exitCode);
   }
+}
+
+/** For `systemctl status`, and the watchdog. */
+function watched(daemon: Daemon): Watched {
+  const { alive, ready } = answersOf(daemon);
+  return {
+    status: () => {
+      const { ok, conditions } = ready();
+      const shown = conditions.filter(condition => condition.ok === ok).map(({ detail }) => detail);
+      const refused = daemon.tally.reloads.lastSucceeded ? '' : '; the last reload was refused, see the log';
+      const { generation } = daemon.images.current!;
+      return `${ok ? 'ready' : 'not ready'}: ${shown.join(', ')}; generation ${generation}${refused}`;
+    },
+    alive: () => alive().ok,
+  };
 }

@@ -1,5 +1,7 @@
 /** What the daemon answers on its control socket: HTTP with JSON, version 1. Plain types, shared by server and clients. */
 import type { FlowChange, StreamChange } from '../config/change.js';
+import type { Difference } from '../types/difference.js';
+import type { Judgement } from '../types/health.js';
 import type { TracedPacket } from '../types/trace.js';
 
 /**
@@ -112,6 +114,13 @@ export interface ApplyReply {
   readonly warnings: readonly string[];
 }
 
+/**
+ * `GET /v1/diff`: the configuration in force against the kernel; `POST /v1/diff`: the configuration of the body, with its
+ * name in the query. Nothing is changed.
+ */
+export type DiffReply = readonly Difference[];
+export type { Difference };
+
 /** `GET /v1/explain?packet=tcp 192.0.2.1:1234 > 20.0.0.1:80` */
 export interface ExplainReply {
   readonly packet: string;
@@ -182,6 +191,9 @@ export interface TargetReply {
   readonly health: 'unknown' | 'healthy' | 'unhealthy' | null;
 }
 
+/** `GET /v1/health`: alive, and `GET /v1/ready`: packets can be sent; status 503 where a condition does not hold. */
+export type HealthReply = Judgement;
+
 /** One line of `GET /v1/trace`: first `reader`, last `end`. */
 export type TraceLine =
   /** Whom `POST /v1/trace/end` ends. */
@@ -192,7 +204,7 @@ export type TraceLine =
   | { readonly type: 'lost'; readonly lost: number }
   | { readonly type: 'end'; readonly lost: number };
 
-/** Every answer that is not 200. */
+/** Every answer that is not 200, but a `HealthReply`. */
 export interface ErrorReply {
   readonly error: string;
   /** Of the errors of host/types/errors.ts. */

@@ -1,14 +1,16 @@
 /** What the control socket tells of the daemon. */
 import { prefixText } from '../config/address.js';
 import type { ApplyReply, LogLevel, StatusReply } from '../control/api.js';
-import { RequestError, type Routes } from '../control/server.js';
+import { Answered, RequestError, type Routes } from '../control/server.js';
 import { reasonCounts } from '../core/counters.js';
 import { reasonNames } from '../core/reason.js';
+import type { Judgement } from '../types/health.js';
 import { version } from '../version.js';
 import type { Daemon } from './daemon.js';
 import { explainLive } from './explain.js';
 import { flowReplies, fragmentsReply, type ListedNames, slotReply, streamReplies } from './listing.js';
 import { syslogLevel } from './log.js';
+import { answersOf } from './observation.js';
 import { targetLabel } from './serving.js';
 
 /** nfqlb's name for a stream. */
@@ -26,6 +28,8 @@ const NO_OWN_MARK = 0;
 
 export function routesOf(daemon: Daemon): Routes {
   const image = () => daemon.images.current!;
+  const answers = answersOf(daemon);
+  const judged = (judgement: Judgement) => new Answered(judgement.ok ? 200 : 503, judgement);
   return {
     'GET /v1/flows': () => flowReplies(daemon.images, NAMES),
     'GET /v1/streams': () => streamReplies(daemon.images, NAMES, () => NO_OWN_MARK),
@@ -41,6 +45,11 @@ export function routesOf(daemon: Daemon): Routes {
       await daemon.applyText(body, query.get('name') ?? 'the applied configuration');
       return { generation: image().generation, warnings: daemon.warnings };
     },
+
+    'GET /v1/diff': () => daemon.compare('', ''),
+    'POST /v1/diff': ({ query, body }) => daemon.compare(body, query.get('name') ?? 'the configuration'),
+    'GET /v1/health': () => judged(answers.alive()),
+    'GET /v1/ready': () => judged(answers.ready()),
 
     'GET /v1/explain': ({ query }) => explainLive(daemon, query.get('packet') ?? ''),
 

@@ -4,7 +4,9 @@
  */
 import type { Server } from 'node:net';
 import { dirname } from 'node:path';
+import { prefixText } from '../config/address.js';
 import { readText } from '../config/file.js';
+import { loadConfig } from '../config/load.js';
 import { configWarnings, coveredHosts } from '../config/resolve.js';
 import { ControlServer } from '../control/server.js';
 import { makeRunDirectory } from '../control/socket.js';
@@ -16,21 +18,26 @@ import { readPasswords } from '../frontend/password.js';
 import type { InterfaceAddress } from '../frontend/router-id.js';
 import { type AddOutcome, Kernel } from '../kernel/kernel.js';
 import type { NextHop } from '../kernel/wanted.js';
+import { MetricsServer } from '../metrics/server.js';
 import { WorkerPool } from '../queue/pool.js';
 import { nfqlbTrace } from '../trace/nfqlb-trace.js';
 import { traceRoutes } from '../trace/routes.js';
 import { Tracer } from '../trace/tracer.js';
-import type { Config } from '../types/config.js';
+import { addressNumber } from '../types/address.js';
+import type { Config, Host } from '../types/config.js';
+import type { Difference } from '../types/difference.js';
 import { ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js';
-import { BLACKHOLE_TABLE } from '../types/marks.js';
+import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
 import { routesOf, shmName } from './answers.js';
 import { Keeper } from './keeper.js';
 import { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
 import { hostAddresses, isInitialNamespace, lockNamespace, namespaceIdentity } from './namespace.js';
+import { answersOf } from './observation.js';
 import { Service } from './service.js';
 import { type Found, firstConfiguration, found, type Source } from './source.js';
 import { Stopwatch } from './stopwatch.js';
+import { Tally } from './tally.js';
 import { wantedKernel } from './wanted.js';
 
 export interface DaemonOptions {
@@ -52,6 +59,8 @@ export interface DaemonOptions {
 /** New neighbours answer within a few ms; who does not is told as pending, and asked again. */
 const START_PATIENCE_MS = 1000;
 const RELOAD_PATIENCE_MS = 200;
+/** An event that the kernel tells of a neighbour that was forgotten from here comes within. */
+const FORGOTTEN_MS = 1000;
 
 /** A change was ended by `DaemonOptions.stop`; what it did is taken back or about to be removed. */
 export class Stopped extends Error {}
@@ -60,6 +69,7 @@ export class Stopped extends Error {}
 interface Holdings {
   readonly lock: Server;
   readonly control: ControlServer;
+  readonly metrics: MetricsServer;
   readonly pool: WorkerPool;
 }
 
@@ -75,6 +85,7 @@ export interface Repairs {
 export class Daemon {
   readonly startedAt = new Date();
   readonly service: Service;
+  readonly tally = new Tally();
   /** What `GET /v1/trace-text` tells of. */
   readonly traceFlows = new TraceFlows();
   warnings: readonly string[] = [];
@@ -86,7 +97,12 @@ export class Daemon {
   private readonly hurry = new AbortController();
   /** Of the last look, save those about main's routes. */
   private lookWarnings: readonly string[] = [];
-  private mainWarnings: readonly string[] = [];
+  private mainWarnings: { readonly vips: string; readonly lines: readonly string[] } = {
+    vips: '',
+    lines: [],
+  };
+  /** When the kernel was made to forget a neighbour, by its address: it tells that a moment later. */
+  private readonly forgotten = new Map<bigint, number>();
   private turn: Promise<unknown> = Promise.resolve();
   private configWarnings: { config: Config; warnings: readonly string[] } | null = null;
   private waitingReload: Promise<void> | null = null;
@@ -106,7 +122,7 @@ export class Daemon {
     if (kind === 'file') this.fileText = text;
     this.keeper = new Keeper({
       log,
-      check: () => this.inTurn(() => this.check()),
+      check: inspect => this.inTurn(() => this.tally.looks.count(() => this.check(inspect))),
       ask: hops => this.inTurn(() => this.ask(hops, 'ask')),
       restore: hops => this.inTurn(() => this.restore(hops, 'ask')),
       askAnew: hops => this.inTurn(() => this.restore(hops, 'askAnew')),
@@ -135,7 +151,7 @@ export class Daemon {
           'tracking: run it in a namespace of its own (ip netns exec NAME ...), or say --host-namespace if that is meant',
       );
     }
-    await refuseCoveredHosts(config);
+    refuseCoveredHosts(config, await hostAddresses());
     watch.lap('configuration');
     const undo: (() => unknown)[] = [];
     try {
@@ -147,6 +163,10 @@ export class Daemon {
         log.error({ err: error }, 'control socket'),
       );
       undo.push(() => control.stop());
+      const metrics = new MetricsServer(error => log.error({ err: error }, 'metrics'));
+      undo.push(() => metrics.stop());
+      // A port that is taken is told before anything is changed.
+      await metrics.during(config.metrics, async () => undefined);
       const identity = await namespaceIdentity();
       const kernel = await Kernel.open({ journalPath: options.journalPath, identity, log });
       watch.lap('kernel opened');
@@ -162,7 +182,7 @@ export class Daemon {
       const addresses = await hostAddresses();
       const daemon = new Daemon(
         options,
-        { lock, control, pool },
+        { lock, control, metrics, pool },
         images,
         kernel,
         frontend,
@@ -185,6 +205,7 @@ export class Daemon {
         ...traceRoutes(tracer, images.core.Limit.ReadBytes),
         ...traceFlowRoutes(daemon.traceFlows, nfqlbTrace(tracer, shmName)),
       };
+      metrics.answers = answersOf(daemon);
       log.info(
         {
           carrier: kernel.carrier,
@@ -222,14 +243,17 @@ export class Daemon {
       if (stop.aborted) return;
       const watch = new Stopwatch();
       try {
-        if (configFile === null) {
-          throw new ConfigError(['no file was named at the start: magmark apply FILE brings one about']);
-        }
-        this.fileText = null;
-        this.fileText = readText(configFile);
-        const next = found('file', configFile, this.fileText);
-        watch.lap('configuration');
-        await this.change(next, watch);
+        const addresses = ownAddresses();
+        await this.tally.reloads.count(async () => {
+          if (configFile === null) {
+            throw new ConfigError(['no file was named at the start: magmark apply FILE brings one about']);
+          }
+          this.fileText = null;
+          this.fileText = readText(configFile);
+          const next = found('file', configFile, this.fileText);
+          watch.lap('configuration');
+          await this.change(next, addresses, watch);
+        });
       } catch (error) {
         if (error instanceof Stopped) return;
         const faults = (error as Error).message.split('\n');
@@ -244,10 +268,10 @@ export class Daemon {
     return this.waitingReload;
   }
 
-  /** Read the file again if it holds something else than when it was read last; a file that is gone does. */
-  async reloadIfChanged(): Promise<void> {
+  /** Whether the file holds something else than when it was read last; one that is gone does. */
+  fileDiffers(): boolean {
     const { configFile } = this.options;
-    if (configFile !== null && textOrNull(configFile) !== this.fileText) await this.reload();
+    return configFile !== null && textOrNull(configFile) !== this.fileText;
   }
 
   /**
@@ -259,21 +283,44 @@ export class Daemon {
     return this.inTurn(async () => {
       this.proceed();
       const watch = new Stopwatch();
-      await this.change(found('apply', name, text), watch);
+      const addresses = ownAddresses();
+      await this.tally.reloads.count(async () => this.change(found('apply', name, text), addresses, watch));
       const { generation } = this.images.current!;
       this.options.log.info({ name, generation, milliseconds: watch.milliseconds() }, 'applied');
     });
   }
 
-  private async change(next: Found, watch: Stopwatch): Promise<void> {
+  /**
+   * What the kernel lacks, and holds too much, for the configuration that is in force; changes nothing.
+   * @param text  a configuration to ask about in its place
+   * @throws ConfigError if that has faults, KernelError
+   */
+  compare(text: string, name: string): Promise<Difference[]> {
+    return this.inTurn(async () => {
+      if (text === '') return this.kernel.compare(wantedKernel(this.config));
+      const config = loadConfig(text, name);
+      refuseCoveredHosts(config, await hostAddresses());
+      refuseRestartOnly(this.config, config);
+      return this.kernel.compare(wantedKernel(config));
+    });
+  }
+
+  private async change(next: Found, addresses: Promise<InterfaceAddress[]>, watch: Stopwatch): Promise<void> {
     const former = this.config;
     const { config, kind, name } = next;
-    await refuseCoveredHosts(config);
+    refuseCoveredHosts(config, await addresses);
     refuseRestartOnly(former, config);
     watch.lap('refusals');
-    await this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
-      this.apply(former, RELOAD_PATIENCE_MS, watch),
-    );
+    try {
+      await this.holdings.metrics.during(config.metrics, () =>
+        this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
+          this.apply(former, RELOAD_PATIENCE_MS, watch),
+        ),
+      );
+    } finally {
+      // What a change takes as it was last time is compared with the kernel now.
+      this.keeper.look(0);
+    }
     this.source = { kind, name, at: new Date() };
     await this.keepState(next);
     watch.lap('kept');
@@ -296,13 +343,14 @@ export class Daemon {
    */
   stop(): Promise<boolean> {
     return this.inTurn(async () => {
-      const { lock, control, pool } = this.holdings;
+      const { lock, control, metrics, pool } = this.holdings;
       const { log } = this.options;
       let clean = true;
       // Rules and routes outlive the workers: a verdict that is still on its way must find its target's route.
       for (const step of [
         () => this.stopWatching(),
         () => this.service.withdraw(this.hurry.signal),
+        () => metrics.stop(),
         () => control.stop(),
         () => this.kernel.removeRuleset(),
         () => pool.stop(),
@@ -344,7 +392,7 @@ export class Daemon {
     this.proceed();
     await this.service.publish(config, outcome.pending);
     watch.lap('image');
-    await this.kernel.applyRuleset(wanted);
+    await this.kernel.applyRuleset(wanted, true);
     watch.lap('ruleset');
     this.proceed();
     await this.images.retire();
@@ -352,23 +400,30 @@ export class Daemon {
     watch.lap('announced');
     await this.kernel.removeStale(wanted);
     watch.lap('removed');
-    await this.keep(outcome);
+    this.keep(outcome);
+    await this.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
   }
 
-  /** Compare everything with the kernel, and mend what differs. */
-  private async check(): Promise<void> {
+  /**
+   * Compare everything with the kernel, and mend what differs.
+   * @param inspect routing tables to look through: of the others, the default routes alone
+   */
+  private async check(inspect: readonly number[]): Promise<void> {
     if (this.options.stop.aborted) return;
     const { config } = this;
     const wanted = wantedKernel(config);
     const serving = this.service.servingMarks(config);
-    const outcome = await this.kernel.add(wanted, { serving, clashesAreWarnings: true });
+    const outcome = await this.kernel.add(wanted, { serving, clashesAreWarnings: true, inspect });
     await this.service.review(outcome.pending);
     const tables = await this.kernel.applyRuleset(wanted);
     const removed = await this.kernel.removeStale(wanted);
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
     if (mended.length > 0) this.count(mended);
-    await this.keep(outcome);
+    this.keep(outcome);
+    await this.reviewMain();
+    // Last: a BIRD that hangs must not keep the kernel from being mended.
+    await this.service.announceServed();
   }
 
   private count(mended: readonly string[]): void {
@@ -380,23 +435,34 @@ export class Daemon {
     );
   }
 
-  private async keep({ pending, hops, warnings }: AddOutcome): Promise<void> {
+  private keep({ pending, hops, warnings, forgotten }: AddOutcome): void {
     const { config } = this;
     this.lookWarnings = [...this.warningsOf(config), ...warnings];
-    await this.reviewMain();
-    const tables = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
-    this.keeper.keep({ pending, hops, tables: new Set([...tables, BLACKHOLE_TABLE]) });
+    this.forget(forgotten);
+    const targets = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
+    const tables = new Set([
+      ...targets,
+      BLACKHOLE_TABLE,
+      ...(config.gateways.length > 0 ? [EGRESS_TABLE] : []),
+    ]);
+    this.keeper.keep({ pending, hops, tables });
   }
 
-  /** Whether main leads to the VIPs: that is not ours to mend. */
-  private async reviewMain(): Promise<void> {
+  /**
+   * Whether main leads to the VIPs: that is not ours to mend.
+   * @param unlessAsLast  take what was found last if that was about the same VIPs: a change of main is an event
+   */
+  private async reviewMain({ unlessAsLast = false } = {}): Promise<void> {
     if (this.options.stop.aborted) return;
-    this.mainWarnings = await this.kernel.vipsWithoutRoute(this.config.vips);
+    const vips = this.config.vips.map(prefixText).join(' ');
+    if (!unlessAsLast || vips !== this.mainWarnings.vips) {
+      this.mainWarnings = { vips, lines: await this.kernel.vipsWithoutRoute(this.config.vips) };
+    }
     this.tellWarnings();
   }
 
   private tellWarnings(): void {
-    this.warn([...this.lookWarnings, ...this.mainWarnings, ...this.state.warnings]);
+    this.warn([...this.lookWarnings, ...this.mainWarnings.lines, ...this.state.warnings]);
   }
 
   private async ask(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
@@ -404,15 +470,33 @@ export class Daemon {
     for (const refusal of await this.kernel[how](hops)) this.options.log.warn(refusal);
   }
 
-  /** Neighbour entries that somebody removed or changed. */
+  /** Neighbour entries that somebody removed or changed, or that were forgotten from here: those are no repair. */
   private async restore(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
     await this.ask(hops, how);
-    if (!this.options.stop.aborted) this.count(hops.map(hop => `neighbour ${hop.address} on ${hop.device}`));
+    if (this.options.stop.aborted) return;
+    const from = performance.now() - FORGOTTEN_MS;
+    const removed = hops.filter(hop => {
+      const address = addressNumber(hop.address);
+      const at = this.forgotten.get(address) ?? Number.NEGATIVE_INFINITY;
+      // It is told once.
+      this.forgotten.delete(address);
+      return at < from;
+    });
+    if (how === 'askAnew') this.forget(hops);
+    if (removed.length > 0) this.count(removed.map(hop => `neighbour ${hop.address} on ${hop.device}`));
+  }
+
+  private forget(hosts: readonly Host[]): void {
+    const now = performance.now();
+    for (const [address, at] of this.forgotten) if (at <= now - FORGOTTEN_MS) this.forgotten.delete(address);
+    for (const { address } of hosts) this.forgotten.set(addressNumber(address), now);
   }
 
   private onHealth(): void {
     this.inTurn(async () => {
-      if (!this.options.stop.aborted) await this.service.review();
+      if (this.options.stop.aborted) return;
+      await this.service.review();
+      await this.service.announceServed();
     }).catch((error: Error) => {
       this.options.log.error({ err: error }, 'a change of health could not be brought about');
       this.keeper.look(0);
@@ -481,8 +565,16 @@ function textOrNull(file: string): string | null {
   }
 }
 
-async function refuseCoveredHosts(config: Config): Promise<void> {
-  const own = (await hostAddresses()).map(ip => ({ ip, owner: 'this host' }));
+/** Asked for before the configuration is read: the two take their time side by side. */
+function ownAddresses(): Promise<InterfaceAddress[]> {
+  const addresses = hostAddresses();
+  // Whoever awaits it is told, unless the configuration is refused before.
+  addresses.catch(() => undefined);
+  return addresses;
+}
+
+function refuseCoveredHosts(config: Config, addresses: readonly InterfaceAddress[]): void {
+  const own = addresses.map(ip => ({ ip, owner: 'this host' }));
   const gateways = config.gateways.flatMap(gateway =>
     gateway.ips.map(ip => ({ ip, owner: `gateway ${gateway.name}` })),
   );

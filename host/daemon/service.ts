@@ -66,7 +66,7 @@ export class Service {
     this.serving = new Set(active.map(wayKey));
   }
 
-  /** Decide and announce by who can be reached and is healthy now; the configuration stays. */
+  /** Decide by who can be reached and is healthy now; the configuration stays. `announceServed` follows. */
   async review(pending: readonly PendingTarget[] = this.pending): Promise<void> {
     const { images } = this.options;
     const { config } = images.current!;
@@ -78,7 +78,11 @@ export class Service {
       await this.publish(config, pending);
       await images.retire();
     }
-    await this.tellVips(this.servedVips(config));
+  }
+
+  /** Announce the VIPs that are served now, and no others. */
+  announceServed(): Promise<void> {
+    return this.tellVips(this.servedVips(this.options.images.current!.config));
   }
 
   /** Have the gateways of the configuration, and announce to them what is served now. */

@@ -13,6 +13,8 @@ import { type Reply, refusalOf } from './reply.js';
 /** BIRD is ready 10 ms after its start and answers within 1: what takes this long hangs, however loaded the machine is. */
 const START_MS = 5000;
 const ANSWER_MS = 3000;
+/** What it is told to announce is urgent: who does not take it within this time is ended, which withdraws everything. */
+const CONFIGURE_MS = 1000;
 const CHECK_MS = 5000;
 const CONNECT_AGAIN_MS = 5;
 
@@ -99,20 +101,20 @@ export class Bird {
 
   /** Have it look at the draft. @throws ConfigError with its words; ControlError if it does not answer */
   async check(): Promise<void> {
-    const refusal = refusalOf(await this.ask(`configure check "${this.files.draft}"`));
+    const refusal = refusalOf(await this.ask(`configure check "${this.files.draft}"`, CONFIGURE_MS));
     if (refusal !== null) throw refused(refusal);
   }
 
   /** Have it read its file. @throws ConfigError with its words; ControlError if it does not answer */
   async configure(): Promise<void> {
-    const refusal = refusalOf(await this.ask('configure'));
+    const refusal = refusalOf(await this.ask('configure', CONFIGURE_MS));
     if (refusal !== null) throw refused(refusal);
   }
 
   /** @throws ControlError if it does not answer; the connection is of no use then */
-  ask(command: string): Promise<Reply> {
+  ask(command: string, boundMs = ANSWER_MS): Promise<Reply> {
     if (this.control === null) throw new ControlError(`${command}: BIRD does not answer yet`);
-    return this.control.ask(command, ANSWER_MS);
+    return this.control.ask(command, boundMs);
   }
 
   /** Ask it to end: it says good-bye to its neighbours and takes its routes away. @returns whether it did so in time */

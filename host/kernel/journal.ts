@@ -78,6 +78,8 @@ export class Journal {
    * @throws EnvironmentError; `claims` of this object are then what the file holds, the former or these
    */
   async write(claims: Claims): Promise<void> {
+    // A text of thousands of claims takes a while to make.
+    if (claims === this.current && this.durable) return;
     const text = claimsNothing(claims) ? '' : this.text(claims);
     if (text !== this.written) {
       if (text === '') {

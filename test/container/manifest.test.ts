@@ -1,7 +1,7 @@
 /** What the files that operators take say: the Containerfile, and the manifest for Kubernetes. No container is run. */
 import { readFileSync } from 'node:fs';
+import { loadAll } from 'js-yaml';
 import t from 'tap';
-import { parseAllDocuments } from 'yaml';
 import { loadConfig } from '../../host/config/load.js';
 
 const text = (name: string) => readFileSync(new URL(`../../../${name}`, import.meta.url), 'utf8');
@@ -56,17 +56,13 @@ interface PodContainer extends Readonly<Record<Probe, { exec: { command: string[
   readonly volumeMounts: readonly { name: string; mountPath: string; subPath?: string }[];
 }
 
-const documents = parseAllDocuments(text('deploy/kubernetes.yaml'));
-const manifests = documents.map(document => document.toJS() as Manifest);
+// Throws where it is no YAML, or a key stands twice.
+const manifests = loadAll(text('deploy/kubernetes.yaml')) as Manifest[];
 const [configMap, deployment] = manifests;
 const pod = deployment!.spec.template.spec;
 const [container] = pod.containers;
 
 t.test('the manifest is YAML of a ConfigMap and a Deployment, and its configuration is valid', t => {
-  t.strictSame(
-    documents.flatMap(document => [...document.errors, ...document.warnings]),
-    [],
-  );
   t.strictSame(
     manifests.map(({ kind }) => kind),
     ['ConfigMap', 'Deployment'],
@@ -107,9 +103,11 @@ t.test('what is mounted is there, and what the daemon writes is a volume', t => 
   t.end();
 });
 
-t.test('probes ask what the health check of the image asks', t => {
+t.test('probes ask what the health check of the image asks, and whether it is ready', t => {
   const asked = listOf('HEALTHCHECK');
-  for (const probe of ['startupProbe', 'livenessProbe', 'readinessProbe'] as const)
+  t.strictSame(asked, ['magmark', 'health']);
+  for (const probe of ['startupProbe', 'livenessProbe'] as const)
     t.strictSame(container[probe].exec.command, asked, probe);
+  t.strictSame(container.readinessProbe.exec.command, [...asked, '--ready']);
   t.end();
 });
