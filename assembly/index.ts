@@ -3,4 +3,5 @@ export { decide, rest } from './decide';
 export { populate, populateScratchBytes, primeAtMost } from './maglev';
 export { Layout, Limit, Protocols, Region, IpProtocol } from './layout';
 export { Reason } from './reason';
+export { timed } from './timing';
 export { trace } from './trace';

@@ -1,5 +1,5 @@
 /** From text to a whole `Config`, or an error that lists every fault with its path. Nothing is half-read. */
-import { CORE_SCHEMA, load, YAMLException } from 'js-yaml';
+import { CORE_SCHEMA, loadAll, YAMLException } from 'js-yaml';
 import type { Config } from '../types/config.js';
 import { ConfigError } from '../types/errors.js';
 import { faultLines } from './issues.js';
@@ -25,16 +25,18 @@ export function loadConfig(text: string, name: string): Config {
 
 function readYaml(text: string, name: string): unknown {
   if (text.length > MAX_TEXT_BYTES) throw new ConfigError([`${name}: larger than ${MAX_TEXT_BYTES} bytes`]);
-  let document: unknown;
+  let documents: unknown[];
   try {
-    document = load(text, { schema: CORE_SCHEMA });
+    documents = loadAll(text, { schema: CORE_SCHEMA });
   } catch (error) {
-    // Of a text that ends too early, or has two documents, it is thrown without a place.
     if (!(error instanceof YAMLException)) throw error;
     const { mark } = error;
     const where = mark === undefined ? name : `${name}:${mark.line + 1}:${mark.column + 1}`;
     throw new ConfigError([`${where}: ${error.reason}`]);
   }
+  if (documents.length > 1) throw new ConfigError([`${name}: holds ${documents.length} documents, not one`]);
+  // Nothing but comments is no document.
+  const [document = null] = documents;
   const distinct = new Map<object, number>();
   const expanded = sizeOf(document, distinct);
   const own = [...distinct.keys()].reduce((sum, value) => sum + 1 + Object.keys(value).length, 0);

@@ -3,7 +3,7 @@
  * after the other; a change that fails leaves what ran before.
  */
 import { prefixText } from '../config/address.js';
-import { readConfig } from '../config/file.js';
+import { readText } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import { configWarnings, coveredHosts } from '../config/resolve.js';
 import type { Routes } from '../control/server.js';
@@ -15,6 +15,7 @@ import { readPasswords } from '../frontend/password.js';
 import type { InterfaceAddress } from '../frontend/router-id.js';
 import { type AddOutcome, Kernel } from '../kernel/kernel.js';
 import type { NextHop, WantedKernel } from '../kernel/wanted.js';
+import { MetricsServer } from '../metrics/server.js';
 import { WorkerPool } from '../queue/pool.js';
 import { readQueues } from '../queue/proc.js';
 import { nfqlbTrace } from '../trace/nfqlb-trace.js';
@@ -22,22 +23,30 @@ import { traceRoutes } from '../trace/routes.js';
 import { Tracer } from '../trace/tracer.js';
 import { addressNumber } from '../types/address.js';
 import type { Config, Host } from '../types/config.js';
+import type { Difference } from '../types/difference.js';
 import { ClashError, ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
 import { routesOf, shmName } from './answers.js';
 import { type Bank, banksOf, bankText, freeBank } from './bank.js';
 import { handoverRoutes } from './handover.js';
 import { Keeper } from './keeper.js';
+import { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
 import { hostAddresses, isInitialNamespace, lockNamespace, namespaceIdentity } from './namespace.js';
+import { answersOf } from './observation.js';
 import { Predecessor } from './predecessor.js';
 import { Seat } from './seat.js';
 import { Service } from './service.js';
+import { type Found, firstConfiguration, found, type Source } from './source.js';
 import { Stopwatch } from './stopwatch.js';
+import { Tally } from './tally.js';
 import { wantedKernel } from './wanted.js';
 
 export interface DaemonOptions {
-  readonly configFile: string;
+  /** null: none was named. */
+  readonly configFile: string | null;
+  /** What was applied last is kept there. */
+  readonly statePath: string;
   readonly socketPath: string;
   readonly journalPath: string;
   /** For the files of BIRD. */
@@ -64,6 +73,14 @@ const FORGOTTEN_MS = 1000;
 /** A change was ended by `DaemonOptions.stop`; what it did is taken back or about to be removed. */
 export class Stopped extends Error {}
 
+/** What is taken before the kernel is changed, and given back last. */
+interface Holdings {
+  /** null while the daemon that this one takes over from still has it. */
+  seat: Seat | null;
+  readonly metrics: MetricsServer;
+  readonly pool: WorkerPool;
+}
+
 /** What the daemon mended of its own accord, since it started. */
 export interface Repairs {
   /** Looks at the kernel that found something to mend. */
@@ -73,22 +90,17 @@ export interface Repairs {
   readonly lastAt: Date | null;
 }
 
-/** Where the configuration in force came from. */
-export interface Source {
-  /** file: it was read; apply: it was sent, and stays until the file is read again. */
-  readonly kind: 'file' | 'apply';
-  readonly name: string;
-  readonly at: Date;
-}
-
 export class Daemon {
   readonly startedAt = new Date();
   readonly service: Service;
+  readonly tally = new Tally();
   /** What `GET /v1/trace-text` tells of. */
   readonly traceFlows = new TraceFlows();
   warnings: readonly string[] = [];
   repairs: Repairs = { count: 0, changes: 0, lastAt: null };
   source: Source;
+  /** Of the file, as it was read last; null: it was never read, or could not be. */
+  fileText: string | null = null;
   private readonly keeper: Keeper;
   private readonly hurry = new AbortController();
   /** Of the last look, save those about main's routes. */
@@ -105,20 +117,21 @@ export class Daemon {
 
   private constructor(
     readonly options: DaemonOptions,
-    /** Taken before the kernel is changed, and given back last; null while another daemon still has it. */
-    private seat: Seat | null,
-    readonly pool: WorkerPool,
+    private readonly holdings: Holdings,
     readonly images: ImageStore,
     readonly kernel: Kernel,
     readonly frontend: Frontend,
     predecessor: Predecessor | null,
     addresses: readonly InterfaceAddress[],
+    readonly state: KeptState,
+    { kind, name, text }: Found,
   ) {
     const { log } = options;
-    this.source = { kind: 'file', name: options.configFile, at: this.startedAt };
+    this.source = { kind, name, at: this.startedAt };
+    if (kind === 'file') this.fileText = text;
     this.keeper = new Keeper({
       log,
-      check: inspect => this.inTurn(() => this.check(inspect)),
+      check: inspect => this.inTurn(() => this.tally.looks.count(() => this.check(inspect))),
       ask: hops => this.inTurn(() => this.ask(hops, 'ask')),
       restore: hops => this.inTurn(() => this.restore(hops, 'ask')),
       askAnew: hops => this.inTurn(() => this.restore(hops, 'askAnew')),
@@ -136,7 +149,13 @@ export class Daemon {
   static async start(options: DaemonOptions): Promise<Daemon> {
     const { log } = options;
     const watch = new Stopwatch();
-    const config = readConfig(options.configFile);
+    const state = new KeptState(options.statePath);
+    const first = firstConfiguration(options.configFile, state);
+    const { config } = first;
+    if (first.kind === 'state') {
+      const { path, keptAt } = state;
+      log.warn({ state: path, name: first.name, keptAt }, 'no file was named: what was applied last is used');
+    }
     if (isInitialNamespace() && !options.hostNamespace) {
       throw new EnvironmentError(
         "this is the host's initial network namespace, where magmark's notrack rules would switch off its connection " +
@@ -154,6 +173,10 @@ export class Daemon {
       undo.push(() => seat?.leave());
       const giveBack = async () => (await predecessor?.giveBack('the takeover failed')) ?? false;
       undo.push(giveBack);
+      const metrics = new MetricsServer(error => log.error({ err: error }, 'metrics'));
+      undo.push(() => metrics.stop());
+      // A port that is taken is told before anything is changed, unless it is the running daemon's.
+      if (predecessor === null) await metrics.during(config.metrics, async () => undefined);
       const queues =
         predecessor === null ? config.queues : bankBeside(config.queues, predecessor.facts.queues);
       const identity = await namespaceIdentity();
@@ -170,7 +193,17 @@ export class Daemon {
       const pool = await WorkerPool.start({ core, queues, queueLength: config.queueLength, log });
       undo.push(() => pool.stop());
       const addresses = predecessor?.facts.addresses ?? (await hostAddresses());
-      const daemon = new Daemon(options, seat, pool, images, kernel, frontend, predecessor, addresses);
+      const daemon = new Daemon(
+        options,
+        { seat, metrics, pool },
+        images,
+        kernel,
+        frontend,
+        predecessor,
+        addresses,
+        state,
+        first,
+      );
       undo.push(() => daemon.stopWatching());
       watch.lap('workers');
       const undoStart = async () => {
@@ -191,6 +224,9 @@ export class Daemon {
         ...handoverRoutes(daemon),
       };
       if (predecessor !== null) await daemon.takeSeat(predecessor);
+      if (first.kind !== 'state') await daemon.inTurn(() => daemon.keepState(first));
+      metrics.answers = answersOf(daemon);
+      if (predecessor !== null) await daemon.listenAfter();
       daemon.open(routes);
       starting.close();
       // Not before: a look that waits would bring back what a start that failed has removed.
@@ -217,11 +253,26 @@ export class Daemon {
   /** From now on this daemon is the one in charge, whether the other one leaves or has died. */
   private async takeSeat(predecessor: Predecessor): Promise<void> {
     await predecessor.finish();
-    this.seat = await Seat.takeWhenFree(this.options, this.options.stop);
+    this.holdings.seat = await Seat.takeWhenFree(this.options, this.options.stop);
+  }
+
+  /** Metrics where the daemon that has left may have had them. Packets are served: a port that is taken is logged. */
+  private async listenAfter(): Promise<void> {
+    try {
+      await this.holdings.metrics.during(this.config.metrics, async () => undefined);
+    } catch (error) {
+      if (!(error instanceof MagmarkError)) throw error;
+      this.options.log.error({ reason: error.message }, 'no metrics: the next reload tries again');
+    }
   }
 
   private open(routes: Routes): void {
-    if (this.seat !== null) this.seat.control.routes = routes;
+    const { seat } = this.holdings;
+    if (seat !== null) seat.control.routes = routes;
+  }
+
+  get pool(): WorkerPool {
+    return this.holdings.pool;
   }
 
   /** The configuration that is in force. */
@@ -241,9 +292,16 @@ export class Daemon {
       const watch = new Stopwatch();
       try {
         const addresses = ownAddresses();
-        const config = readConfig(configFile);
-        watch.lap('configuration');
-        await this.change(config, { kind: 'file', name: configFile }, addresses, watch);
+        await this.tally.reloads.count(async () => {
+          if (configFile === null) {
+            throw new ConfigError(['no file was named at the start: magmark apply FILE brings one about']);
+          }
+          this.fileText = null;
+          this.fileText = readText(configFile);
+          const next = found('file', configFile, this.fileText);
+          watch.lap('configuration');
+          await this.change(next, addresses, watch);
+        });
       } catch (error) {
         if (error instanceof Stopped) return;
         const faults = (error as Error).message.split('\n');
@@ -258,6 +316,12 @@ export class Daemon {
     return this.waitingReload;
   }
 
+  /** Whether the file holds something else than when it was read last; one that is gone does. */
+  fileDiffers(): boolean {
+    const { configFile } = this.options;
+    return configFile !== null && textOrNull(configFile) !== this.fileText;
+  }
+
   /**
    * Bring `text` about in place of the file, until the file is read again.
    * @param name for messages
@@ -268,31 +332,51 @@ export class Daemon {
       this.proceed();
       const watch = new Stopwatch();
       const addresses = ownAddresses();
-      await this.change(loadConfig(text, name), { kind: 'apply', name }, addresses, watch);
+      await this.tally.reloads.count(async () => this.change(found('apply', name, text), addresses, watch));
       const { generation } = this.images.current!;
       this.options.log.info({ name, generation, milliseconds: watch.milliseconds() }, 'applied');
     });
   }
 
-  private async change(
-    config: Config,
-    { kind, name }: Pick<Source, 'kind' | 'name'>,
-    addresses: Promise<InterfaceAddress[]>,
-    watch: Stopwatch,
-  ): Promise<void> {
+  /**
+   * What the kernel lacks, and holds too much, for the configuration that is in force; changes nothing.
+   * @param text  a configuration to ask about in its place
+   * @throws ConfigError if that has faults, KernelError
+   */
+  compare(text: string, name: string): Promise<Difference[]> {
+    return this.inTurn(async () => {
+      if (text === '') return this.kernel.compare(this.wanted(this.config));
+      const config = loadConfig(text, name);
+      refuseCoveredHosts(config, await hostAddresses());
+      refuseRestartOnly(this.config, config);
+      return this.kernel.compare(this.wanted(config));
+    });
+  }
+
+  private async change(next: Found, addresses: Promise<InterfaceAddress[]>, watch: Stopwatch): Promise<void> {
     const former = this.config;
+    const { config, kind, name } = next;
     refuseCoveredHosts(config, await addresses);
     refuseRestartOnly(former, config);
     watch.lap('refusals');
     try {
-      await this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
-        this.apply(former, RELOAD_PATIENCE_MS, watch),
+      await this.holdings.metrics.during(config.metrics, () =>
+        this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
+          this.apply(former, RELOAD_PATIENCE_MS, watch),
+        ),
       );
     } finally {
       // What a change takes as it was last time is compared with the kernel now.
       this.keeper.look(0);
     }
     this.source = { kind, name, at: new Date() };
+    await this.keepState(next);
+    watch.lap('kept');
+  }
+
+  private async keepState({ name, text }: Found): Promise<void> {
+    await this.state.keep({ name, text, at: this.source.at });
+    this.tellWarnings();
   }
 
   /** A stop that is under way waits for nothing any more. */
@@ -307,13 +391,14 @@ export class Daemon {
    */
   stop(): Promise<boolean> {
     return this.inTurn(async () => {
-      const { pool, seat } = this;
+      const { metrics, pool, seat } = this.holdings;
       const { log } = this.options;
       let clean = true;
       // Rules and routes outlive the workers: a verdict that is still on its way must find its target's route.
       for (const step of [
         () => this.stopWatching(),
         () => this.service.withdraw(this.hurry.signal),
+        () => metrics.stop(),
         () => seat?.endControl(),
         () => this.kernel.removeRuleset(),
         () => pool.stop(),
@@ -348,7 +433,8 @@ export class Daemon {
   async leave(): Promise<void> {
     await this.stopWatching();
     await this.frontend.leave();
-    this.seat?.leave();
+    await this.holdings.metrics.stop();
+    this.holdings.seat?.leave();
     await this.pool.stop();
     this.options.log.info('left: another magmark has taken over');
   }
@@ -463,7 +549,11 @@ export class Daemon {
     if (!unlessAsLast || vips !== this.mainWarnings.vips) {
       this.mainWarnings = { vips, lines: await this.kernel.vipsWithoutRoute(this.config.vips) };
     }
-    this.warn([...this.lookWarnings, ...this.mainWarnings.lines]);
+    this.tellWarnings();
+  }
+
+  private tellWarnings(): void {
+    this.warn([...this.lookWarnings, ...this.mainWarnings.lines, ...this.state.warnings]);
   }
 
   private wanted(config: Config): WantedKernel {
@@ -558,6 +648,16 @@ export class Daemon {
     const result = this.turn.then(change);
     this.turn = result.catch(() => undefined);
     return result;
+  }
+}
+
+/** null: it cannot be read. */
+function textOrNull(file: string): string | null {
+  try {
+    return readText(file);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return null;
   }
 }
 

@@ -1,5 +1,5 @@
 /** The network namespace that the daemon works in: which one it is, whether it is the machine's own, and the lock on it. */
-import { existsSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import type { InterfaceAddress } from '../frontend/router-id.js';
 import { type NamespaceIdentity, readBootId } from '../kernel/journal.js';
@@ -13,6 +13,18 @@ export function namespaceInode(): string {
   const inode = /^net:\[([0-9]+)\]$/.exec(link)?.[1];
   if (inode === undefined) throw new Error(`/proc/self/ns/net reads ${link}, not net:[INODE]`);
   return inode;
+}
+
+const NAMED = '/run/netns';
+
+/** Its name as `ip netns identify` prints it, the first of several; null: it has none. */
+export function namespaceName(): string | null {
+  const own = statSync('/proc/self/ns/net');
+  const isOwn = (name: string): boolean => {
+    const other = statSync(`${NAMED}/${name}`, { throwIfNoEntry: false });
+    return other !== undefined && other.ino === own.ino && other.dev === own.dev;
+  };
+  return existsSync(NAMED) ? (readdirSync(NAMED).sort().find(isOwn) ?? null) : null;
 }
 
 /**

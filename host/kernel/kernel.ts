@@ -6,10 +6,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Run, run as runCommand } from '../programs/command.js';
 import type { Family, Host, Prefix } from '../types/config.js';
+import type { Difference } from '../types/difference.js';
 import { ClashError, KernelError } from '../types/errors.js';
 import { runBatch } from './batch.js';
 import { type Carrier, probeCarrier } from './carrier.js';
 import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
+import { mangleDifferences, routingDifferences, tableDifference } from './difference.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
 import { applyMangle, listMangle } from './mangle.js';
 import {
@@ -37,7 +39,14 @@ import {
 } from './routing.js';
 import { applyChanges, applyRemovals, listRouting, throwAny } from './routing-apply.js';
 import { type Rule, ruleKey } from './rule.js';
-import { applyTables, listTables, mangleTable, removeMangle, removeTables } from './ruleset.js';
+import {
+  applyTables,
+  listTables,
+  mangleTable,
+  removeMangle,
+  removeTables,
+  tableDifferences,
+} from './ruleset.js';
 import { applySysctls, type Ipv6State, ipv6State } from './sysctl.js';
 import type { NextHop, PendingTarget, WantedKernel } from './wanted.js';
 
@@ -268,6 +277,43 @@ export class Kernel {
       this.steers = true;
       this.lastRuleset = asked;
       return changed;
+    });
+  }
+
+  /**
+   * What `add`, `applyRuleset` and `removeStale` would do for `wanted`, without doing it.
+   * @throws KernelError
+   */
+  compare(wanted: WantedKernel): Promise<Difference[]> {
+    return this.inTurn(async () => {
+      const { claims } = this.journal;
+      const ipv6 = await ipv6State();
+      const { listing } = await this.list(wanted.targets.map(({ fwmark }) => fwmark));
+      const routing = wantedRouting(wanted, listing, claims);
+      const foreign = foreignRoutes(routing, listing, claims);
+      const united = unitedClaims(claims, claimsOf(routing, listing, claims));
+      const settings = await applySysctls(ipv6, undefined, false);
+      const mangleRules = this.steering.mangleRules(wanted.queues);
+      const tables = renderTables(wanted, this.steering);
+      const listed = await listTables(this.run);
+      const differences = await tableDifferences(this.run, tables, listed);
+      const families = mangleRules.length > 0 ? this.families : [];
+      const mangle = await Promise.all(families.map(family => listMangle(this.run, family)));
+      return [
+        ...settings.changes.map(what => ({ kind: 'changed' as const, what })),
+        ...routingDifferences(
+          additions(routing, listing, foreign),
+          removals(routing, listing, united),
+          new Set(listing.routes.map(tableKey)),
+        ),
+        ...families.flatMap((family, index) =>
+          mangleDifferences(mangleTable(family), mangleRules, mangle[index]!),
+        ),
+        ...tables.flatMap((table, index) =>
+          tableDifference(table, differences[index]!, listed.has(`inet ${table.name}`)),
+        ),
+        ...clashes(routing, listing, claims).map(what => ({ kind: 'foreign' as const, what })),
+      ];
     });
   }
 

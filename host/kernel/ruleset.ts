@@ -11,7 +11,14 @@ import {
   listedObjects,
   listedTables,
 } from './nft-listing.js';
-import { type Command, deleteCommands, mendCommands, type NftTable, replaceCommands } from './nft-table.js';
+import {
+  type Command,
+  deleteCommands,
+  mendCommands,
+  type NftDifference,
+  type NftTable,
+  replaceCommands,
+} from './nft-table.js';
 
 /** Each costs every packet a little, and the kernel takes 1,024 chains at a hook (MAX_HOOK_COUNT). */
 const KEPT_CHAINS = 32;
@@ -43,15 +50,12 @@ export async function applyTables(
 ): Promise<string[]> {
   const commands: Command[] = [];
   const changed: string[] = [];
-  const listings = await Promise.all(
-    wanted.map(({ name }) => (listed.has(`inet ${name}`) ? listTable(run, name) : [])),
-  );
+  const differences = await tableDifferences(run, wanted, listed);
   let anew = false;
   for (const [index, table] of wanted.entries()) {
     const before = commands.length;
     const name = `inet ${table.name}`;
-    const objects = listings[index]!;
-    const difference = anew ? 'beyond repair' : differenceOf(objects, table);
+    const difference = anew ? 'beyond repair' : differences[index]!;
     if (difference === 'beyond repair') {
       anew = true;
       commands.push(...replaceCommands(table));
@@ -65,6 +69,19 @@ export async function applyTables(
     await execute(run, commands);
   }
   return changed;
+}
+
+/** How each of `wanted` differs from what the kernel holds. */
+export function tableDifferences(
+  run: Run,
+  wanted: readonly NftTable[],
+  listed: ReadonlySet<string>,
+): Promise<(NftDifference | 'beyond repair')[]> {
+  return Promise.all(
+    wanted.map(async table =>
+      differenceOf(listed.has(`inet ${table.name}`) ? await listTable(run, table.name) : [], table),
+    ),
+  );
 }
 
 /** Delete those of `tables` (names of family inet) that are listed, in one transaction. */

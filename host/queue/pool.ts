@@ -1,6 +1,7 @@
 /** The workers, one thread a queue, behind one start and one stop. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+import { verdictCounts } from '../core/counters.js';
 import { type Core, instantiateCore, workerArea } from '../core/wasm.js';
 import { COUNTERS, type Counter } from './native.js';
 import { type KernelQueue, readQueues } from './proc.js';
@@ -26,6 +27,8 @@ export interface PoolOptions {
 export interface QueueStatistics {
   readonly queue: number;
   readonly bound: boolean;
+  /** How long it has not been bound, in ms; 0 while it is. */
+  readonly unboundMs: number;
   readonly restarts: number;
   readonly packets: number;
   readonly batches: number;
@@ -49,6 +52,7 @@ const SILENT: Log = { info() {}, warn() {}, error() {} };
 
 export class WorkerPool {
   readonly #core: Core;
+  readonly #shared: WebAssembly.Memory;
   readonly #memory: DataView;
   readonly queues: PoolOptions['queues'];
   readonly #threads: readonly QueueThread[];
@@ -60,6 +64,7 @@ export class WorkerPool {
   private constructor(options: PoolOptions) {
     const { module, memory } = options.core;
     this.#core = instantiateCore(module, memory);
+    this.#shared = memory;
     this.#memory = new DataView(memory.buffer);
     this.queues = options.queues;
     const receiveBufferBytes = Math.max(options.queueLength * BUFFER_BYTES_PER_PACKET, BUFFER_LEAST_BYTES);
@@ -128,6 +133,15 @@ export class WorkerPool {
     return false;
   }
 
+  /** Who serves, without a look at the kernel. */
+  bindings(): Pick<QueueStatistics, 'queue' | 'bound' | 'unboundMs'>[] {
+    return this.#threads.map(({ bound, unboundMs }, index) => ({
+      queue: this.queues.first + index,
+      bound,
+      unboundMs,
+    }));
+  }
+
   statistics(): QueueStatistics[] {
     const kernel = new Map(readQueues().map(queue => [queue.queue, queue]));
     return this.#threads.map((thread, index) => {
@@ -137,10 +151,11 @@ export class WorkerPool {
       return {
         queue,
         bound: thread.bound,
+        unboundMs: thread.unboundMs,
         restarts: thread.restarts,
         packets: this.#counter(index, this.#core.Layout.WorkerPackets),
         batches: this.#counter(index, this.#core.Layout.WorkerBatches),
-        bytes: this.#counter(index, this.#core.Layout.WorkerBytes),
+        bytes: verdictCounts(this.#core, this.#shared, index).reduce((sum, { bytes }) => sum + bytes, 0),
         kernel:
           held === undefined
             ? null

@@ -111,6 +111,7 @@ function configOf(family: Family, flows: number): Config {
     noFlowFwmark: null,
     noTargetsFwmark: null,
     shutdownDelayMs: 1000,
+    metrics: null,
   };
 }
 
