@@ -27,9 +27,9 @@ async function takesOver(text: string): Promise<LabDaemon> {
   return former;
 }
 
-t.test('what a daemon knows of its targets by health checks is handed over', async t => {
+t.test('what a daemon knows of its targets by health checks is handed over, and its port', async t => {
   const checked = (text: string) =>
-    text.replaceAll(
+    `${text}metrics: {address: "127.0.0.1:9273"}\n`.replaceAll(
       /- name: ([ab])\n/g,
       '- name: $1\n    healthCheck: {type: icmp, interval: 60s, rise: 5}\n',
     );
@@ -39,6 +39,8 @@ t.test('what a daemon knows of its targets by health checks is handed over', asy
   await waitFor('all targets to be found healthy', 10_000, healthy);
   await takesOver(checked(ONE));
   t.ok(await healthy(), 'at once');
+  const ready = await inLoadBalancer(lab.topology, 'curl', '-sS', 'http://127.0.0.1:9273/readyz');
+  t.match(JSON.parse(ready), { ok: true }, 'and it is ready, at the port that the former one had');
   await takesOver(ONE);
 });
 
