@@ -6,7 +6,7 @@ import { Load } from './load.js';
 import { connectingDuring } from './steady.js';
 import { ONE, TakeoverLab } from './takeover-lab.js';
 
-const RELOADS = Number(process.env.MAGMARK_RELOADS ?? 100);
+const RELOADS = Number(process.env.MAGMARK_RELOADS ?? 40);
 const PER_SECOND = 2000;
 
 const SIXTY_TWO = '      - {identifier: 62, ips: [172.16.0.8, "fd00::8"]}\n';
