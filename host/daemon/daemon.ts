@@ -507,6 +507,7 @@ export class Daemon {
     const serving = this.service.servingMarks(config);
     const outcome = await this.kernel.add(wanted, { serving, clashesAreWarnings: true, inspect });
     await this.service.review(outcome.pending);
+    this.withdrawUnserved();
     const tables = await this.kernel.applyRuleset(wanted);
     const removed = await this.kernel.removeStale(wanted);
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
@@ -588,6 +589,7 @@ export class Daemon {
   }
 
   private onHealth(): void {
+    this.withdrawUnserved();
     this.inTurn(async () => {
       if (this.options.stop.aborted) return;
       await this.service.review();
@@ -595,6 +597,14 @@ export class Daemon {
     }).catch((error: Error) => {
       this.options.log.error({ err: error }, 'a change of health could not be brought about');
       this.keeper.look(0);
+    });
+  }
+
+  /** Waited for by nobody: neither an nft that hangs may keep a VIP announced, nor a BIRD that hangs the kernel as it is. */
+  private withdrawUnserved(): void {
+    if (this.options.stop.aborted) return;
+    this.service.withdrawUnserved().catch((error: Error) => {
+      this.options.log.error({ err: error }, 'VIPs that nobody serves could not be withdrawn');
     });
   }
 

@@ -104,6 +104,14 @@ export class Service {
     return this.tellVips(this.servedVips(this.options.images.current!.config));
   }
 
+  /** Withdraw the VIPs that nobody serves any more, whatever waits for its turn; nothing is announced, no image changes. */
+  async withdrawUnserved(): Promise<void> {
+    const { config } = this.options.images.current!;
+    const marks = new Set(this.idleBy(config, this.pending).map(({ fwmark }) => fwmark));
+    const served = commonVips(this.announced, announcedVips(config, marks));
+    if (served.length < this.announced.length) await this.tellVips(served);
+  }
+
   /** Have the gateways of the configuration, and announce to them what is served now. */
   async announce(): Promise<void> {
     const { config } = this.options.images.current!;

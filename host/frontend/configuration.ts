@@ -1,10 +1,11 @@
 /**
  * BIRD's configuration file as text (BIRD 2.0 User's Guide), a function of what is wanted.
  *
- * Two tables a family: `master4` holds what is announced and what the gateways send, `gateways4` holds default routes
- * alone and goes to the kernel, so that no VIP ever does, whatever its length. A default route that came by BGP is resolved
+ * Each session has a table of what its gateway sends and of what is announced to it. `gateways4` holds default routes alone
+ * and goes to the kernel, so that no VIP ever does, whatever its length. A default route that came by BGP is resolved
  * by a table of its gateway's own, which holds one static route: via the gateway, as long as its link, and BFD if it is
- * wanted, are up. BIRD lets a session whose BFD is down come back as soon as TCP passes; its routes must not.
+ * wanted, are up. BIRD lets a session whose BFD is down come back as soon as TCP passes; its routes must not, and neither
+ * must the VIPs be announced by it: their answers would have no way out.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Bfd, BgpGateway, Family, Gateway, Host, Prefix } from '../types/config.js';
@@ -31,7 +32,6 @@ export function renderConfiguration(wanted: WantedFrontend, passwords: ReadonlyM
     ['log stderr all;', `router id ${wanted.routerId};`, 'timeformat protocol iso long ms;'],
     ['protocol device {}'],
     ...FAMILIES.map(family => kernelLines(family, wanted.ecmp)),
-    ...FAMILIES.map(family => vipLines(family, wanted.announced)),
     ...(shared === null ? [] : [bfdLines(wanted.external, shared)]),
     ...wanted.gateways.flatMap((gateway, index) =>
       gateway.ips.map(host => {
@@ -71,26 +71,30 @@ function kernelLines(family: Family, ecmp: boolean): string[] {
     ...(ecmp ? [`  merge paths on limit ${ECMP_LIMIT};`] : []),
     `  ipv${family} { table gateways${family}; import none; export where dest = RTD_UNICAST; };`,
     '}',
-    `protocol pipe 'defaults-ipv${family}' {`,
-    `  table master${family};`,
-    `  peer table gateways${family};`,
-    '  import none;',
-    // BIRD prefers a route that leads nowhere, if its preference is higher.
-    `  export where source = RTS_BGP && net = ${DEFAULT_ROUTE[family]} && dest = RTD_UNICAST;`,
+  ];
+}
+
+/**
+ * What is announced to one address of a gateway: by recursion, so that it goes as soon as that is no way out for answers.
+ * It stands also without routes: a protocol that comes or goes is more than a route that does.
+ */
+function vipLines({ family, address }: Host, announced: readonly Prefix[], resolved: boolean): string[] {
+  const own = announced.filter(prefix => prefix.family === family);
+  const way = resolved ? `recursive ${address}` : 'blackhole';
+  return [
+    `protocol static '${vipsName(address)}' {`,
+    `  ipv${family} { table '${sessionTable(address)}'; preference ${VIP_PREFERENCE}; };`,
+    ...(resolved ? [`  igp table '${reachTable(address)}';`] : []),
+    ...new Set(own.map(({ address, length }) => `  route ${address}/${length} ${way};`)),
     '}',
   ];
 }
 
-/** It stands also without routes: a protocol that comes or goes is more than a route that does. */
-function vipLines(family: Family, announced: readonly Prefix[]): string[] {
-  const own = announced.filter(prefix => prefix.family === family);
-  return [
-    `protocol static 'vips-ipv${family}' {`,
-    `  ipv${family} { preference ${VIP_PREFERENCE}; };`,
-    ...new Set(own.map(({ address, length }) => `  route ${address}/${length} blackhole;`)),
-    '}',
-  ];
-}
+/** Of what this gateway sent and what is announced to it. */
+const sessionTable = (address: string): string => `session-${address}`;
+const vipsName = (address: string): string => `vips-${address}`;
+/** Of the one route by which what a gateway sent is resolved. */
+const reachTable = (address: string): string => `via-${address}`;
 
 /**
  * What BIRD uses for sessions that static routes ask for: it has one setting for an interface.
@@ -147,7 +151,7 @@ function bgpLines(
   const guarded = bfd !== null && isDeepStrictEqual(bfd, shared);
   // BIRD resolves no next hop that is link-local.
   const resolved = !isLinkLocal6(address);
-  const table = `via-${address}`;
+  const table = reachTable(address);
   const reach = [
     `ipv${family} table '${table}';`,
     `protocol static 'reach-${address}' {`,
@@ -158,6 +162,15 @@ function bgpLines(
   ];
   return [
     ...(resolved ? reach : []),
+    `ipv${family} table '${sessionTable(address)}';`,
+    ...vipLines(host, wanted.announced, resolved),
+    `protocol pipe 'defaults-${address}' {`,
+    `  table '${sessionTable(address)}';`,
+    `  peer table gateways${family};`,
+    '  import none;',
+    // BIRD prefers a route that leads nowhere, if its preference is higher.
+    `  export where source = RTS_BGP && net = ${DEFAULT_ROUTE[family]} && dest = RTD_UNICAST;`,
+    '}',
     `protocol bgp '${protocolName(address)}' {`,
     '  debug { states };',
     `  local port ${gateway.localPort} as ${gateway.localAsn};`,
@@ -172,6 +185,7 @@ function bgpLines(
     '  connect retry time 2;',
     '  error wait time 1, 5;',
     `  ipv${family} {`,
+    `    table '${sessionTable(address)}';`,
     `    preference ${preference};`,
     ...(resolved ? ['    gateway recursive;', `    igp table '${table}';`] : ['    gateway direct;']),
     // Equal attributes: which of the gateways is used, is decided here.
@@ -183,7 +197,7 @@ function bgpLines(
     '      bgp_local_pref = 100;',
     '      accept;',
     '    };',
-    `    export where proto = "vips-ipv${family}";`,
+    `    export where proto = "${vipsName(address)}" && dest != RTD_UNREACHABLE;`,
     '    next hop self;',
     '  };',
     '}',

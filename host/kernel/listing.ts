@@ -7,12 +7,14 @@ export const RULES = 'rule';
 /** Default routes of all tables. */
 export const DEFAULT_ROUTES = 'route show table all exact default';
 /**
- * Main's routes by which the kernel may find the interface of a next hop: those that it made for interfaces' addresses,
- * and those that administrators made.
+ * Main's routes by which the kernel may find the interface of a next hop; those that it made for interfaces' addresses come
+ * first. IPv4: all that it would look at, whoever made them. IPv6 has no scopes to ask for, and all of main may be somebody's
+ * BGP: those of administrators, router advertisements and DHCP.
  */
-export const LINK_ROUTES = ['kernel', 'boot', 'static'].map(
-  protocol => `route show table main proto ${protocol}`,
-);
+export const LINK_ROUTES: Readonly<Record<Family, readonly string[]>> = {
+  4: ['proto kernel', 'scope link'].map(which => `route show table main ${which}`),
+  6: ['kernel', 'boot', 'static', 'ra', 'dhcp'].map(protocol => `route show table main proto ${protocol}`),
+};
 /** All routes of one table. */
 export const tableRoutes = (table: number): string => `route show table ${table}`;
 export const defaultRoutesOf = (table: number): string => `route show table ${table} exact default`;

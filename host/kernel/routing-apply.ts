@@ -41,7 +41,7 @@ export async function listRouting(
 ): Promise<{ listing: RoutingListing; neighbours: Neighbours }> {
   const listings = await Promise.all(
     present.map(async family => {
-      const fixed = [RULES, DEFAULT_ROUTES, NEIGHBOURS, ...LINK_ROUTES];
+      const fixed = [RULES, DEFAULT_ROUTES, NEIGHBOURS, ...LINK_ROUTES[family]];
       const answers = await listAll(run, family, [...fixed, ...inspected.map(tableRoutes)]);
       const [rules, routes, neighbours] = answers;
       const links = answers.slice(3, fixed.length);

@@ -230,7 +230,7 @@ function takesMarksOf({ priority, fwmark }: RuleOutline, end: Rule): boolean {
   return (BigInt(fwmark.value) & shared) === (BigInt(block.value) & shared);
 }
 
-/** What will be claimed: all that is wanted, save rules that stand already by another hand. */
+/** What will be claimed: all that is wanted, save rules and default routes that stand already by another hand. */
 export function claimsOf(
   wanted: WantedRouting,
   listing: RoutingListing,
@@ -238,9 +238,13 @@ export function claimsOf(
 ): Pick<Claims, 'rules' | 'routes'> {
   const ours = new Set(claims.rules.map(ruleKey));
   const listed = new Set(listing.rules.flatMap(({ rules }) => rules.map(ruleKey)));
+  const claimed = new Set(claims.routes.map(tableKey));
+  const foreign = new Set(foreignRoutes(wanted, listing, claims).map(tableKey));
   return {
     rules: wanted.rules.filter(rule => ours.has(ruleKey(rule)) || !listed.has(ruleKey(rule))),
-    routes: [...wanted.routes, ...wanted.egress].map(({ family, table }) => ({ family, table })),
+    routes: [...wanted.routes, ...wanted.egress]
+      .map(({ family, table }) => ({ family, table }))
+      .filter(claim => claimed.has(tableKey(claim)) || !foreign.has(tableKey(claim))),
   };
 }
 

@@ -33,8 +33,10 @@ if (insideNamespace(import.meta.url)) {
 
   t.test('routes leave a gateway whose BFD is silent, though BGP passes, and come back with it', async t => {
     const gateways = [0, 1].map(router => bgpGateway(router, { bfd: BFD }));
-    const { frontend } = await start(t, [0, 1], { bfd: BFD }, { gateways, ecmp: false });
+    const { frontend, routers } = await start(t, [0, 1], { bfd: BFD }, { gateways, ecmp: false });
     await until('the first gateway leads', () => allUp(frontend.state()) && egressTable(4) === only(0));
+    const knowing = async () => (await Promise.all(routers.map(router => router.knows(VIP4)))).join();
+    await until('both know the VIP', async () => (await knowing()) === 'true,true');
     shell(`ip netns exec router0 nft '${DROP_BFD}'`);
     t.comment(`moved after ${await until('the other one leads', () => egressTable(4) === only(1))} ms`);
     await until('it is told', () =>
@@ -48,11 +50,17 @@ if (insideNamespace(import.meta.url)) {
     );
     t.match(frontend.state().sessions[0], { up: false, bfd: 'down' }, 'but BFD is not');
     t.equal(egressTable(4), only(1), 'and so the route is not');
+    t.equal(
+      await knowing(),
+      'false,true',
+      'nor is the VIP announced: answers could not leave by this gateway',
+    );
     t.match(egressTable(6), /^default via 100:100::151 dev ext-vlan0 proto bird metric 32 pref medium\n$/);
     shell('ip netns exec router0 nft delete table inet cut');
     t.comment(
       `back after ${await until('the first leads again', () => allUp(frontend.state()) && egressTable(4) === only(0))} ms`,
     );
+    await until('it knows the VIP again', async () => (await knowing()) === 'true,true');
   });
 
   t.test('gateways may differ in BFD', async t => {

@@ -280,6 +280,20 @@ if (insideNamespace(import.meta.url)) {
     t.same(await applyAll(kernel, EXAMPLE), { pending: [], warnings: [] });
   });
 
+  t.test('a network of a narrower route leads to its interface, whoever made the route', async t => {
+    shell('ip addr add 172.16.0.44/16 dev conduit-a--d7c4');
+    shell('ip route add 172.16.1.0/24 dev conduit-a--f75b proto bird metric 5');
+    shell('ip route del 172.16.1.0/24 dev conduit-a--f75b proto kernel');
+    const kernel = await open();
+    t.same((await kernel.add(EXAMPLE, servingAll(EXAMPLE))).pending, []);
+    t.match(shell('ip route show table 5044'), 'default via 172.16.1.6 dev conduit-a--f75b');
+    t.match(shell('ip route get 20.0.0.1 mark 5044'), 'dev conduit-a--f75b');
+    shell('ip route add 172.16.1.0/24 dev conduit-a--f75b proto kernel scope link src 172.16.1.4');
+    shell('ip route del 172.16.1.0/24 dev conduit-a--f75b proto bird');
+    shell('ip addr del 172.16.0.44/16 dev conduit-a--d7c4');
+    t.same(await applyAll(kernel, EXAMPLE), { pending: [], warnings: [] });
+  });
+
   t.test('a target behind a link that is down is pending until the link is up', async t => {
     shell('ip link add conduit-a--x type veth peer name x netns peer && ip -n peer link set x up');
     shell('ip addr add 172.16.9.4/24 dev conduit-a--x && ip link set conduit-a--x up');

@@ -222,6 +222,12 @@ t.test('a default route by another hand in a wanted table is a clash', t => {
     /^IPv4 routing table 5044 already holds a default route via 172.16.0.9 that this daemon did not make/,
   ]);
   t.same(clashes(wanted, listing, claimsWith({ routes: [{ family: 4, table: 5044 }] })), []);
+  const { routes: claimed } = claimsOf(wanted, listing, NO_CLAIMS);
+  t.notOk(
+    claimed.some(({ family, table }) => family === 4 && table === 5044),
+    'it is not claimed',
+  );
+  t.notMatch(removals(wanted, listing, claimsWith({ routes: claimed })), [{ claim: { table: 5044 } }]);
   t.end();
 });
 

@@ -1,0 +1,39 @@
+/** What the gateways are told, without BIRD and without a kernel. */
+import t from 'tap';
+import { prefixText } from '../../host/config/address.js';
+import { loadConfig } from '../../host/config/load.js';
+import { Service } from '../../host/daemon/service.js';
+import type { Prefix } from '../../host/types/config.js';
+
+const config = loadConfig(
+  `
+vips: [20.0.0.1/32, 20.0.0.2/32, 20.0.0.3/32]
+streams:
+  - {name: a, targets: [{identifier: 1, ips: [172.16.0.1]}]}
+  - {name: empty}
+flows:
+  - {name: one, stream: a, priority: 1, vips: [20.0.0.1/32, 20.0.0.2/32]}
+  - {name: none, stream: empty, priority: 1, vips: [20.0.0.3/32]}
+`,
+  'config.yaml',
+);
+const [first, second, unserved] = config.vips as [Prefix, Prefix, Prefix];
+
+t.test('what nobody serves is withdrawn out of turn, and nothing is announced', async t => {
+  const told: string[] = [];
+  const announce = async (vips: readonly Prefix[]) => void told.push(vips.map(prefixText).join(' '));
+  const service = new Service({
+    log: { info() {}, warn() {} } as never,
+    images: { current: { config } } as never,
+    frontend: { announce } as never,
+    addresses: [],
+    onHealth() {},
+  });
+  t.teardown(() => service.health.stop());
+  service.announced = [first, unserved];
+  await service.withdrawUnserved();
+  t.same(told, ['20.0.0.1/32']);
+  t.same(service.announced, [first], `${prefixText(second)} is served too, and waits for its turn`);
+  await service.withdrawUnserved();
+  t.equal(told.length, 1, 'where all are served nobody is told');
+});
