@@ -24,7 +24,7 @@ function issueLines(issue: z.core.$ZodIssue, document: unknown): string[] {
   const shown =
     typeof value === 'object' || issue.code === 'custom' || value === undefined
       ? ''
-      : ` (it is ${JSON.stringify(value)})`;
+      : ` (it is ${shortText(JSON.stringify(value))})`;
   return [`${path}: ${issue.message.replace(/^Invalid input: /, '')}${shown}`];
 }
 
@@ -46,4 +46,10 @@ function valueAt(document: unknown, path: readonly PropertyKey[]): unknown {
     value = (value as Record<PropertyKey, unknown>)[part];
   }
   return value;
+}
+
+const MOST_SHOWN = 200;
+
+function shortText(text: string): string {
+  return text.length <= MOST_SHOWN ? text : `${text.slice(0, MOST_SHOWN)}...`;
 }

@@ -152,7 +152,7 @@ export class Keeper {
     switch (event.kind) {
       case 'routes':
         if (event.table !== null && this.kept.tables.has(event.table)) this.touched.add(event.table);
-        if (this.concerns(event.table)) this.look(GATHER_MS);
+        if (this.concerns(event.table) || (event.table === null && event.direct)) this.look(GATHER_MS);
         else if (event.table === null) this.reviewMain();
         return;
       case 'neighbour':
@@ -164,7 +164,7 @@ export class Keeper {
     }
   }
 
-  /** Main's routes matter to targets only while one waits for a route. */
+  /** Main's routes through routers matter to targets only while one waits for a route. */
   private concerns(table: number | null): boolean {
     return table === null ? this.kept.pending.length > 0 : this.kept.tables.has(table);
   }

@@ -11,14 +11,14 @@ import { mangleTable } from './ruleset.js';
 
 /**
  * - `links`: links or addresses; `rules`: rules of policy routing; `settings`: sysctls of forwarding or of rp_filter;
- * - `routes`: of `table` (null: main);
+ * - `routes`: of `table` (null: main); `direct`: without a router, so that it may tell who is on-link;
  * - `ruleset`: nftables tables of our names, or the mangle tables;
  * - `neighbour`: an entry came, went or changed its state;
  * - `lost`: events may have been missed.
  */
 export type KernelEvent =
   | { readonly kind: 'links' | 'rules' | 'settings' | 'ruleset' | 'lost' }
-  | { readonly kind: 'routes'; readonly table: number | null }
+  | { readonly kind: 'routes'; readonly table: number | null; readonly direct: boolean }
   | {
       readonly kind: 'neighbour';
       /** As `addressNumber` gives it. */
@@ -138,7 +138,8 @@ export function ipEvent(line: string): KernelEvent | null {
   if (!typed && !words.includes('dev') && !words.includes('nexthop') && !words.includes('blackhole'))
     return null;
   const at = words.indexOf('table');
-  return { kind: 'routes', table: at < 0 ? null : Number(words[at + 1]) };
+  const direct = !words.includes('via') && !words.includes('nexthop') && !words.includes('default');
+  return { kind: 'routes', table: at < 0 ? null : Number(words[at + 1]), direct };
 }
 
 /** NUD_* as ip names them. */

@@ -64,10 +64,10 @@ t.test(
   "changes of main's routes that come together have it review them once, and look at nothing else",
   async t => {
     const { seen, event, keeper } = started();
-    for (let n = 0; n < 1000; n++) event({ kind: 'routes', table: null });
+    for (let n = 0; n < 1000; n++) event({ kind: 'routes', table: null, direct: false });
     await until('a review', () => seen.reviews > 0);
-    event({ kind: 'routes', table: 77 });
-    event({ kind: 'routes', table: null });
+    event({ kind: 'routes', table: 77, direct: false });
+    event({ kind: 'routes', table: null, direct: false });
     await until('another', () => seen.reviews > 1);
     t.equal(seen.reviews, 2);
     t.equal(seen.looks, 0);
@@ -81,10 +81,15 @@ t.test('what concerns this daemon has it look; what does not, has not', async t 
     ['a rule', { kind: 'rules' }, true],
     ['our tables of nftables', { kind: 'ruleset' }, true],
     ['lost events', { kind: 'lost' }, true],
-    ["a target's route", { kind: 'routes', table: 5044 }, true],
-    ["another's route", { kind: 'routes', table: 77 }, false],
-    ["BIRD's route", { kind: 'routes', table: 4096 }, false],
-    ["main's route, while nobody waits for one", { kind: 'routes', table: null }, false],
+    ["a target's route", { kind: 'routes', table: 5044, direct: false }, true],
+    ["another's route", { kind: 'routes', table: 77, direct: false }, false],
+    ["BIRD's route", { kind: 'routes', table: 4096, direct: false }, false],
+    ["main's route, while nobody waits for one", { kind: 'routes', table: null, direct: false }, false],
+    [
+      "main's direct route, which may tell who is on-link",
+      { kind: 'routes', table: null, direct: true },
+      true,
+    ],
     ["a target's neighbour entry that failed", neighbour('172.16.0.6', 'failed'), true],
     ["a stranger's neighbour entry that failed", neighbour('172.16.0.99', 'failed'), false],
     [
