@@ -1,5 +1,5 @@
 /** The decision: parse, match, hash, look up. One call a batch; each packet ends with a verdict, a mark and a reason. */
-import { djb2 } from './djb2';
+import { djb2Key, djb2Ports } from './djb2';
 import { firstMatch } from './flow';
 import {
   Control, Descriptor, EMPTY, FlowRecord, ImageHeader, IpProtocol, NONE, Parsed, Region, StreamRecord, Verdict, WorkerState,
@@ -113,8 +113,5 @@ function enterEncapsulated(parsed: Parsed): Reason {
 
 @inline
 function keyHash(header: ImageHeader, parsed: Parsed): u32 {
-  const key = changetype<usize>(parsed);
-  return header.sctpPortsHash != 0 && parsed.protocol == IpProtocol.Sctp
-    ? djb2(key + offsetof<Parsed>('sourcePort'), 4)
-    : djb2(key, offsetof<Parsed>('transport'));
+  return header.sctpPortsHash != 0 && parsed.protocol == IpProtocol.Sctp ? djb2Ports(parsed) : djb2Key(parsed);
 }
