@@ -1,6 +1,6 @@
 /** The decision: parse, match, hash, look up. One call a batch; each packet ends with a verdict, a mark and a reason. */
+import { firstMatch } from './classifier';
 import { djb2Key, djb2Ports } from './djb2';
-import { firstMatch } from './flow';
 import {
   Control, Descriptor, EMPTY, FlowRecord, ImageHeader, IpProtocol, NONE, Parsed, Region, StreamRecord, Verdict, WorkerState,
 } from './layout';

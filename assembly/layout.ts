@@ -25,6 +25,8 @@ export const enum Limit {
   Flows = 131072,
   /** Largest number of targets of a stream: slots are u16, 0xffff is EMPTY. */
   Targets = 65534,
+  /** Slots of a PrefixIndex that one address may take. */
+  Probes = 8,
   /** Readers of traces at one time. */
   Taps = 8,
 }
@@ -140,7 +142,7 @@ export class ImageHeader {
   noFlowMark: u32;
   markNoTarget: u32;
   noTargetMark: u32;
-  /** Room for the classifier that will take the place of the linear match. */
+  /** Classifier; 0: the flows are tried one by one. */
   classifier: u32;
 }
 
@@ -302,6 +304,122 @@ export class ByteMatchRecord {
   value: u32;
 }
 
+/** Root of what `firstMatch` walks; how, says assembly/classifier.ts. A flow is in one of the three. */
+@unmanaged
+export class Classifier {
+  /** PrefixIndex */
+  destinations: u32;
+  /** PrefixIndex */
+  sources: u32;
+  /** PrefixNode of the flows that are in neither; 0: none. */
+  rest: u32;
+}
+
+/** From an address to the node of the longest prefix that holds it. */
+@unmanaged
+export class PrefixIndex {
+  /** The best flow that any of its nodes offers, or NONE. */
+  best: u32;
+  /** u32[slotMask + 1]: PrefixNode of a whole address, by its hash; 0 ends a search. */
+  slots: u32;
+  slotMask: u32;
+  /** u32[count4], host order, ascending from 0: where among the IPv4 addresses the longest prefix changes. */
+  bounds4: u32;
+  /** u32[count4]: PrefixNode from that bound on, or 0 */
+  nodes4: u32;
+  count4: u32;
+  /** u64[2 * count6], high word first: the same of all other addresses. */
+  bounds6: u32;
+  nodes6: u32;
+  count6: u32;
+}
+
+/** One prefix and the flows that are filed under it: Candidate[count] behind it, or blocks. */
+@unmanaged
+export class PrefixNode {
+  /** Its address as in Parsed. */
+  address0: u64;
+  address1: u64;
+  /** The best flow that it and its parents offer. */
+  best: u32;
+  /** PrefixNode of the next shorter prefix that holds it, or 0. */
+  parent: u32;
+  /** Block[count]; 0: candidates. */
+  blocks: u32;
+  count: u32;
+}
+
+/** One flow in a list, with as much of its conditions as has room. */
+@unmanaged
+export class Candidate {
+  /** Index of the FlowRecord: the smaller, the better. */
+  flow: u32;
+  /** Bit by KindOf of packets that it takes. */
+  kinds: u16;
+  /** Bit set: Check. */
+  checks: u16;
+  /** The least port of its ranges, and how far the greatest lies behind it; host order. */
+  destinationPort: u16;
+  destinationPortSpan: u16;
+  sourcePort: u16;
+  sourcePortSpan: u16;
+}
+
+/** Up to Limit.BlockFlows flows as bits of rows. A row: a word with a bit for each word that is not 0, then the words. */
+@unmanaged
+export class Block {
+  /** Its first flow. */
+  best: u32;
+  /** Bytes of a row. */
+  stride: u32;
+  /** Candidate[], in the order of the bits. */
+  candidates: u32;
+  /** Rows by KindOf. */
+  kinds: u32;
+  /** Axis by AxisOf. */
+  axes: u32;
+}
+
+/** One field of a block. */
+@unmanaged
+export class Axis {
+  /** Ascending from 0: u16 of ports, u32 of IPv4, two u64 of IPv6. */
+  bounds: u32;
+  /** 0: no flow of the block asks about the field. */
+  count: u32;
+  /** Rows by bound. */
+  rows: u32;
+}
+
+/** Which field an axis is of. */
+export const enum AxisOf {
+  DestinationPort = 0,
+  SourcePort = 1,
+  Destination4 = 2,
+  Destination6 = 3,
+  Source4 = 4,
+  Source6 = 5,
+}
+
+/** What a packet is to protocols and ports. */
+export const enum KindOf {
+  Tcp = 0,
+  Udp = 1,
+  Sctp = 2,
+  /** Neither of these. */
+  Other = 3,
+  /** Plain ICMP where ping is matched by addresses alone: hidden flows take no part in it. */
+  Ping = 4,
+}
+
+/** What must be asked of the FlowRecord. */
+export const enum Check {
+  /** Its addresses and port ranges. */
+  Conditions = 1,
+  /** Its byte statements. */
+  Bytes = 2,
+}
+
 /** A pool of targets and its Maglev table. */
 @unmanaged
 export class StreamRecord {
@@ -399,6 +517,7 @@ export const enum Layout {
   HeaderNoFlowMark = offsetof<ImageHeader>('noFlowMark'),
   HeaderMarkNoTarget = offsetof<ImageHeader>('markNoTarget'),
   HeaderNoTargetMark = offsetof<ImageHeader>('noTargetMark'),
+  HeaderClassifier = offsetof<ImageHeader>('classifier'),
   HeaderBytes = offsetof<ImageHeader>(),
 
   ControlGeneration = offsetof<Control>('generation'),
@@ -456,6 +575,43 @@ export const enum Layout {
   CidrBytes = offsetof<CidrRecord>(),
   RangeBytes = offsetof<RangeRecord>(),
   ByteMatchBytes = offsetof<ByteMatchRecord>(),
+
+  ClassifierDestinations = offsetof<Classifier>('destinations'),
+  ClassifierSources = offsetof<Classifier>('sources'),
+  ClassifierRest = offsetof<Classifier>('rest'),
+  ClassifierBytes = offsetof<Classifier>(),
+  IndexBest = offsetof<PrefixIndex>('best'),
+  IndexSlots = offsetof<PrefixIndex>('slots'),
+  IndexSlotMask = offsetof<PrefixIndex>('slotMask'),
+  IndexBounds4 = offsetof<PrefixIndex>('bounds4'),
+  IndexNodes4 = offsetof<PrefixIndex>('nodes4'),
+  IndexCount4 = offsetof<PrefixIndex>('count4'),
+  IndexBounds6 = offsetof<PrefixIndex>('bounds6'),
+  IndexNodes6 = offsetof<PrefixIndex>('nodes6'),
+  IndexCount6 = offsetof<PrefixIndex>('count6'),
+  IndexBytes = offsetof<PrefixIndex>(),
+  NodeAddress = offsetof<PrefixNode>('address0'),
+  NodeBest = offsetof<PrefixNode>('best'),
+  NodeParent = offsetof<PrefixNode>('parent'),
+  NodeBlocks = offsetof<PrefixNode>('blocks'),
+  NodeCount = offsetof<PrefixNode>('count'),
+  NodeBytes = offsetof<PrefixNode>(),
+  CandidateFlow = offsetof<Candidate>('flow'),
+  CandidateKinds = offsetof<Candidate>('kinds'),
+  CandidateChecks = offsetof<Candidate>('checks'),
+  CandidateDestinationPort = offsetof<Candidate>('destinationPort'),
+  CandidateSourcePort = offsetof<Candidate>('sourcePort'),
+  CandidateBytes = offsetof<Candidate>(),
+  BlockBest = offsetof<Block>('best'),
+  BlockStride = offsetof<Block>('stride'),
+  BlockCandidates = offsetof<Block>('candidates'),
+  BlockKinds = offsetof<Block>('kinds'),
+  BlockAxes = offsetof<Block>('axes'),
+  BlockBytes = offsetof<Block>(),
+  AxisBounds = offsetof<Axis>('bounds'),
+  AxisCount = offsetof<Axis>('count'),
+  AxisRows = offsetof<Axis>('rows'),
+  AxisBytes = offsetof<Axis>(),
 
   StreamTable = offsetof<StreamRecord>('table'),
   StreamSize = offsetof<StreamRecord>('size'),

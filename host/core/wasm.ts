@@ -55,6 +55,7 @@ export interface Core {
     | 'HeaderNoFlowMark'
     | 'HeaderMarkNoTarget'
     | 'HeaderNoTargetMark'
+    | 'HeaderClassifier'
     | 'HeaderBytes'
     | 'ControlGeneration'
     | 'ControlTracing'
@@ -106,6 +107,42 @@ export interface Core {
     | 'CidrBytes'
     | 'RangeBytes'
     | 'ByteMatchBytes'
+    | 'ClassifierDestinations'
+    | 'ClassifierSources'
+    | 'ClassifierRest'
+    | 'ClassifierBytes'
+    | 'IndexBest'
+    | 'IndexSlots'
+    | 'IndexSlotMask'
+    | 'IndexBounds4'
+    | 'IndexNodes4'
+    | 'IndexCount4'
+    | 'IndexBounds6'
+    | 'IndexNodes6'
+    | 'IndexCount6'
+    | 'IndexBytes'
+    | 'NodeAddress'
+    | 'NodeBest'
+    | 'NodeParent'
+    | 'NodeBlocks'
+    | 'NodeCount'
+    | 'NodeBytes'
+    | 'CandidateFlow'
+    | 'CandidateKinds'
+    | 'CandidateChecks'
+    | 'CandidateDestinationPort'
+    | 'CandidateSourcePort'
+    | 'CandidateBytes'
+    | 'BlockBest'
+    | 'BlockStride'
+    | 'BlockCandidates'
+    | 'BlockKinds'
+    | 'BlockAxes'
+    | 'BlockBytes'
+    | 'AxisBounds'
+    | 'AxisCount'
+    | 'AxisRows'
+    | 'AxisBytes'
     | 'StreamTable'
     | 'StreamSize'
     | 'StreamMarks'
@@ -114,8 +151,13 @@ export interface Core {
     | 'StreamBytes'
   >;
   readonly Limit: Numbers<
-    'ReadBytes' | 'WireBytes' | 'ExtensionHeaders' | 'Batch' | 'Flows' | 'Targets' | 'Taps'
+    'ReadBytes' | 'WireBytes' | 'ExtensionHeaders' | 'Batch' | 'Flows' | 'Targets' | 'Probes' | 'Taps'
   >;
+  readonly KindOf: Numbers<'Tcp' | 'Udp' | 'Sctp' | 'Other' | 'Ping'>;
+  readonly AxisOf: Numbers<
+    'DestinationPort' | 'SourcePort' | 'Destination4' | 'Destination6' | 'Source4' | 'Source6'
+  >;
+  readonly Check: Numbers<'Conditions' | 'Bytes'>;
   readonly Protocols: Numbers<'Tcp' | 'Udp' | 'Sctp'>;
   readonly IpProtocol: Numbers<'Tcp' | 'Udp' | 'Sctp' | 'Icmp' | 'Icmpv6'>;
   readonly Region: Numbers<
