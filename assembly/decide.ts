@@ -1,8 +1,9 @@
 /** The decision: parse, match, hash, look up. One call a batch; each packet ends with a verdict, a mark and a reason. */
 import { firstMatch } from './classifier';
+import { settledTarget } from './connection';
 import { djb2Key, djb2Ports } from './djb2';
 import {
-  Control, Descriptor, EMPTY, FlowRecord, ImageHeader, IpProtocol, NONE, Parsed, Region, StreamRecord, Verdict, WorkerState,
+  CHANGED, Control, Descriptor, EMPTY, FlowRecord, ImageHeader, IpProtocol, NONE, Parsed, Region, StreamRecord, Verdict, WorkerState,
 } from './layout';
 import { parse, ports } from './packet';
 import { Reason } from './reason';
@@ -24,7 +25,7 @@ export function decide(worker: usize, first: u32, count: u32): void {
   let at = worker + Region.WorkerDescriptors + <usize>(first * Region.DescriptorSize);
   for (let n: u32 = 0; n < count; n++, at += Region.DescriptorSize) {
     const descriptor = changetype<Descriptor>(at);
-    const reason = decideOne(header, descriptor, parsed, worker + Region.WorkerFlowCounters);
+    const reason = decideOne(header, state, descriptor, parsed, worker + Region.WorkerFlowCounters);
     descriptor.reason = <u32>reason;
     descriptor.fragment = parsed.fragment;
     increment(worker + Region.WorkerReasons, <u32>reason);
@@ -50,7 +51,7 @@ function increment(counters: usize, index: u32): void {
   store<u64>(at, load<u64>(at) + 1);
 }
 
-function decideOne(header: ImageHeader, descriptor: Descriptor, parsed: Parsed, flowCounters: usize): Reason {
+function decideOne(header: ImageHeader, state: WorkerState, descriptor: Descriptor, parsed: Parsed, flowCounters: usize): Reason {
   descriptor.verdict = Verdict.Drop;
   descriptor.mark = 0;
   descriptor.flow = NONE;
@@ -82,10 +83,14 @@ function decideOne(header: ImageHeader, descriptor: Descriptor, parsed: Parsed, 
   const hash = keyHash(header, parsed);
   descriptor.hash = hash;
   const stream = changetype<StreamRecord>(<usize>header.streams + <usize>flow.stream * offsetof<StreamRecord>());
-  const target = load<u16>(<usize>stream.table + <usize>((hash % stream.size) * 2));
-  if (target == EMPTY) {
-    if (header.markNoTarget != 0) accept(descriptor, header.noTargetMark);
-    return Reason.NoTarget;
+  let target = load<u16>(<usize>stream.table + <usize>((hash % stream.size) * 2));
+  // One comparison for both: a slot that has not changed pays nothing.
+  if (target >= CHANGED) {
+    if (target == EMPTY) {
+      if (header.markNoTarget != 0) accept(descriptor, header.noTargetMark);
+      return Reason.NoTarget;
+    }
+    target = settledTarget(state, target, parsed);
   }
   descriptor.target = <u32>target;
   accept(descriptor, load<u32>(<usize>stream.marks + <usize>target * 4));

@@ -23,8 +23,8 @@ export const enum Limit {
   Batch = 64,
   /** Flow counters of one worker. */
   Flows = 131072,
-  /** Largest number of targets of a stream: slots are u16, 0xffff is EMPTY. */
-  Targets = 65534,
+  /** Largest number of targets of a stream: slots are u16, from CHANGED on they say more than a target, and 0xffff is EMPTY. */
+  Targets = 32767,
   /** Slots of a PrefixIndex that one address may take. */
   Probes = 8,
   /** Readers of traces at one time. */
@@ -35,6 +35,9 @@ export const enum Limit {
 export const NONE: u32 = 0xffffffff;
 /** A slot that no target owns. */
 export const EMPTY: u16 = 0xffff;
+
+/** A slot with this bit has a target that is not the one it had: the slot of `StreamRecord.previous` says which that was. */
+export const CHANGED: u16 = 0x8000;
 
 /** Netfilter's verdicts (linux/netfilter.h). */
 export const enum Verdict {
@@ -122,6 +125,22 @@ export class WorkerState {
   tracing: u32;
   /** Generation by which the last batch was decided. */
   decidedBy: u32;
+  /** Connection[4 * (connectionMask + 1)], see assembly/connection.ts; 0: none. */
+  connections: u32;
+  /** Sets, a power of 2, less 1. */
+  connectionMask: u32;
+}
+
+/** A connection whose slot has changed its target, and that stays with the former one. Four make a set, in one cache line. */
+@unmanaged
+export class Connection {
+  /** Digest of its key; 0: no connection. */
+  digest: u64;
+  /** For whoever fills the table: when it was last seen. */
+  seen: u32;
+  /** Index of its target. */
+  target: u16;
+  padding: u16;
 }
 
 /** Root of one image. There are two; generation g uses the one at index g & 1. */
@@ -423,7 +442,7 @@ export const enum Check {
 /** A pool of targets and its Maglev table. */
 @unmanaged
 export class StreamRecord {
-  /** u16[size]: target index or EMPTY */
+  /** u16[size]: target index, with CHANGED where it is not the former one; or EMPTY */
   table: u32;
   /** Prime. */
   size: u32;
@@ -431,7 +450,7 @@ export class StreamRecord {
   marks: u32;
   targetCount: u32;
   activeCount: u32;
-  /** Room for a per-slot previous owner, u16[size]: connections that must not move. 0: none. */
+  /** u16[size]: target index before, of slots with CHANGED: connections that must not move stay with it. 0: none. */
   previous: u32;
 }
 
@@ -505,6 +524,13 @@ export const enum Layout {
   WorkerPackets = offsetof<WorkerState>('packets'),
   WorkerBytes = offsetof<WorkerState>('bytes'),
   WorkerTracing = offsetof<WorkerState>('tracing'),
+  WorkerConnections = offsetof<WorkerState>('connections'),
+  WorkerConnectionMask = offsetof<WorkerState>('connectionMask'),
+
+  ConnectionDigest = offsetof<Connection>('digest'),
+  ConnectionSeen = offsetof<Connection>('seen'),
+  ConnectionTarget = offsetof<Connection>('target'),
+  ConnectionBytes = offsetof<Connection>(),
 
   HeaderGeneration = offsetof<ImageHeader>('generation'),
   HeaderFlows = offsetof<ImageHeader>('flows'),
@@ -618,5 +644,6 @@ export const enum Layout {
   StreamMarks = offsetof<StreamRecord>('marks'),
   StreamTargetCount = offsetof<StreamRecord>('targetCount'),
   StreamActiveCount = offsetof<StreamRecord>('activeCount'),
+  StreamPrevious = offsetof<StreamRecord>('previous'),
   StreamBytes = offsetof<StreamRecord>(),
 }

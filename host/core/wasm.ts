@@ -44,6 +44,12 @@ export interface Core {
     | 'WorkerPackets'
     | 'WorkerBytes'
     | 'WorkerTracing'
+    | 'WorkerConnections'
+    | 'WorkerConnectionMask'
+    | 'ConnectionDigest'
+    | 'ConnectionSeen'
+    | 'ConnectionTarget'
+    | 'ConnectionBytes'
     | 'HeaderGeneration'
     | 'HeaderFlows'
     | 'HeaderFlowCount'
@@ -148,6 +154,7 @@ export interface Core {
     | 'StreamMarks'
     | 'StreamTargetCount'
     | 'StreamActiveCount'
+    | 'StreamPrevious'
     | 'StreamBytes'
   >;
   readonly Limit: Numbers<
