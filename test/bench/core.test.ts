@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import t from 'tap';
 import { Opponent } from '../../scripts/bench/opponent.js';
+import { ONE_FLOW } from '../../scripts/bench/shape.js';
 import { decideBatches, descriptorsOf, workloadOf } from '../../scripts/bench/workload.js';
 
 const BENCH = fileURLToPath(new URL('../../scripts/bench/core.js', import.meta.url));
@@ -28,7 +29,7 @@ t.test('Wasm and C decide every packet of every case alike, and the loop makes n
 });
 
 t.test('the comparison sees a side that decides nothing', async t => {
-  const workload = workloadOf(4, 1);
+  const workload = workloadOf(ONE_FLOW[4], 4, 1);
   const opponent = Opponent.compile(workload.core);
   t.teardown(() => opponent.close());
   opponent.load(workload);

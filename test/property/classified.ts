@@ -8,8 +8,8 @@ import { LINE_LAST, MAPPED_FIRST, type Network, networksOf } from '../../host/co
 import { compileCore, createMemory, instantiateCore, workerArea } from '../../host/core/wasm.js';
 import { addressText } from '../../host/types/address.js';
 import type { ByteMatch, Flow, PortRange, Prefix, Protocol } from '../../host/types/config.js';
+import { Random } from '../../scripts/bench/random.js';
 import { configOf, flowOf, streamOf } from '../fixture/config.js';
-import { Random } from './random.js';
 
 const ARENA_BYTES = 128 * 1024 * 1024;
 const BATCHES_A_CONFIGURATION = 48;
