@@ -63,12 +63,7 @@ function nodeOf(index: PrefixIndex, address0: u64, address1: u64): usize {
     const node = changetype<PrefixNode>(at);
     if (node.address1 == address1 && node.address0 == address0) return at;
   }
-  if (address0 == 0 && <u32>address1 == MAPPED) {
-    const place = search32(<usize>index.bounds4, index.count4, bswap<u32>(<u32>(address1 >> 32)));
-    return <usize>load<u32>(<usize>index.nodes4 + <usize>(place << 2));
-  }
-  const place = search128(<usize>index.bounds6, index.count6, bswap<u64>(address0), bswap<u64>(address1));
-  return <usize>load<u32>(<usize>index.nodes6 + <usize>(place << 2));
+  return <usize>load<u32>(addressPlace(<usize>index.axis4, <usize>index.axis6, address0, address1, 4));
 }
 
 /** The host's `addressHash` (host/core/prefix-index.ts) is the same. */
@@ -79,33 +74,28 @@ function addressHash(address0: u64, address1: u64): u32 {
   return hash ^ (hash >> 13);
 }
 
-/** Index of the last of `count` ascending bounds that is not above `value`; the first one is 0. No branch depends on a value. */
+/** The row of the last bound that is not above `value`. No branch depends on a comparison, but for the length of the search. */
 @inline
-function search16(bounds: usize, count: u32, value: u32): u32 {
-  let place: u32 = 0;
-  while (count > 1) {
-    const half = count >> 1;
-    place += half & (0 - <u32>(<u32>load<u16>(bounds + <usize>((place + half) << 1)) <= value));
-    count -= half;
-  }
-  return place;
-}
-
-@inline
-function search32(bounds: usize, count: u32, value: u32): u32 {
-  let place: u32 = 0;
+function rowOf(axis: Axis, value: u32, stride: u32): usize {
+  const rows = <usize>axis.rows;
+  if (value < axis.base) return rows;
+  const start = <usize>axis.starts + <usize>(min((value - axis.base) >> axis.shift, axis.lastPart) << 2);
+  let place = load<u32>(start);
+  let count = load<u32>(start, 4) - place + 1;
+  const bounds = <usize>axis.bounds;
   while (count > 1) {
     const half = count >> 1;
     place += half & (0 - <u32>(load<u32>(bounds + <usize>((place + half) << 2)) <= value));
     count -= half;
   }
-  return place;
+  return rows + <usize>(place * stride);
 }
 
-/** Bounds are two words each, the high one first, host order. */
-@inline
-function search128(bounds: usize, count: u32, high: u64, low: u64): u32 {
+/** The same of an address that is not IPv4's. */
+function row6Of(axis: Axis, high: u64, low: u64, stride: u32): usize {
+  const bounds = <usize>axis.bounds;
   let place: u32 = 0;
+  let count = axis.count;
   while (count > 1) {
     const half = count >> 1;
     const at = bounds + <usize>((place + half) << 4);
@@ -114,7 +104,14 @@ function search128(bounds: usize, count: u32, high: u64, low: u64): u32 {
     place += half & (0 - below);
     count -= half;
   }
-  return place;
+  return <usize>axis.rows + <usize>(place * stride);
+}
+
+@inline
+function addressPlace(axis4: usize, axis6: usize, address0: u64, address1: u64, stride: u32): usize {
+  return address0 == 0 && <u32>address1 == MAPPED
+    ? rowOf(changetype<Axis>(axis4), bswap<u32>(<u32>(address1 >> 32)), stride)
+    : row6Of(changetype<Axis>(axis6), bswap<u64>(address0), bswap<u64>(address1), stride);
 }
 
 /** The best flow of a node and its parents that is better than `best`, else `best`. */
@@ -229,18 +226,13 @@ function axisOf(block: Block, axis: AxisOf): Axis {
 /** @param port network order */
 @inline
 function portRow(axis: Axis, port: u16, stride: u32, otherwise: usize): usize {
-  if (axis.count == 0) return otherwise;
-  return <usize>axis.rows + <usize>(search16(<usize>axis.bounds, axis.count, <u32>bswap<u16>(port)) * stride);
+  return axis.count == 0 ? otherwise : rowOf(axis, <u32>bswap<u16>(port), stride);
 }
 
-/** @param axis that of IPv4; that of IPv6 follows */
+/** @param which that of IPv4; that of IPv6 follows */
 @inline
-function addressRow(block: Block, axis: AxisOf, address0: u64, address1: u64, stride: u32, otherwise: usize): usize {
-  const axis4 = axisOf(block, axis);
+function addressRow(block: Block, which: AxisOf, address0: u64, address1: u64, stride: u32, otherwise: usize): usize {
+  const axis4 = axisOf(block, which);
   if (axis4.count == 0) return otherwise;
-  if (address0 == 0 && <u32>address1 == MAPPED) {
-    return <usize>axis4.rows + <usize>(search32(<usize>axis4.bounds, axis4.count, bswap<u32>(<u32>(address1 >> 32))) * stride);
-  }
-  const axis6 = axisOf(block, <AxisOf>(axis + 1));
-  return <usize>axis6.rows + <usize>(search128(<usize>axis6.bounds, axis6.count, bswap<u64>(address0), bswap<u64>(address1)) * stride);
+  return addressPlace(changetype<usize>(axis4), changetype<usize>(axisOf(block, <AxisOf>(which + 1))), address0, address1, stride);
 }

@@ -342,15 +342,10 @@ export class PrefixIndex {
   /** u32[slotMask + 1]: PrefixNode of a whole address, by its hash; 0 ends a search. */
   slots: u32;
   slotMask: u32;
-  /** u32[count4], host order, ascending from 0: where among the IPv4 addresses the longest prefix changes. */
-  bounds4: u32;
-  /** u32[count4]: PrefixNode from that bound on, or 0 */
-  nodes4: u32;
-  count4: u32;
-  /** u64[2 * count6], high word first: the same of all other addresses. */
-  bounds6: u32;
-  nodes6: u32;
-  count6: u32;
+  /** Axis of the IPv4 addresses, whose rows are u32: PrefixNode from that bound on, or 0. */
+  axis4: u32;
+  /** The same of all other addresses. */
+  axis6: u32;
 }
 
 /** One prefix and the flows that are filed under it: Candidate[count] behind it, or blocks. */
@@ -399,15 +394,22 @@ export class Block {
   axes: u32;
 }
 
-/** One field of a block. */
+/** The bounds at which something changes along a field, and what it is from each of them on. */
 @unmanaged
 export class Axis {
-  /** Ascending from 0: u16 of ports, u32 of IPv4, two u64 of IPv6. */
+  /** Ascending from 0: u32 of ports and IPv4 addresses; two u64 of other addresses, the high one first. */
   bounds: u32;
   /** 0: no flow of the block asks about the field. */
   count: u32;
   /** Rows by bound. */
   rows: u32;
+  /** The second bound: what is less needs no search. Not of IPv6, here and below. */
+  base: u32;
+  /** Part `min((value - base) >> shift, lastPart)` of the field ... */
+  shift: u32;
+  lastPart: u32;
+  /** ... begins at the bound of this index, and ends at most at that of the next: u32[lastPart + 2] */
+  starts: u32;
 }
 
 /** Which field an axis is of. */
@@ -609,12 +611,8 @@ export const enum Layout {
   IndexBest = offsetof<PrefixIndex>('best'),
   IndexSlots = offsetof<PrefixIndex>('slots'),
   IndexSlotMask = offsetof<PrefixIndex>('slotMask'),
-  IndexBounds4 = offsetof<PrefixIndex>('bounds4'),
-  IndexNodes4 = offsetof<PrefixIndex>('nodes4'),
-  IndexCount4 = offsetof<PrefixIndex>('count4'),
-  IndexBounds6 = offsetof<PrefixIndex>('bounds6'),
-  IndexNodes6 = offsetof<PrefixIndex>('nodes6'),
-  IndexCount6 = offsetof<PrefixIndex>('count6'),
+  IndexAxis4 = offsetof<PrefixIndex>('axis4'),
+  IndexAxis6 = offsetof<PrefixIndex>('axis6'),
   IndexBytes = offsetof<PrefixIndex>(),
   NodeAddress = offsetof<PrefixNode>('address0'),
   NodeBest = offsetof<PrefixNode>('best'),
@@ -637,6 +635,10 @@ export const enum Layout {
   AxisBounds = offsetof<Axis>('bounds'),
   AxisCount = offsetof<Axis>('count'),
   AxisRows = offsetof<Axis>('rows'),
+  AxisBase = offsetof<Axis>('base'),
+  AxisShift = offsetof<Axis>('shift'),
+  AxisLastPart = offsetof<Axis>('lastPart'),
+  AxisStarts = offsetof<Axis>('starts'),
   AxisBytes = offsetof<Axis>(),
 
   StreamTable = offsetof<StreamRecord>('table'),

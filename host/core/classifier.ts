@@ -2,6 +2,7 @@
  * The classifier of an image (see assembly/classifier.ts): which flow is filed where, within bounds of time and memory.
  * Off the hot path.
  */
+import { AxisWriter } from './axis.js';
 import { BlockWriter, boundsOf, type Side, strideOf } from './flow-blocks.js';
 import { boxOf, type FlowBox } from './flow-box.js';
 import type { FlowRecord } from './flow-records.js';
@@ -56,13 +57,14 @@ export function writeClassifier(
   const slab = new Slab(allocate);
   const boxes = records.map((record, flow) => boxOf(core, record, flow));
   const filing = file(boxes, limits);
-  const leaves = new Leaves(core, memory, slab, limits);
+  const axes = new AxisWriter(core, memory, slab);
+  const leaves = new Leaves(core, memory, slab, axes, limits);
   const { Layout } = core;
   const view = new DataView(memory.buffer);
   const at = slab.place(Layout.ClassifierBytes, 16);
   const word = (offset: number, value: number) => view.setUint32(at + offset, value, true);
   const index = (side: Side, filed: NetworkMap<FlowBox[]>) =>
-    writePrefixIndex(core, memory, slab, leaves.of(side), filed);
+    writePrefixIndex(core, memory, slab, axes, leaves.of(side), filed);
   word(Layout.ClassifierDestinations, index('source', filing.destinations));
   word(Layout.ClassifierSources, index('destination', filing.sources));
   word(Layout.ClassifierRest, filing.rest.length === 0 ? 0 : leaves.rest(filing.rest));
@@ -161,11 +163,12 @@ class Leaves {
     private readonly core: Core,
     memory: WebAssembly.Memory,
     private readonly slab: Slab,
+    axes: AxisWriter,
     private readonly limits: ClassifierLimits,
   ) {
     this.view = new DataView(memory.buffer);
     this.largeRowsLeft = limits.largeRowsBytes;
-    this.blocks = new BlockWriter(core, memory, slab, (boxes, side) => this.candidates(boxes, side));
+    this.blocks = new BlockWriter(core, memory, slab, axes, (boxes, side) => this.candidates(boxes, side));
   }
 
   of(side: Side): LeafWriter {

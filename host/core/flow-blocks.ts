@@ -3,8 +3,9 @@
  * set of flows that allow it changes, and for each bound the row of that set.
  */
 import type { PortRange } from '../types/config.js';
+import { type AxisWriter, IPV4, IPV6, type Line, PORTS } from './axis.js';
 import type { FlowBox } from './flow-box.js';
-import { LINE_LAST, MAPPED_FIRST, MAPPED_LAST, type Network } from './network.js';
+import { MAPPED_FIRST, MAPPED_LAST, type Network } from './network.js';
 import type { Slab } from './slab.js';
 import type { Core } from './wasm.js';
 
@@ -16,39 +17,6 @@ interface Span<Value> {
   readonly first: Value;
   readonly last: Value;
 }
-
-/** How a line's values are read and kept. */
-interface Line<Value> {
-  readonly zero: Value;
-  readonly last: Value;
-  readonly bytes: number;
-  readonly next: (value: Value) => Value;
-  readonly write: (view: DataView, at: number, value: Value) => void;
-}
-
-const PORTS: Line<number> = {
-  zero: 0,
-  last: 0xffff,
-  bytes: 2,
-  next: value => value + 1,
-  write: (view, at, value) => view.setUint16(at, value, true),
-};
-const IPV4: Line<number> = {
-  ...PORTS,
-  last: 0xffff_ffff,
-  bytes: 4,
-  write: (view, at, value) => view.setUint32(at, value, true),
-};
-const IPV6: Line<bigint> = {
-  zero: 0n,
-  last: LINE_LAST,
-  bytes: 16,
-  next: value => value + 1n,
-  write: (view, at, value) => {
-    view.setBigUint64(at, value >> 64n, true);
-    view.setBigUint64(at + 8, value & 0xffff_ffff_ffff_ffffn, true);
-  },
-};
 
 /** A row is copied in pieces of four bytes. */
 const WORD_BYTES = 8;
@@ -73,6 +41,7 @@ export class BlockWriter {
     private readonly core: Core,
     memory: WebAssembly.Memory,
     private readonly slab: Slab,
+    private readonly axes: AxisWriter,
     private readonly writeCandidates: (boxes: readonly FlowBox[], side: Side) => number,
   ) {
     this.view = new DataView(memory.buffer);
@@ -178,18 +147,13 @@ export class BlockWriter {
         }
     });
     const bounds = [...toggles.keys()].sort((one, other) => (one < other ? -1 : 1));
-    const { Layout } = this.core;
-    const boundsAt = this.slab.place(bounds.length * line.bytes, 16);
     const rowsAt = this.slab.place(bounds.length * stride, WORD_BYTES);
     const row = new Row(stride);
     bounds.forEach((bound, index) => {
       for (const bit of toggles.get(bound)!) row.toggle(bit);
-      line.write(this.view, boundsAt + index * line.bytes, bound);
       this.words.set(row.words, (rowsAt + index * stride) / 4);
     });
-    this.view.setUint32(at + Layout.AxisBounds, boundsAt, true);
-    this.view.setUint32(at + Layout.AxisCount, bounds.length, true);
-    this.view.setUint32(at + Layout.AxisRows, rowsAt, true);
+    this.axes.write(at, line, bounds, rowsAt);
   }
 }
 

@@ -1,4 +1,5 @@
 /** Flows by prefixes: PrefixIndex of the core, from an address to the nodes of the prefixes that hold it, longest first. */
+import { type AxisWriter, IPV4, IPV6 } from './axis.js';
 import type { FlowBox } from './flow-box.js';
 import { BITS, byPlace, LINE_LAST, MAPPED_FIRST, MAPPED_LAST, type Network } from './network.js';
 import type { Slab } from './slab.js';
@@ -63,6 +64,7 @@ export function writePrefixIndex(
   core: Core,
   memory: WebAssembly.Memory,
   slab: Slab,
+  axes: AxisWriter,
   leaves: LeafWriter,
   filed: NetworkMap<FlowBox[]>,
 ): number {
@@ -100,25 +102,27 @@ export function writePrefixIndex(
   const behind = { first: MAPPED_LAST + 1n, node: upTo(MAPPED_LAST + 1n) };
   const changes6 = [...outside, behind].sort((one, other) => (one.first < other.first ? -1 : 1));
 
-  const bounds4 = slab.place(4 * changes4.length, 16);
-  const nodes4 = slab.place(4 * changes4.length, 16);
-  changes4.forEach(({ first, node }, index) => {
-    view.setUint32(bounds4 + 4 * index, Number(first & 0xffff_ffffn), true);
-    view.setUint32(nodes4 + 4 * index, node, true);
-  });
-  const bounds6 = slab.place(16 * changes6.length, 16);
-  const nodes6 = slab.place(4 * changes6.length, 16);
-  changes6.forEach(({ first, node }, index) => {
-    view.setBigUint64(bounds6 + 16 * index, first >> 64n, true);
-    view.setBigUint64(bounds6 + 16 * index + 8, first & 0xffff_ffff_ffff_ffffn, true);
-    view.setUint32(nodes6 + 4 * index, node, true);
-  });
-  word(Layout.IndexBounds4, bounds4);
-  word(Layout.IndexNodes4, nodes4);
-  word(Layout.IndexCount4, changes4.length);
-  word(Layout.IndexBounds6, bounds6);
-  word(Layout.IndexNodes6, nodes6);
-  word(Layout.IndexCount6, changes6.length);
+  const nodesOf = (each: readonly { readonly node: number }[]) => {
+    const address = slab.place(4 * each.length, 16);
+    new Uint32Array(memory.buffer, address, each.length).set(each.map(({ node }) => node));
+    return address;
+  };
+  const axis4 = slab.place(Layout.AxisBytes, 8);
+  const axis6 = slab.place(Layout.AxisBytes, 8);
+  axes.write(
+    axis4,
+    IPV4,
+    changes4.map(({ first }) => Number(first & 0xffff_ffffn)),
+    nodesOf(changes4),
+  );
+  axes.write(
+    axis6,
+    IPV6,
+    changes6.map(({ first }) => first),
+    nodesOf(changes6),
+  );
+  word(Layout.IndexAxis4, axis4);
+  word(Layout.IndexAxis6, axis6);
   return at;
 }
 
