@@ -1,5 +1,5 @@
 /** Axes of the core: bounds along a field, ascending, and where to begin to search among them. */
-import { LINE_LAST } from './network.js';
+import { LINE_LAST, LOW_HALF } from './network.js';
 import type { Slab } from './slab.js';
 import type { Core } from './wasm.js';
 
@@ -75,7 +75,7 @@ export class AxisWriter {
     const address = this.slab.place(bounds.length * 16, 16);
     bounds.forEach((bound, index) => {
       this.view.setBigUint64(address + index * 16, bound >> 64n, true);
-      this.view.setBigUint64(address + index * 16 + 8, bound & 0xffff_ffff_ffff_ffffn, true);
+      this.view.setBigUint64(address + index * 16 + 8, bound & LOW_HALF, true);
     });
     this.view.setUint32(at + this.core.Layout.AxisBounds, address, true);
   }

@@ -9,6 +9,7 @@ import { Arena } from './arena.js';
 import { CLASSIFIER_LIMITS, writeClassifier } from './classifier.js';
 import { FlowCounters } from './counters.js';
 import { type FlowConditions, type FlowRecord, type Place, writeFlowRecords } from './flow-records.js';
+import { Slab } from './slab.js';
 import { type Core, workerArea } from './wasm.js';
 
 /** One flow as the core sees it: by priority; hidden ones find UDP-encapsulated SCTP. */
@@ -246,7 +247,8 @@ export class ImageStore {
         encapPort: hidden ? encapPort : 0,
       };
     });
-    const place = writeFlowRecords(this.core, this.memory, records, bytes => this.allocate(bytes, blocks));
+    const slab = new Slab(bytes => this.allocate(bytes, blocks));
+    const place = writeFlowRecords(this.core, this.memory, records, bytes => slab.place(bytes, 16));
     return { ...place, classifier: this.writeClassifier(records, blocks) };
   }
 

@@ -7,6 +7,7 @@ export const BITS = 128;
 export const MAPPED_FIRST = 0xffff_0000_0000n;
 export const MAPPED_LAST = 0xffff_ffff_ffffn;
 export const LINE_LAST = (1n << 128n) - 1n;
+export const LOW_HALF = (1n << 64n) - 1n;
 
 export interface Network {
   /** Host bits are 0. */

@@ -1,7 +1,7 @@
 /** Flows by prefixes: PrefixIndex of the core, from an address to the nodes of the prefixes that hold it, longest first. */
 import { type AxisWriter, IPV4, IPV6 } from './axis.js';
 import type { FlowBox } from './flow-box.js';
-import { BITS, byPlace, LINE_LAST, MAPPED_FIRST, MAPPED_LAST, type Network } from './network.js';
+import { BITS, byPlace, LINE_LAST, LOW_HALF, MAPPED_FIRST, MAPPED_LAST, type Network } from './network.js';
 import type { Slab } from './slab.js';
 import type { Core } from './wasm.js';
 
@@ -80,7 +80,7 @@ export function writePrefixIndex(
     bests.push(Math.min(boxes[0]!.flow, parent < 0 ? NO_FLOW : bests[parent]!));
     nodes.push({ network, address });
     view.setBigUint64(address + Layout.NodeAddress, network.first >> 64n, false);
-    view.setBigUint64(address + Layout.NodeAddress + 8, network.first & 0xffff_ffff_ffff_ffffn, false);
+    view.setBigUint64(address + Layout.NodeAddress + 8, network.first & LOW_HALF, false);
     view.setUint32(address + Layout.NodeBest, bests[index]!, true);
     view.setUint32(address + Layout.NodeParent, parent < 0 ? 0 : nodes[parent]!.address, true);
     leaves.write(address, boxes);

@@ -57,7 +57,10 @@ function populations(size: number, capacity: number, active: number, rounds: num
 async function publications(size: number, rounds: number): Promise<{ cold: number[]; change: number[] }> {
   const config: Config = {
     ...configOf(ONE_FLOW[4], 1),
-    streams: Array.from({ length: STREAMS }, (_, stream) => streamOf(stream, TARGETS, size)),
+    // Streams with the same targets in the same places share one table: these have other capacities.
+    streams: Array.from({ length: STREAMS }, (_, stream) =>
+      streamOf(stream, TARGETS, size, TARGETS + stream),
+    ),
   };
   const [first, ...others] = config.streams;
   const changed: Config = {

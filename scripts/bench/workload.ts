@@ -89,10 +89,10 @@ export function streamOf(stream: number, targets: number, tableSize: number, cap
     name: `stream-${stream}`,
     maxTargets: capacity,
     tableSize,
-    fwmarkOffset: 5000 + stream * capacity,
+    fwmarkOffset: 5000 + stream * 1000,
     targets: Array.from({ length: targets }, (_, index) => ({
       identifier: index + 1,
-      fwmark: 5001 + stream * capacity + index,
+      fwmark: 5001 + stream * 1000 + index,
       ips: [],
     })),
     healthCheck: null,
