@@ -20,6 +20,8 @@ export interface ClassifierLimits {
   readonly listedBounds: number;
   /** Prefixes of one index that may hold one another. */
   readonly nested: number;
+  /** Slots of the hash table of whole addresses that one may take (at most the core's Limit.Probes) before it is searched for. */
+  readonly probes: number;
   /** A destination that more flows share than this is left for a source that a `lessCrowded`th of them share. */
   readonly crowd: number;
   readonly lessCrowded: number;
@@ -37,6 +39,7 @@ export const CLASSIFIER_LIMITS: ClassifierLimits = {
   listedFlows: 8,
   listedBounds: 64,
   nested: 8,
+  probes: 8,
   crowd: 512,
   lessCrowded: 8,
   copies: 4,
@@ -64,7 +67,7 @@ export function writeClassifier(
   const at = slab.place(Layout.ClassifierBytes, 16);
   const word = (offset: number, value: number) => view.setUint32(at + offset, value, true);
   const index = (side: Side, filed: NetworkMap<FlowBox[]>) =>
-    writePrefixIndex(core, memory, slab, axes, leaves.of(side), filed);
+    writePrefixIndex(core, memory, slab, axes, leaves.of(side), filed, limits.probes);
   word(Layout.ClassifierDestinations, index('source', filing.destinations));
   word(Layout.ClassifierSources, index('destination', filing.sources));
   word(Layout.ClassifierRest, filing.rest.length === 0 ? 0 : leaves.rest(filing.rest));

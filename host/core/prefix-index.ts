@@ -67,6 +67,7 @@ export function writePrefixIndex(
   axes: AxisWriter,
   leaves: LeafWriter,
   filed: NetworkMap<FlowBox[]>,
+  probes: number,
 ): number {
   const { Layout } = core;
   const view = new DataView(memory.buffer);
@@ -92,7 +93,7 @@ export function writePrefixIndex(
     Layout.IndexBest,
     bests.reduce((least, best) => Math.min(least, best), NO_FLOW),
   );
-  const searched = writeSlots(core, view, slab, nodes, word);
+  const searched = writeSlots(core, view, slab, nodes, probes, word);
   const changes = changesOf(searched);
   const upTo = (bound: bigint) => changes.findLast(({ first }) => first <= bound)!.node;
 
@@ -132,9 +133,10 @@ function writeSlots(
   view: DataView,
   slab: Slab,
   nodes: readonly Node[],
+  probes: number,
   word: (offset: number, value: number) => void,
 ): Node[] {
-  const { Layout, Limit } = core;
+  const { Layout } = core;
   const whole = nodes.filter(({ network }) => network.length === BITS);
   // At most a third full, so that most addresses take the first slot.
   const count = whole.length === 0 ? 1 : 2 ** Math.ceil(Math.log2(3 * whole.length));
@@ -143,8 +145,8 @@ function writeSlots(
   for (const node of whole) {
     const hash = addressHash(view, node.address + Layout.NodeAddress);
     let probe = 0;
-    while (probe < Limit.Probes && slots[(hash + probe) & (count - 1)] !== 0) probe++;
-    if (probe === Limit.Probes) left.add(node);
+    while (probe < probes && slots[(hash + probe) & (count - 1)] !== 0) probe++;
+    if (probe === probes) left.add(node);
     else slots[(hash + probe) & (count - 1)] = node.address;
   }
   const address = slab.place(4 * count, 64);

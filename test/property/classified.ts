@@ -20,6 +20,7 @@ const LOW_LIMITS: ClassifierLimits = {
   listedFlows: 2,
   listedBounds: 8,
   nested: 3,
+  probes: 0,
   crowd: 4,
   lessCrowded: 2,
   copies: 1,
@@ -68,7 +69,7 @@ export class Comparison {
     const random = new Random(seed);
     // One in four with the limits as they are: then it takes many flows.
     const low = !random.chance(4);
-    const limits = low ? LOW_LIMITS : { ...CLASSIFIER_LIMITS, leastFlows: 1 };
+    const limits = low ? { ...LOW_LIMITS, probes: random.pick([0, 1, 8]) } : { ...CLASSIFIER_LIMITS, leastFlows: 1 };
     const shape = shapeOf(random, low);
     const flows = Array.from({ length: shape.flows }, (_, index) => flowOfShape(random, shape, index));
     const images = new ImageStore(this.core, this.memory, 1, limits);
