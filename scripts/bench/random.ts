@@ -3,7 +3,8 @@ export class Random {
   private state: number;
 
   constructor(seed: number) {
-    this.state = Math.imul(seed | 1, 0x9e3779b1) | 1;
+    // 0 is the one state that never leaves itself; seeds that follow one another begin far apart.
+    this.state = Math.imul(seed + 1, 0x9e3779b1) || 1;
   }
 
   /** A whole number of 0..2^32-1, never the same twice in a row. */

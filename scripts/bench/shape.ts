@@ -210,6 +210,26 @@ const adversary: Shape = {
   }),
 };
 
+/** Rows of so many parts that blocks must be small: each of the 20 of 10,000 flows costs its own searches. */
+const parts: Shape = {
+  name: 'many parts',
+  about:
+    'one destination, 20 ranges of ports and 20 sources of 24 bits each, of which the packet has its port in most and its source in none; the last flow takes it',
+  flow: (index, flows, random) => ({
+    ...NO_CONDITIONS,
+    vips: [prefix(4, VIPS[4], 32)],
+    sourceSubnets:
+      index === flows - 1
+        ? [prefix(4, CLIENTS[4], 8)]
+        : Array.from({ length: 20 }, () => prefix(4, 0x0b000000n + BigInt(random.below(1 << 20) * 256), 24)),
+    destinationPortRanges: Array.from({ length: 20 }, (_, n) => ({
+      first: 1 + n * 3000 + random.below(200),
+      last: 2800 + n * 3000 + random.below(200),
+    })),
+  }),
+  packet: aimed(4),
+};
+
 const byteStatements: Shape = {
   name: 'byte match',
   about: 'one VIP and port, told apart by a statement about two bytes each',
@@ -248,6 +268,7 @@ export const CASES: readonly Case[] = [
   .map((each): Case => ({ ...each, target: TARGETS[each.flows]! }))
   .concat(
     [100, 1000, 10000].map(flows => ({ shape: adversary, family: 4, flows, target: null })),
+    [1000, 10000].map(flows => ({ shape: parts, family: 4, flows, target: null })),
     [10, 100].map(flows => ({ shape: byteStatements, family: 4, flows, target: null })),
   );
 

@@ -4,7 +4,7 @@
  */
 import { CLASSIFIER_LIMITS, type ClassifierLimits } from '../../host/core/classifier.js';
 import { ImageStore, memoryBytes } from '../../host/core/image.js';
-import { LINE_LAST, MAPPED_FIRST, type Network, networksOf } from '../../host/core/network.js';
+import { LINE_LAST, MAPPED_FIRST, MAPPED_LAST, type Network, networksOf } from '../../host/core/network.js';
 import { compileCore, createMemory, instantiateCore, workerArea } from '../../host/core/wasm.js';
 import { addressText } from '../../host/types/address.js';
 import type { ByteMatch, Flow, PortRange, Prefix, Protocol } from '../../host/types/config.js';
@@ -69,7 +69,7 @@ export class Comparison {
     const random = new Random(seed);
     // One in four with the limits as they are: then it takes many flows.
     const low = !random.chance(4);
-    const limits = low ? { ...LOW_LIMITS, probes: random.pick([0, 1, 8]) } : { ...CLASSIFIER_LIMITS, leastFlows: 1 };
+    const limits = limitsOf(random, low);
     const shape = shapeOf(random, low);
     const flows = Array.from({ length: shape.flows }, (_, index) => flowOfShape(random, shape, index));
     const images = new ImageStore(this.core, this.memory, 1, limits);
@@ -162,6 +162,13 @@ export class Comparison {
   }
 }
 
+/** Where many are low, some are not: else nearly all flows would be filed nowhere. */
+function limitsOf(random: Random, low: boolean): ClassifierLimits {
+  const kept = (Object.keys(LOW_LIMITS) as (keyof ClassifierLimits)[]).filter(() => !low || random.chance(2));
+  const limits = { ...LOW_LIMITS, ...Object.fromEntries(kept.map(name => [name, CLASSIFIER_LIMITS[name]])) };
+  return { ...limits, leastFlows: 1, probes: random.pick([0, 1, CLASSIFIER_LIMITS.probes]) };
+}
+
 /** Of what the flows of one configuration are made. */
 interface Shape {
   readonly flows: number;
@@ -193,15 +200,13 @@ function shapeOf(random: Random, low: boolean): Shape {
   };
 }
 
+/** Of the line, and of IPv4's part of it. */
+const EDGES = [0n, MAPPED_FIRST - 1n, MAPPED_FIRST, MAPPED_LAST, MAPPED_LAST + 1n, LINE_LAST];
+
 /** Prefixes of few addresses near one another, at the ends of both families, and of mapped ones written as IPv6. */
 function prefixesOf(random: Random, count: number): Prefix[] {
   const seeds = [
-    0n,
-    MAPPED_FIRST,
-    MAPPED_FIRST + 0xffff_ffffn,
-    MAPPED_FIRST - 1n,
-    MAPPED_FIRST + 0x1_0000_0000n,
-    LINE_LAST,
+    ...EDGES,
     MAPPED_FIRST | 0x1400_0001n,
     MAPPED_FIRST | 0x1400_0100n,
     MAPPED_FIRST | BigInt(random.word()),
@@ -211,7 +216,8 @@ function prefixesOf(random: Random, count: number): Prefix[] {
   ];
   const near = random.list(1, 4, () => random.pick(seeds));
   return Array.from({ length: count }, () => {
-    const number = (random.pick(near) + BigInt(random.below(random.pick([1, 4, 300])))) & LINE_LAST;
+    const beside = (random.pick(near) + BigInt(random.below(random.pick([1, 4, 300])))) & LINE_LAST;
+    const number = random.chance(4) ? random.pick(EDGES) : beside;
     const lengths = [0, 1, 63, 64, 65, 95, 96, 97, 104, 112, 120, 126, 127, 128, 128, 128];
     const length = random.chance(3) ? random.below(129) : random.pick(lengths);
     return prefixOf(number, length, random);
