@@ -36,12 +36,27 @@ export function firstMatch(header: ImageHeader, parsed: Parsed): u32 {
   const flows = <usize>header.flows;
   const kind = kindOf(header, parsed);
   const destinations = changetype<PrefixIndex>(<usize>classifier.destinations);
-  let best = walk(flows, parsed, kind, nodeOf(destinations, parsed.destination0, parsed.destination1), NONE);
+  const source = wordOf(parsed.source0, parsed.source1);
+  let best = walk(flows, parsed, kind, source, nodeOf(destinations, parsed.destination0, parsed.destination1), NONE);
   const sources = changetype<PrefixIndex>(<usize>classifier.sources);
-  if (sources.best < best) best = walk(flows, parsed, kind, nodeOf(sources, parsed.source0, parsed.source1), best);
+  if (sources.best < best) {
+    const destination = wordOf(parsed.destination0, parsed.destination1);
+    best = walk(flows, parsed, kind, destination, nodeOf(sources, parsed.source0, parsed.source1), best);
+  }
   const rest = <usize>classifier.rest;
-  if (rest != 0) best = walk(flows, parsed, kind, rest, best);
+  if (rest != 0) best = walk(flows, parsed, kind, 0, rest, best);
   return parsed.unread == Reason.Ok ? best : NONE;
+}
+
+/** What a candidate asks of an address: an IPv4 address whole; of others the first four bytes, and in bit 32 that it is none. */
+@inline
+function wordOf(address0: u64, address1: u64): u64 {
+  return isIpv4(address0, address1) ? address1 >> 32 : (address0 & 0xffffffff) | 0x100000000;
+}
+
+@inline
+function isIpv4(address0: u64, address1: u64): bool {
+  return address0 == 0 && <u32>address1 == MAPPED;
 }
 
 /** What the packet is to protocols and ports. */
@@ -109,19 +124,19 @@ function row6Of(axis: Axis, high: u64, low: u64, stride: u32): usize {
 
 @inline
 function addressPlace(axis4: usize, axis6: usize, address0: u64, address1: u64, stride: u32): usize {
-  return address0 == 0 && <u32>address1 == MAPPED
+  return isIpv4(address0, address1)
     ? rowOf(changetype<Axis>(axis4), bswap<u32>(<u32>(address1 >> 32)), stride)
     : row6Of(changetype<Axis>(axis6), bswap<u64>(address0), bswap<u64>(address1), stride);
 }
 
-/** The best flow of a node and its parents that is better than `best`, else `best`. */
-function walk(flows: usize, parsed: Parsed, kind: u32, at: usize, best: u32): u32 {
+/** The best flow of a node and its parents that is better than `best`, else `best`. @param other `wordOf` the other address */
+function walk(flows: usize, parsed: Parsed, kind: u32, other: u64, at: usize, best: u32): u32 {
   while (at != 0) {
     const node = changetype<PrefixNode>(at);
     if (node.best >= best) return best;
     best =
       node.blocks == 0
-        ? tryEach(flows, parsed, kind, at + offsetof<PrefixNode>(), node.count, best)
+        ? tryEach(flows, parsed, kind, other, at + offsetof<PrefixNode>(), node.count, best)
         : tryBlocks(flows, parsed, kind, <usize>node.blocks, node.count, best);
     at = <usize>node.parent;
   }
@@ -130,14 +145,16 @@ function walk(flows: usize, parsed: Parsed, kind: u32, at: usize, best: u32): u3
 
 /** Try `count` candidates, best first. */
 @inline
-function tryEach(flows: usize, parsed: Parsed, kind: u32, at: usize, count: u32, best: u32): u32 {
+function tryEach(flows: usize, parsed: Parsed, kind: u32, other: u64, at: usize, count: u32, best: u32): u32 {
   const destinationPort = <u32>bswap<u16>(parsed.destinationPort);
   const sourcePort = <u32>bswap<u16>(parsed.sourcePort);
+  const word = <u32>other;
+  const kindBit = kind + <u32>(other >> 32) * KindOf.Count;
   const end = at + <usize>(count * <u32>offsetof<Candidate>());
   for (; at < end; at += offsetof<Candidate>()) {
     const candidate = changetype<Candidate>(at);
     if (candidate.flow >= best) return best;
-    if (((<u32>candidate.kinds >> kind) & 1) == 0) continue;
+    if (((<u32>candidate.kinds >> kindBit) & 1) == 0 || (word & candidate.otherMask) != candidate.otherValue) continue;
     if (
       kind != KindOf.Ping &&
       (destinationPort - <u32>candidate.destinationPort > <u32>candidate.destinationPortSpan ||

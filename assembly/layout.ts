@@ -368,7 +368,7 @@ export class PrefixNode {
 export class Candidate {
   /** Index of the FlowRecord: the smaller, the better. */
   flow: u32;
-  /** Bit by KindOf of packets that it takes. */
+  /** Bit by KindOf of packets that it takes; five bits up, of those whose other address is not IPv4's. */
   kinds: u16;
   /** Bit set: Check. */
   checks: u16;
@@ -377,6 +377,9 @@ export class Candidate {
   destinationPortSpan: u16;
   sourcePort: u16;
   sourcePortSpan: u16;
+  /** The other address (the source of a packet by whose destination the flow is filed): `word & mask == value`, network order. */
+  otherMask: u32;
+  otherValue: u32;
 }
 
 /** Up to Limit.BlockFlows flows as bits of rows. A row: a word with a bit for each word that is not 0, then the words. */
@@ -431,6 +434,7 @@ export const enum KindOf {
   Other = 3,
   /** Plain ICMP where ping is matched by addresses alone: hidden flows take no part in it. */
   Ping = 4,
+  Count = 5,
 }
 
 /** What must be asked of the FlowRecord. */
@@ -625,6 +629,8 @@ export const enum Layout {
   CandidateChecks = offsetof<Candidate>('checks'),
   CandidateDestinationPort = offsetof<Candidate>('destinationPort'),
   CandidateSourcePort = offsetof<Candidate>('sourcePort'),
+  CandidateOtherMask = offsetof<Candidate>('otherMask'),
+  CandidateOtherValue = offsetof<Candidate>('otherValue'),
   CandidateBytes = offsetof<Candidate>(),
   BlockBest = offsetof<Block>('best'),
   BlockStride = offsetof<Block>('stride'),

@@ -6,7 +6,7 @@ import { AxisWriter } from './axis.js';
 import { BlockWriter, boundsOf, type Side, strideOf } from './flow-blocks.js';
 import { boxOf, type FlowBox } from './flow-box.js';
 import type { FlowRecord } from './flow-records.js';
-import { ANY, type Network } from './network.js';
+import { ANY, LINE_LAST, MAPPED_FIRST, MAPPED_LAST, type Network } from './network.js';
 import { type LeafWriter, NetworkMap, NO_FLOW, parentsOf, writePrefixIndex } from './prefix-index.js';
 import { Slab } from './slab.js';
 import type { Core } from './wasm.js';
@@ -228,7 +228,7 @@ class Leaves {
   /** Candidate[] of which the rows have said all but what statements about bytes say. */
   private candidates(boxes: readonly FlowBox[], side: Side): number {
     const { CandidateBytes } = this.core.Layout;
-    const address = this.slab.place(boxes.length * CandidateBytes, CandidateBytes);
+    const address = this.slab.place(boxes.length * CandidateBytes, 8);
     boxes.forEach((box, index) => {
       this.candidate(address + index * CandidateBytes, box, side, false);
     });
@@ -236,13 +236,16 @@ class Leaves {
   }
 
   private candidate(at: number, box: FlowBox, side: Side, withConditions: boolean): void {
-    const { Layout, Check } = this.core;
-    const networks = side === 'source' ? box.sources : box.destinations;
-    const more = networks.length > 0 || box.destinationPorts.length > 1 || box.sourcePorts.length > 1;
+    const { Layout, Check, KindOf } = this.core;
+    const other = otherOf(side === 'source' ? box.sources : box.destinations);
+    const more = !other.exact || box.destinationPorts.length > 1 || box.sourcePorts.length > 1;
+    const families = (other.ipv4 ? 1 : 0) | (other.ipv6 ? 1 << KindOf.Count : 0);
     this.view.setUint32(at + Layout.CandidateFlow, box.flow, true);
-    this.view.setUint16(at + Layout.CandidateKinds, box.kinds, true);
+    this.view.setUint16(at + Layout.CandidateKinds, box.kinds * families, true);
     const checks = (withConditions && more ? Check.Conditions : 0) | (box.byteMatches ? Check.Bytes : 0);
     this.view.setUint16(at + Layout.CandidateChecks, checks, true);
+    this.view.setUint32(at + Layout.CandidateOtherMask, other.mask, false);
+    this.view.setUint32(at + Layout.CandidateOtherValue, other.value, false);
     for (const [place, ranges] of [
       [at + Layout.CandidateDestinationPort, box.destinationPorts],
       [at + Layout.CandidateSourcePort, box.sourcePorts],
@@ -257,4 +260,36 @@ class Leaves {
     if (boxes.length > this.limits.listedFlows) return false;
     return boxes.reduce((sum, box) => sum + boundsOf(box, side), 0) <= this.limits.listedBounds;
   }
+}
+
+/** What a candidate can say of the networks of its flow. */
+interface Other {
+  /** Whether any of them has addresses of IPv4; others. */
+  readonly ipv4: boolean;
+  readonly ipv6: boolean;
+  /** Of an IPv4 address, or of the first four bytes of another; host order. */
+  readonly mask: number;
+  readonly value: number;
+  /** Nothing more is to be asked. */
+  readonly exact: boolean;
+}
+
+function otherOf(networks: readonly Network[]): Other {
+  if (networks.length === 0) return { ipv4: true, ipv6: true, mask: 0, value: 0, exact: true };
+  const within = networks.map(({ first, last }) => first >= MAPPED_FIRST && last <= MAPPED_LAST);
+  const ipv4 = networks.some(({ first, last }) => first <= MAPPED_LAST && last >= MAPPED_FIRST);
+  const ipv6 = within.includes(false);
+  const [only] = networks;
+  // One network of one family: its mask and value, as far as four bytes go.
+  if (networks.length > 1 || only === undefined || ipv4 === ipv6)
+    return { ipv4, ipv6, mask: 0, value: 0, exact: false };
+  const shift = ipv4 ? 0n : 96n;
+  const word = (number: bigint) => Number((number >> shift) & 0xffff_ffffn);
+  return {
+    ipv4,
+    ipv6,
+    mask: word(LINE_LAST ^ only.first ^ only.last),
+    value: word(only.first),
+    exact: ipv4 || only.length <= 32,
+  };
 }

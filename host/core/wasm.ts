@@ -134,6 +134,8 @@ export interface Core {
     | 'CandidateChecks'
     | 'CandidateDestinationPort'
     | 'CandidateSourcePort'
+    | 'CandidateOtherMask'
+    | 'CandidateOtherValue'
     | 'CandidateBytes'
     | 'BlockBest'
     | 'BlockStride'
@@ -160,7 +162,7 @@ export interface Core {
   readonly Limit: Numbers<
     'ReadBytes' | 'WireBytes' | 'ExtensionHeaders' | 'Batch' | 'Flows' | 'Targets' | 'Probes' | 'Taps'
   >;
-  readonly KindOf: Numbers<'Tcp' | 'Udp' | 'Sctp' | 'Other' | 'Ping'>;
+  readonly KindOf: Numbers<'Tcp' | 'Udp' | 'Sctp' | 'Other' | 'Ping' | 'Count'>;
   readonly AxisOf: Numbers<
     'DestinationPort' | 'SourcePort' | 'Destination4' | 'Destination6' | 'Source4' | 'Source6'
   >;
