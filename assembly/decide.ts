@@ -1,9 +1,11 @@
 /** The decision: parse, match, hash, look up. One call a batch; each packet ends with a verdict, a mark and a reason. */
 import { firstMatch } from './classifier';
 import { settledTarget } from './connection';
+import { countBatch, countReason, countTargets, increment } from './count';
 import { djb2Key, djb2Ports } from './djb2';
 import {
-  CHANGED, Control, Descriptor, EMPTY, FlowRecord, ImageHeader, IpProtocol, NONE, Parsed, Region, StreamRecord, Verdict, WorkerState,
+  CHANGED, Control, Descriptor, EMPTY, FlowRecord, ImageHeader, IpProtocol, NONE, Parsed, Region, StreamRecord, TargetRecord, Verdict,
+  WorkerState,
 } from './layout';
 import { parse, ports } from './packet';
 import { Reason } from './reason';
@@ -28,9 +30,10 @@ export function decide(worker: usize, first: u32, count: u32): void {
     const reason = decideOne(header, state, descriptor, parsed, worker + Region.WorkerFlowCounters);
     descriptor.reason = <u32>reason;
     descriptor.fragment = parsed.fragment;
-    increment(worker + Region.WorkerReasons, <u32>reason);
-    state.bytes += <u64>descriptor.wireLength;
+    countReason(worker, descriptor);
   }
+  countTargets(worker, first, count);
+  countBatch(worker, count);
   state.decidedBy = generation;
   state.batches++;
   state.packets += <u64>count;
@@ -44,13 +47,6 @@ export function rest(worker: usize): void {
   atomic.store<u32>(worker + offsetof<WorkerState>('epoch'), 0);
 }
 
-/** Only the worker itself writes its counters: no lock, no atomic addition. */
-@inline
-function increment(counters: usize, index: u32): void {
-  const at = counters + <usize>index * 8;
-  store<u64>(at, load<u64>(at) + 1);
-}
-
 function decideOne(header: ImageHeader, state: WorkerState, descriptor: Descriptor, parsed: Parsed, flowCounters: usize): Reason {
   descriptor.verdict = Verdict.Drop;
   descriptor.mark = 0;
@@ -58,6 +54,7 @@ function decideOne(header: ImageHeader, state: WorkerState, descriptor: Descript
   descriptor.stream = NONE;
   descriptor.target = NONE;
   descriptor.hash = 0;
+  descriptor.counter = 0;
   let reason = parse(descriptor, parsed);
   if (reason != Reason.Ok) return reason;
 
@@ -93,7 +90,9 @@ function decideOne(header: ImageHeader, state: WorkerState, descriptor: Descript
     target = settledTarget(state, target, parsed);
   }
   descriptor.target = <u32>target;
-  accept(descriptor, load<u32>(<usize>stream.marks + <usize>target * 4));
+  const owner = changetype<TargetRecord>(<usize>stream.targets + <usize>target * offsetof<TargetRecord>());
+  descriptor.counter = owner.counter;
+  accept(descriptor, owner.mark);
   return Reason.Ok;
 }
 

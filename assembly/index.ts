@@ -3,4 +3,5 @@ export { decide, rest } from './decide';
 export { populate, populateScratchBytes, primeAtMost } from './maglev';
 export { AxisOf, Check, IpProtocol, KindOf, Layout, Limit, Protocols, Region } from './layout';
 export { Reason } from './reason';
+export { timed } from './timing';
 export { trace } from './trace';

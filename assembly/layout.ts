@@ -27,6 +27,15 @@ export const enum Limit {
   Targets = 32767,
   /** Slots of a PrefixIndex that one address may take. */
   Probes = 8,
+  /** Target counters of one worker, for those of all streams. */
+  TargetCounters = 131072,
+  /** Room for reasons where packets are counted by them. */
+  Reasons = 16,
+  /** Batches are counted by size: one packet, 2, up to 4, 8, ... `Batch`. */
+  BatchSizes = 7,
+  /** Decisions that are timed are counted by duration: up to 2^FirstDecisionTime ns, twice that, ...; the last has no bound. */
+  DecisionTimes = 16,
+  FirstDecisionTime = 8,
   /** Readers of traces at one time. */
   Taps = 8,
 }
@@ -71,6 +80,8 @@ export class Descriptor {
   target: u32;
   /** 0 whole, 1 first fragment, 2 later fragment. */
   fragment: u32;
+  /** Index of the target's counter; 0: nobody's. */
+  counter: u32;
 }
 
 /** The 40 bytes that are hashed (nfqlb's key), and behind them what the parser found on its way. */
@@ -119,8 +130,6 @@ export class WorkerState {
   stop: u32;
   batches: u64;
   packets: u64;
-  /** Bytes on the wire of all packets. */
-  bytes: u64;
   /** Address of the Tracing that the worker reads, while it does; else 0. */
   tracing: u32;
   /** Generation by which the last batch was decided. */
@@ -141,6 +150,21 @@ export class Connection {
   /** Index of its target. */
   target: u16;
   padding: u16;
+}
+
+/** Packets of one verdict and reason. */
+@unmanaged
+export class ReasonCount {
+  packets: u64;
+  /** On the wire. */
+  bytes: u64;
+}
+
+/** Batches whose decision was timed; u64[Limit.DecisionTimes] follow, counts by duration. */
+@unmanaged
+export class DecisionTimes {
+  nanoseconds: u64;
+  packets: u64;
 }
 
 /** Root of one image. There are two; generation g uses the one at index g & 1. */
@@ -452,12 +476,21 @@ export class StreamRecord {
   table: u32;
   /** Prime. */
   size: u32;
-  /** u32[targetCount]: firewall mark of an index */
-  marks: u32;
+  /** TargetRecord[targetCount] */
+  targets: u32;
   targetCount: u32;
   activeCount: u32;
   /** u16[size]: target index before, of slots with CHANGED: connections that must not move stay with it. 0: none. */
   previous: u32;
+}
+
+/** What an index of a stream's table stands for. */
+@unmanaged
+export class TargetRecord {
+  /** Firewall mark. */
+  mark: u32;
+  /** Index into the workers' target counters, from 1. */
+  counter: u32;
 }
 
 /** Bits of FlowRecord.protocols. */
@@ -492,16 +525,21 @@ export const enum Region {
   Workers = 65536,
   WorkerState = 0,
   WorkerKey = 64,
-  /** u64[Reason.Count], packets by reason */
-  WorkerReasons = 192,
+  /** u64[Limit.BatchSizes] */
+  WorkerBatchSizes = 192,
+  WorkerDecisionTimes = 256,
   WorkerDescriptors = 512,
-  DescriptorSize = 48,
-  WorkerPackets = 4096,
+  DescriptorSize = 52,
+  /** ReasonCount[2][Limit.Reasons], by verdict and reason */
+  WorkerReasons = 3840,
+  WorkerPackets = 4352,
   /** Room for one message of the queue: its headers and `Limit.ReadBytes` of the packet. */
   PacketSize = 1024,
   /** u64[Limit.Flows] */
-  WorkerFlowCounters = 69632,
-  WorkerSize = 1118208,
+  WorkerFlowCounters = 69888,
+  /** u64[Limit.TargetCounters]; the first counts packets without a target */
+  WorkerTargetCounters = 1118464,
+  WorkerSize = 2167040,
 }
 
 /** Byte offsets and sizes of the records, for the host that writes them. */
@@ -528,7 +566,6 @@ export const enum Layout {
   WorkerStop = offsetof<WorkerState>('stop'),
   WorkerBatches = offsetof<WorkerState>('batches'),
   WorkerPackets = offsetof<WorkerState>('packets'),
-  WorkerBytes = offsetof<WorkerState>('bytes'),
   WorkerTracing = offsetof<WorkerState>('tracing'),
   WorkerConnections = offsetof<WorkerState>('connections'),
   WorkerConnectionMask = offsetof<WorkerState>('connectionMask'),
@@ -537,6 +574,14 @@ export const enum Layout {
   ConnectionSeen = offsetof<Connection>('seen'),
   ConnectionTarget = offsetof<Connection>('target'),
   ConnectionBytes = offsetof<Connection>(),
+
+  ReasonCountPackets = offsetof<ReasonCount>('packets'),
+  ReasonCountByteCount = offsetof<ReasonCount>('bytes'),
+  ReasonCountBytes = offsetof<ReasonCount>(),
+
+  DecisionTimesNanoseconds = offsetof<DecisionTimes>('nanoseconds'),
+  DecisionTimesPackets = offsetof<DecisionTimes>('packets'),
+  DecisionTimesCounts = offsetof<DecisionTimes>(),
 
   HeaderGeneration = offsetof<ImageHeader>('generation'),
   HeaderFlows = offsetof<ImageHeader>('flows'),
@@ -649,9 +694,13 @@ export const enum Layout {
 
   StreamTable = offsetof<StreamRecord>('table'),
   StreamSize = offsetof<StreamRecord>('size'),
-  StreamMarks = offsetof<StreamRecord>('marks'),
+  StreamTargets = offsetof<StreamRecord>('targets'),
   StreamTargetCount = offsetof<StreamRecord>('targetCount'),
   StreamActiveCount = offsetof<StreamRecord>('activeCount'),
   StreamPrevious = offsetof<StreamRecord>('previous'),
   StreamBytes = offsetof<StreamRecord>(),
+
+  TargetMark = offsetof<TargetRecord>('mark'),
+  TargetCounter = offsetof<TargetRecord>('counter'),
+  TargetBytes = offsetof<TargetRecord>(),
 }

@@ -10,5 +10,6 @@
   'targets': [
     { 'target_name': 'nfqueue', 'sources': ['nfqueue.cc'] },
     { 'target_name': 'probe', 'sources': ['probe.cc'] },
+    { 'target_name': 'notify', 'sources': ['notify.cc'] },
   ],
 }

@@ -20,7 +20,7 @@ const ROOMS: readonly Room[] = [
   { folder: 'host/types', may: [], why: 'everybody imports it, so it imports nobody' },
   {
     folder: 'host/config',
-    may: ['host/types', 'yaml', 'zod', 'ipaddr.js', 'node:'],
+    may: ['host/types', 'js-yaml', 'zod', 'ipaddr.js', 'node:'],
     why: 'validation is a function of text: no kernel, no core',
   },
   {
@@ -103,6 +103,17 @@ const ROOMS: readonly Room[] = [
     why: 'it reads what workers wrote down, for whichever daemon has the memory; no queue, no kernel',
   },
   {
+    folder: 'host/metrics',
+    may: ['host/types', 'node:'],
+    alone: { 'prom-client': 'host/metrics/exposition.ts' },
+    why: 'text and HTTP from plain values: who observes is not who tells',
+  },
+  {
+    folder: 'host/notify',
+    may: ['host/types', 'node:'],
+    why: 'what a supervisor is told; what is so is the business of who tells',
+  },
+  {
     folder: 'host/daemon',
     may: [
       'host/types',
@@ -112,6 +123,7 @@ const ROOMS: readonly Room[] = [
       'host/kernel',
       'host/frontend',
       'host/health',
+      'host/metrics',
       'host/queue',
       'host/control',
       'host/simulator',
@@ -166,7 +178,7 @@ t.test('the table sees an import that is not allowed', async t => {
 
 t.test('the native files include the kernel, the C library and node-addon-api alone', async t => {
   const files = readdirSync(join(ROOT, 'native')).filter(name => name.endsWith('.cc'));
-  t.strictSame(files.sort(), ['nfqueue.cc', 'probe.cc']);
+  t.strictSame(files.sort(), ['nfqueue.cc', 'notify.cc', 'probe.cc']);
   for (const file of files) {
     const source = readFileSync(join(ROOT, 'native', file), 'utf8');
     const included = [...source.matchAll(/^#include\s+[<"]([^>"]+)[>"]/gm)].map(match => match[1]!);

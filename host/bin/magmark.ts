@@ -21,7 +21,13 @@ const socketOption = () =>
 program
   .command('run')
   .description('run the daemon in the foreground; SIGHUP re-reads the file, SIGTERM and SIGINT stop it')
-  .requiredOption('--config <file>', 'configuration, YAML or JSON')
+  .option('--config <file>', 'configuration, YAML or JSON; default: what was applied last')
+  .option('--watch', 'read the file again whenever it changes')
+  .option(
+    '--state <file>',
+    'where what was applied last is kept; default: /var/lib/magmark/state-NAME.json of the network namespace, ' +
+      'state.json if it has no name',
+  )
   .addOption(socketOption())
   .option(
     '--journal <file>',
@@ -31,10 +37,21 @@ program
     '--host-namespace',
     "work in the machine's initial network namespace: switches off its connection tracking",
   )
+  .option(
+    '--takeover',
+    'take over from the magmark that runs in this network namespace, without losing a packet; it leaves then',
+  )
   .addOption(
     new Option('--log-level <level>', 'least severe level that is logged')
       .choices(['trace', 'debug', 'info', 'warn', 'error', 'fatal'])
       .default('info'),
+  )
+  .addHelpText(
+    'after',
+    `
+Examples:
+  magmark run --config config.yaml
+  magmark run --config config.yaml --takeover    after an upgrade, beside the running one; with the same --socket and --journal`,
   )
   .action(async options => (await import('../cli/run.js')).run(options));
 
@@ -94,6 +111,16 @@ program
     (await import('../cli/status.js')).status(options),
   );
 
+program
+  .command('health')
+  .description('whether the daemon is alive: exit 0, or 1; for container health checks')
+  .addOption(socketOption())
+  .option('--ready', 'whether packets can be sent to it')
+  .option('--json', 'as JSON')
+  .action(async (options: { socket?: string; ready?: boolean; json?: boolean }) =>
+    (await import('../cli/health.js')).health(options),
+  );
+
 asking<Status>('targets', 'targets of all streams and their states', '/v1/status', async reply =>
   (await import('../cli/listings.js')).targetsText(reply),
 );
@@ -123,6 +150,22 @@ program
   .action(async (file: string, options: { socket?: string; json?: boolean }) =>
     (await import('../cli/apply.js')).apply(file, options),
   );
+
+program
+  .command('diff')
+  .description(
+    'what the kernel lacks (+), holds otherwise (~) or too much (-), and what others hold there (!)',
+  )
+  .addOption(socketOption())
+  .option('--json', 'as JSON')
+  .argument('[file]', 'a configuration to ask about, before it is applied; default: the one in force')
+  .addHelpText(
+    'after',
+    '\nChanges nothing. Exit 0: nothing differs; 1: something does, or the file is faulty.',
+  )
+  .action(async (file: string | undefined, options: { socket?: string; json?: boolean }) => {
+    process.exitCode = await (await import('../cli/diff.js')).diff(file, options);
+  });
 
 program
   .command('explain')

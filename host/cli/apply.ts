@@ -1,20 +1,14 @@
 /** `magmark apply FILE`: the file is read here, checked here and there, and brought about by the daemon. */
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { readText } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import type { ApplyReply } from '../control/api.js';
 import { ask } from '../control/client.js';
 import { socketPath } from '../control/socket.js';
-import { ConfigError } from '../types/errors.js';
 
 /** @throws ConfigError with one line per fault, ControlError with what the daemon answered */
 export async function apply(file: string, options: { socket?: string; json?: boolean }): Promise<void> {
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new ConfigError([`${file}: cannot be read: ${(error as Error).message}`]);
-  }
+  const text = readText(file);
   loadConfig(text, file);
   const query = new URLSearchParams({ name: resolve(file) });
   const reply = await ask<ApplyReply>(socketPath(options.socket), `/v1/apply?${query}`, text);

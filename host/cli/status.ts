@@ -38,13 +38,9 @@ export function statusText(status: StatusReply): string {
   const idle = targets.filter(({ pending }) => pending !== null);
   const shown = [...idle, ...targets.filter(({ pending }) => pending === null)].slice(0, SHOWN_TARGETS);
   const withdrawn = vips.filter(({ announced }) => !announced);
-  const sent =
-    source.kind === 'apply'
-      ? `applied from ${source.name} until SIGHUP reads ${status.configFile}`
-      : source.name;
   return [
     `magmark ${status.version}, pid ${status.pid}, since ${status.startedAt}`,
-    `configuration ${sent}, ${source.at}; generation ${status.generation}`,
+    `configuration ${sourceText(status)}, ${source.at}; generation ${status.generation}`,
     `carrier ${status.carrier}, worker restarts ${status.workerRestarts}, mended ${repairs.count} times` +
       (repairs.lastAt === null ? '' : `, last ${repairs.lastAt}`),
     `VIPs ${shortened(
@@ -69,6 +65,17 @@ export function statusText(status: StatusReply): string {
       : []),
     '',
   ].join('\n');
+}
+
+function sourceText({ configFile, source, state }: StatusReply): string {
+  switch (source.kind) {
+    case 'file':
+      return source.name;
+    case 'apply':
+      return `applied from ${source.name}${configFile === null ? '' : ` until SIGHUP reads ${configFile}`}`;
+    case 'state':
+      return `kept in ${state.path} of ${source.name}, since no file was named`;
+  }
 }
 
 function queuesText({ queues }: StatusReply): string {

@@ -5,15 +5,18 @@ import { ConfigError } from '../types/errors.js';
 import { loadConfig } from './load.js';
 import { configWarnings } from './resolve.js';
 
-/** @throws ConfigError with one line per fault */
-export function readConfig(file: string): Config {
-  let text: string;
+/** @throws ConfigError that names it */
+export function readText(file: string): string {
   try {
-    text = readFileSync(file, 'utf8');
+    return readFileSync(file, 'utf8');
   } catch (error) {
     throw new ConfigError([`${file}: cannot be read: ${(error as Error).message}`]);
   }
-  return loadConfig(text, file);
+}
+
+/** @throws ConfigError with one line per fault */
+export function readConfig(file: string): Config {
+  return loadConfig(readText(file), file);
 }
 
 /** @throws ConfigError with one line per fault; warnings go to stderr */

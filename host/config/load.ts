@@ -1,15 +1,13 @@
 /** From text to a whole `Config`, or an error that lists every fault with its path. Nothing is half-read. */
-import { parseDocument } from 'yaml';
+import { CORE_SCHEMA, loadAll, YAMLException } from 'js-yaml';
 import type { Config } from '../types/config.js';
 import { ConfigError } from '../types/errors.js';
 import { faultLines } from './issues.js';
 import { resolve } from './resolve.js';
 import { schema } from './schema.js';
 
-/** Aliases, counted with all that they expand to: far above what a configuration has, far below what fills a memory. */
-const MOST_ALIASES = 100_000;
-/** After these the others are echoes. */
-const MOST_SYNTAX_FAULTS = 20;
+/** Values that aliases add: far above what a configuration has, far below what fills a memory. */
+const MOST_ALIASED = 100_000;
 /** A file of this size is not a configuration. */
 const MAX_TEXT_BYTES = 64 * 1024 * 1024;
 
@@ -27,26 +25,35 @@ export function loadConfig(text: string, name: string): Config {
 
 function readYaml(text: string, name: string): unknown {
   if (text.length > MAX_TEXT_BYTES) throw new ConfigError([`${name}: larger than ${MAX_TEXT_BYTES} bytes`]);
-  const document = parseDocument(text, {
-    uniqueKeys: true,
-    prettyErrors: true,
-    strict: true,
-    logLevel: 'error',
-  });
-  const problems = [...document.errors, ...document.warnings];
-  if (problems.length > 0) {
-    throw new ConfigError(
-      problems.slice(0, MOST_SYNTAX_FAULTS).map(problem => {
-        const at = problem.linePos?.[0];
-        const where = at === undefined ? name : `${name}:${at.line}:${at.col}`;
-        return `${where}: ${problem.message.split('\n')[0]!.replace(/ at line \d+, column \d+:$/, '')}`;
-      }),
-    );
-  }
+  let documents: unknown[];
   try {
-    return document.toJS({ maxAliasCount: MOST_ALIASES });
+    documents = loadAll(text, { schema: CORE_SCHEMA });
   } catch (error) {
-    // Aliases that expand without bound are found only here.
-    throw new ConfigError([`${name}: ${(error as Error).message}`]);
+    if (!(error instanceof YAMLException)) throw error;
+    const { mark } = error;
+    const where = mark === undefined ? name : `${name}:${mark.line + 1}:${mark.column + 1}`;
+    throw new ConfigError([`${where}: ${error.reason}`]);
   }
+  if (documents.length > 1) throw new ConfigError([`${name}: holds ${documents.length} documents, not one`]);
+  // Nothing but comments is no document.
+  const [document = null] = documents;
+  const distinct = new Map<object, number>();
+  const expanded = sizeOf(document, distinct);
+  const own = [...distinct.keys()].reduce((sum, value) => sum + 1 + Object.keys(value).length, 0);
+  if (expanded > own + MOST_ALIASED) {
+    throw new ConfigError([`${name}: its aliases expand to ${expanded} values: more than can be meant`]);
+  }
+  return document;
+}
+
+/** Values in `value`, those that aliases repeat counted each time. @param known sizes of the objects that were met */
+function sizeOf(value: unknown, known: Map<object, number>): number {
+  if (typeof value !== 'object' || value === null) return 1;
+  const before = known.get(value);
+  if (before !== undefined) return before;
+  // What holds itself has no end.
+  known.set(value, Number.POSITIVE_INFINITY);
+  const size = Object.values(value).reduce((sum: number, part) => sum + sizeOf(part, known), 1);
+  known.set(value, size);
+  return size;
 }

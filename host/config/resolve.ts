@@ -18,6 +18,7 @@ import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES, RESERVED_MARK } from '../
 import { coveredBy, covers, coversIpv4, parseHost, parsePrefix, prefixText } from './address.js';
 import { parseByteMatch } from './byte-match.js';
 import { parseDuration } from './duration.js';
+import { parseListenAddress } from './listen.js';
 import { checkPortNats } from './port-nat.js';
 import { parsePortRange, parseQueues } from './range.js';
 import type { Written } from './schema.js';
@@ -73,6 +74,7 @@ export function resolve(written: Written): Config {
     noFlowFwmark: written.noFlowFwmark ?? null,
     noTargetsFwmark: written.noTargetsFwmark ?? null,
     shutdownDelayMs: milliseconds(written.shutdownDelay),
+    metrics: written.metrics === undefined ? null : accepted(parseListenAddress(written.metrics.address)),
   };
 }
 

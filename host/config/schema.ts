@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { parseGateway, parseNextHop, parsePrefix, parseRouterId } from './address.js';
 import { parseByteMatch } from './byte-match.js';
 import { durationWithin } from './duration.js';
+import { parseListenAddress } from './listen.js';
 import { parsePortRange, parseQueues } from './range.js';
 
 /** A string that `parse` understands; its fault is the message. */
@@ -189,6 +190,14 @@ export const schema = z.strictObject({
   shutdownDelay: duration('0s', '10m')
     .default('1s')
     .describe('how long a stop goes on forwarding after the VIPs were withdrawn'),
+  metrics: z
+    .strictObject({
+      address: textOf(parseListenAddress).describe(
+        'where Prometheus is answered, for example 127.0.0.1:9273; :9273 is all addresses',
+      ),
+    })
+    .optional()
+    .describe('/metrics, /healthz and /readyz over HTTP; default: none'),
 });
 
 /** A configuration whose shape is right and whose defaults are filled in; what crosses its parts is checked later. */

@@ -1,5 +1,7 @@
 /** What the daemon answers on its control socket: HTTP with JSON, version 1. Plain types, shared by server and clients. */
 import type { FlowChange, StreamChange } from '../config/change.js';
+import type { Difference } from '../types/difference.js';
+import type { Judgement } from '../types/health.js';
 import type { TracedPacket } from '../types/trace.js';
 
 /**
@@ -71,9 +73,15 @@ export interface StatusReply {
   readonly version: string;
   readonly pid: number;
   readonly startedAt: string;
-  readonly configFile: string;
-  /** file: read at start or by SIGHUP; apply: sent by `magmark apply`, until the file is read again. */
-  readonly source: { readonly kind: 'file' | 'apply'; readonly name: string; readonly at: string };
+  /** null: `magmark run` without one. */
+  readonly configFile: string | null;
+  /**
+   * file: read at start, by SIGHUP or since it changed; apply: sent by `magmark apply`, until the file is read again;
+   * state: no file was named, and what was applied last was kept of the file `name`.
+   */
+  readonly source: { readonly kind: 'file' | 'apply' | 'state'; readonly name: string; readonly at: string };
+  /** What a start without a file will use; `keptAt` null: nothing of this run; `fault` null: it is what is in force. */
+  readonly state: { readonly path: string; readonly keptAt: string | null; readonly fault: string | null };
   readonly generation: number;
   readonly carrier: 'nft' | 'xtables';
   readonly queues: readonly QueueReply[];
@@ -105,6 +113,13 @@ export interface ApplyReply {
   readonly generation: number;
   readonly warnings: readonly string[];
 }
+
+/**
+ * `GET /v1/diff`: the configuration in force against the kernel; `POST /v1/diff`: the configuration of the body, with its
+ * name in the query. Nothing is changed.
+ */
+export type DiffReply = readonly Difference[];
+export type { Difference };
 
 /** `GET /v1/explain?packet=tcp 192.0.2.1:1234 > 20.0.0.1:80` */
 export interface ExplainReply {
@@ -176,6 +191,9 @@ export interface TargetReply {
   readonly health: 'unknown' | 'healthy' | 'unhealthy' | null;
 }
 
+/** `GET /v1/health`: alive, and `GET /v1/ready`: packets can be sent; status 503 where a condition does not hold. */
+export type HealthReply = Judgement;
+
 /** One line of `GET /v1/trace`: first `reader`, last `end`. */
 export type TraceLine =
   /** Whom `POST /v1/trace/end` ends. */
@@ -186,7 +204,7 @@ export type TraceLine =
   | { readonly type: 'lost'; readonly lost: number }
   | { readonly type: 'end'; readonly lost: number };
 
-/** Every answer that is not 200. */
+/** Every answer that is not 200, but a `HealthReply`. */
 export interface ErrorReply {
   readonly error: string;
   /** Of the errors of host/types/errors.ts. */

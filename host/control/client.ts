@@ -1,6 +1,7 @@
 /** Asks the daemon over its control socket. Nothing but node:http, so that a command starts fast. */
 import { type IncomingMessage, request } from 'node:http';
 import { ControlError } from '../types/errors.js';
+import type { ErrorReply, HealthReply } from './api.js';
 
 /** A change of a large configuration takes its time. */
 const TIMEOUT_MS = 60_000;
@@ -40,6 +41,21 @@ export async function ask<Reply>(socketPath: string, path: string, body?: string
   return reply as Reply;
 }
 
+/** Of who asks for health: who takes longer is not well. */
+const HEALTH_MS = 10_000;
+
+/**
+ * What the daemon says of itself, also where it is not well.
+ * @param path `/v1/health` or `/v1/ready`
+ * @throws ControlError as `ask` does; RefusedError while it is starting
+ */
+export async function askHealth(socketPath: string, path: string): Promise<HealthReply> {
+  const response = await open(socketPath, path, undefined, undefined, HEALTH_MS);
+  const reply = JSON.parse(await textOf(response)) as HealthReply | ErrorReply;
+  if ('error' in reply) throw new RefusedError(response.statusCode ?? 0, reply.error);
+  return reply;
+}
+
 /**
  * An answer that comes bit by bit, until the daemon or `signal` ends it.
  * @throws ControlError as `ask` does
@@ -48,8 +64,9 @@ export async function* follow(
   socketPath: string,
   path: string,
   signal?: AbortSignal,
+  body?: string,
 ): AsyncGenerator<Buffer> {
-  const response = await open(socketPath, path, undefined, signal);
+  const response = await open(socketPath, path, body, signal);
   if (response.statusCode !== 200) {
     const { error } = JSON.parse(await textOf(response)) as { error: string };
     throw new RefusedError(response.statusCode ?? 0, error);
@@ -87,6 +104,7 @@ function open(
   path: string,
   body?: string,
   signal?: AbortSignal,
+  timeout = TIMEOUT_MS,
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException): void => {
@@ -106,11 +124,11 @@ function open(
         headers: { host: 'magmark' },
         // One request a connection: a connection that is kept would keep a command from ending.
         agent: false,
-        ...(signal === undefined ? { timeout: TIMEOUT_MS } : { signal }),
+        ...(signal === undefined ? { timeout } : { signal }),
       },
       resolve,
     );
-    outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer within ${TIMEOUT_MS} ms`)));
+    outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer within ${timeout} ms`)));
     outgoing.on('error', fail);
     outgoing.end(body);
   });

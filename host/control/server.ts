@@ -24,7 +24,7 @@ export interface StreamReply {
 }
 
 /**
- * What answers one method of one path: a value for JSON, or a stream.
+ * What answers one method of one path: a value for JSON, an `Answered` one, or a stream.
  * @throws RequestError, or a MagmarkError: see `faultOf`
  */
 export type Handler = (request: ControlRequest) => unknown;
@@ -47,6 +47,14 @@ export class Streamed implements StreamReply {
   constructor(
     readonly contentType: string,
     readonly chunks: AsyncIterable<string | Uint8Array>,
+  ) {}
+}
+
+/** A handler's value that goes with another status than 200. */
+export class Answered {
+  constructor(
+    readonly status: number,
+    readonly reply: unknown,
   ) {}
 }
 
@@ -96,6 +104,11 @@ export class ControlServer {
     return control;
   }
 
+  /** Take no further connection, and leave the path to others; requests under way are answered. */
+  close(): void {
+    this.server.close();
+  }
+
   async stop(): Promise<void> {
     this.stopping.abort();
     this.server.closeAllConnections();
@@ -108,6 +121,7 @@ export class ControlServer {
     try {
       const reply = await this.replyTo(request, AbortSignal.any([ended.signal, this.stopping.signal]));
       if (reply instanceof Streamed) await send(response, reply);
+      else if (reply instanceof Answered) sendJson(response, reply.status, reply.reply);
       else sendJson(response, 200, reply);
     } catch (error) {
       // Who asked has gone in the middle of an answer: there is nobody to tell.

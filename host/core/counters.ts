@@ -1,8 +1,20 @@
-/** Flow counters: one u64 a flow in each worker's area, kept by the flow's name through every change of the image. */
+/** What the workers count: each in its own area, without a lock; read here as sums over all of them. */
 import { ImageError } from '../types/errors.js';
 import { type Core, workerArea } from './wasm.js';
 
-export class FlowCounters {
+/** Where counters stand in a worker's area, and how many there are. */
+export interface CounterPlace {
+  /** u64[limit] */
+  readonly region: number;
+  /** Index of the first that is given away. */
+  readonly first: number;
+  readonly limit: number;
+  /** For messages. */
+  readonly what: string;
+}
+
+/** One u64 a name in each worker's area, kept by the name through every change of the image. */
+export class NamedCounters {
   private readonly indexes = new Map<string, number>();
   private readonly released: number[] = [];
   private readonly words: BigUint64Array;
@@ -11,21 +23,23 @@ export class FlowCounters {
     private readonly core: Core,
     memory: WebAssembly.Memory,
     private readonly workers: number,
+    private readonly place: CounterPlace,
   ) {
     this.words = new BigUint64Array(memory.buffer);
   }
 
-  /** The counter of the flow `name`, a zeroed one if it is new. */
+  /** The counter of `name`, a zeroed one if it is new. @throws ImageError if there are no more */
   indexOf(name: string): number {
     const known = this.indexes.get(name);
     if (known !== undefined) return known;
-    const index = this.released.pop() ?? this.indexes.size;
-    if (index >= this.core.Limit.Flows) throw new ImageError(`more than ${this.core.Limit.Flows} flows`);
+    const { first, limit, what } = this.place;
+    const index = this.released.pop() ?? first + this.indexes.size;
+    if (index >= limit) throw new ImageError(`more than ${limit - first} ${what}`);
     this.indexes.set(name, index);
     return index;
   }
 
-  /** Packets that the flow `name` matched, in all workers. */
+  /** Packets of `name`, in all workers. */
   read(name: string): number {
     const index = this.indexes.get(name);
     if (index === undefined) return 0;
@@ -35,7 +49,7 @@ export class FlowCounters {
     return Number(sum);
   }
 
-  /** Forget every flow that is not in `names`. Only once no worker uses an image that has them. */
+  /** Forget every name that is not in `names`. Only once no worker uses an image that has them. */
   keep(names: ReadonlySet<string>): void {
     for (const [name, index] of this.indexes) {
       if (names.has(name)) continue;
@@ -47,16 +61,79 @@ export class FlowCounters {
   }
 
   private word(worker: number, index: number): number {
-    return (workerArea(this.core, worker) + this.core.Region.WorkerFlowCounters) / 8 + index;
+    return (workerArea(this.core, worker) + this.place.region) / 8 + index;
   }
+}
+
+/** Packets of one verdict and reason. */
+export interface ReasonCount {
+  readonly verdict: 'accept' | 'drop';
+  /** The core's Reason. */
+  readonly reason: number;
+  readonly packets: number;
+  /** On the wire. */
+  readonly bytes: number;
+}
+
+/** netfilter's numbers (linux/netfilter.h). */
+const VERDICTS = ['drop', 'accept'] as const;
+
+/** What worker `worker` decided, by verdict and reason; all of them, also those that never were. */
+export function verdictCounts(core: Core, memory: WebAssembly.Memory, worker: number): ReasonCount[] {
+  const { Layout, Limit, Reason, Region } = core;
+  const view = new DataView(memory.buffer, workerArea(core, worker) + Region.WorkerReasons);
+  return VERDICTS.flatMap((verdict, number) =>
+    Array.from({ length: Reason.Count }, (_, reason) => {
+      const at = (number * Limit.Reasons + reason) * Layout.ReasonCountBytes;
+      return {
+        verdict,
+        reason,
+        packets: Number(view.getBigUint64(at + Layout.ReasonCountPackets, true)),
+        bytes: Number(view.getBigUint64(at + Layout.ReasonCountByteCount, true)),
+      };
+    }),
+  );
 }
 
 /** Packets by reason that worker `worker` decided, indexed by the core's Reason. */
 export function reasonCounts(core: Core, memory: WebAssembly.Memory, worker: number): number[] {
-  const words = new BigUint64Array(
-    memory.buffer,
-    workerArea(core, worker) + core.Region.WorkerReasons,
-    core.Reason.Count,
-  );
-  return Array.from(words, Number);
+  const counts = new Array<number>(core.Reason.Count).fill(0);
+  for (const { reason, packets } of verdictCounts(core, memory, worker)) counts[reason]! += packets;
+  return counts;
+}
+
+/** Batches that worker `worker` decided, by size: up to 1, 2, 4, ... packets. */
+export function batchSizes(core: Core, memory: WebAssembly.Memory, worker: number): number[] {
+  const at = workerArea(core, worker) + core.Region.WorkerBatchSizes;
+  return Array.from(new BigUint64Array(memory.buffer, at, core.Limit.BatchSizes), Number);
+}
+
+/** Decisions of batches that were timed. */
+export interface DecisionTimes {
+  readonly seconds: number;
+  readonly packets: number;
+  /** By duration: up to `decisionBounds` seconds, and the last beyond them. */
+  readonly counts: readonly number[];
+}
+
+export function decisionTimes(core: Core, memory: WebAssembly.Memory, worker: number): DecisionTimes {
+  const { Layout, Limit, Region } = core;
+  const at = workerArea(core, worker) + Region.WorkerDecisionTimes;
+  const view = new DataView(memory.buffer, at);
+  const word = (offset: number): number => Number(view.getBigUint64(offset, true));
+  return {
+    seconds: word(Layout.DecisionTimesNanoseconds) / 1e9,
+    packets: word(Layout.DecisionTimesPackets),
+    counts: Array.from({ length: Limit.DecisionTimes }, (_, n) => word(Layout.DecisionTimesCounts + n * 8)),
+  };
+}
+
+/** Seconds: the bounds of all but the last of `DecisionTimes.counts`. */
+export function decisionBounds({ Limit }: Pick<Core, 'Limit'>): number[] {
+  return Array.from({ length: Limit.DecisionTimes - 1 }, (_, n) => 2 ** (Limit.FirstDecisionTime + n) / 1e9);
+}
+
+/** Packets: the bounds of `batchSizes`. */
+export function batchBounds({ Limit }: Pick<Core, 'Limit'>): number[] {
+  return Array.from({ length: Limit.BatchSizes }, (_, n) => 2 ** n);
 }

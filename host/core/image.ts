@@ -7,7 +7,7 @@ import type { Config, Flow, Stream, Target } from '../types/config.js';
 import { ImageError } from '../types/errors.js';
 import { Arena } from './arena.js';
 import { CLASSIFIER_LIMITS, writeClassifier } from './classifier.js';
-import { FlowCounters } from './counters.js';
+import { NamedCounters } from './counters.js';
 import { type FlowConditions, type FlowRecord, type Place, writeFlowRecords } from './flow-records.js';
 import { Slab } from './slab.js';
 import { type Core, workerArea } from './wasm.js';
@@ -52,6 +52,11 @@ export function memoryBytes(core: Pick<Core, 'Region'>, workers: number, arenaBy
   return core.Region.Workers + workers * core.Region.WorkerSize + arenaBytes;
 }
 
+/** What a target keeps its counter by: a target that keeps its place goes on counting, whatever its address or mark. */
+export function targetKey(stream: Stream, target: Target): string {
+  return `${stream.name}/${target.identifier}`;
+}
+
 /** Flows in the order in which the core tries them, hidden ones before the flow they belong to. */
 export function orderedFlows(config: Config): ImageFlow[] {
   return config.flows
@@ -63,7 +68,12 @@ export function orderedFlows(config: Config): ImageFlow[] {
 }
 
 export class ImageStore {
-  readonly counters: FlowCounters;
+  /** Packets that a flow matched, by its name. */
+  readonly counters: NamedCounters;
+  /** Packets that a target got, by `targetKey`. */
+  readonly targetCounters: NamedCounters;
+  /** Maglev tables that were filled anew, and how long that took in all. */
+  readonly rebuilds = { count: 0, seconds: 0 };
   /** Also for what else the core reads; see host/trace. */
   readonly arena: Arena;
   /** Called with each image as it is published. */
@@ -83,7 +93,20 @@ export class ImageStore {
     this.view = new DataView(memory.buffer);
     this.words = new Int32Array(memory.buffer);
     this.arena = new Arena(workerArea(core, workers), memory.buffer.byteLength);
-    this.counters = new FlowCounters(core, memory, workers);
+    const { Limit, Region } = core;
+    this.counters = new NamedCounters(core, memory, workers, {
+      region: Region.WorkerFlowCounters,
+      first: 0,
+      limit: Limit.Flows,
+      what: 'flows',
+    });
+    this.targetCounters = new NamedCounters(core, memory, workers, {
+      region: Region.WorkerTargetCounters,
+      // Packets without a target are counted there.
+      first: 1,
+      limit: Limit.TargetCounters,
+      what: 'targets',
+    });
   }
 
   /** The published image. */
@@ -150,6 +173,10 @@ export class ImageStore {
     this.retired = null;
     this.release(retired, this.blocks);
     this.counters.keep(new Set(image.flows.map(({ name }) => name)));
+    const streams = image.streams.map(({ stream }) => stream);
+    this.targetCounters.keep(
+      new Set(streams.flatMap(stream => stream.targets.map(target => targetKey(stream, target)))),
+    );
   }
 
   private everyWorkerPassed(generation: number): boolean {
@@ -204,7 +231,10 @@ export class ImageStore {
     }
     const flags = new Uint8Array(this.memory.buffer, scratch + scratchBytes, maxTargets).fill(0);
     for (const target of active) flags[target.identifier - 1] = 1;
+    const began = performance.now();
     const reason = this.core.populate(table, tableSize, scratch + scratchBytes, maxTargets, scratch);
+    this.rebuilds.count++;
+    this.rebuilds.seconds += (performance.now() - began) / 1000;
     this.arena.free(scratch);
     if (reason !== this.core.Reason.Ok)
       throw new Error(`populate answered ${reason} for a table of ${tableSize}`);
@@ -215,13 +245,17 @@ export class ImageStore {
     const { Layout } = this.core;
     const address = this.allocate(streams.length * Layout.StreamBytes, blocks);
     streams.forEach(({ stream, tableSize, active, table }, index) => {
-      const marks = this.allocate(stream.maxTargets * 4, blocks);
-      for (const target of stream.targets) this.word(marks + (target.identifier - 1) * 4, target.fwmark);
+      const targets = this.allocate(stream.maxTargets * Layout.TargetBytes, blocks);
+      for (const target of stream.targets) {
+        const record = targets + (target.identifier - 1) * Layout.TargetBytes;
+        this.word(record + Layout.TargetMark, target.fwmark);
+        this.word(record + Layout.TargetCounter, this.targetCounters.indexOf(targetKey(stream, target)));
+      }
       const at = address + index * Layout.StreamBytes;
       this.clear(at, Layout.StreamBytes);
       this.word(at + Layout.StreamTable, table);
       this.word(at + Layout.StreamSize, tableSize);
-      this.word(at + Layout.StreamMarks, marks);
+      this.word(at + Layout.StreamTargets, targets);
       this.word(at + Layout.StreamTargetCount, stream.maxTargets);
       this.word(at + Layout.StreamActiveCount, active.length);
     });

@@ -14,6 +14,8 @@ export interface Core {
   decide(worker: number, first: number, count: number): void;
   /** Say that what was decided is answered: until its next batch the worker at `worker` uses no image. */
   rest(worker: number): void;
+  /** Count a batch of `count` packets by how long its decision took; see assembly/timing.ts. */
+  timed(worker: number, count: number, nanoseconds: number): void;
   /** Write decided packets down for who watches; between `decide` and `rest`. See assembly/trace.ts. */
   trace(worker: number, first: number, count: number, time: number): void;
   /** Fill u16[size] at `slots`; see assembly/maglev.ts. Returns a Reason. */
@@ -42,7 +44,6 @@ export interface Core {
     | 'WorkerStop'
     | 'WorkerBatches'
     | 'WorkerPackets'
-    | 'WorkerBytes'
     | 'WorkerTracing'
     | 'WorkerConnections'
     | 'WorkerConnectionMask'
@@ -50,6 +51,12 @@ export interface Core {
     | 'ConnectionSeen'
     | 'ConnectionTarget'
     | 'ConnectionBytes'
+    | 'ReasonCountPackets'
+    | 'ReasonCountByteCount'
+    | 'ReasonCountBytes'
+    | 'DecisionTimesNanoseconds'
+    | 'DecisionTimesPackets'
+    | 'DecisionTimesCounts'
     | 'HeaderGeneration'
     | 'HeaderFlows'
     | 'HeaderFlowCount'
@@ -153,14 +160,29 @@ export interface Core {
     | 'AxisBytes'
     | 'StreamTable'
     | 'StreamSize'
-    | 'StreamMarks'
+    | 'StreamTargets'
     | 'StreamTargetCount'
     | 'StreamActiveCount'
     | 'StreamPrevious'
     | 'StreamBytes'
+    | 'TargetMark'
+    | 'TargetCounter'
+    | 'TargetBytes'
   >;
   readonly Limit: Numbers<
-    'ReadBytes' | 'WireBytes' | 'ExtensionHeaders' | 'Batch' | 'Flows' | 'Targets' | 'Probes' | 'Taps'
+    | 'ReadBytes'
+    | 'WireBytes'
+    | 'ExtensionHeaders'
+    | 'Batch'
+    | 'Flows'
+    | 'Targets'
+    | 'TargetCounters'
+    | 'Reasons'
+    | 'BatchSizes'
+    | 'DecisionTimes'
+    | 'FirstDecisionTime'
+    | 'Probes'
+    | 'Taps'
   >;
   readonly KindOf: Numbers<'Tcp' | 'Udp' | 'Sctp' | 'Other' | 'Ping' | 'Count'>;
   readonly AxisOf: Numbers<
@@ -176,12 +198,15 @@ export interface Core {
     | 'Workers'
     | 'WorkerState'
     | 'WorkerKey'
+    | 'WorkerBatchSizes'
+    | 'WorkerDecisionTimes'
     | 'WorkerReasons'
     | 'WorkerDescriptors'
     | 'DescriptorSize'
     | 'WorkerPackets'
     | 'PacketSize'
     | 'WorkerFlowCounters'
+    | 'WorkerTargetCounters'
     | 'WorkerSize'
   >;
   readonly Reason: Numbers<

@@ -1,14 +1,16 @@
 /** What the control socket tells of the daemon. */
 import { prefixText } from '../config/address.js';
 import type { ApplyReply, LogLevel, StatusReply } from '../control/api.js';
-import { RequestError, type Routes } from '../control/server.js';
+import { Answered, RequestError, type Routes } from '../control/server.js';
 import { reasonCounts } from '../core/counters.js';
 import { reasonNames } from '../core/reason.js';
+import type { Judgement } from '../types/health.js';
 import { version } from '../version.js';
 import type { Daemon } from './daemon.js';
 import { explainLive } from './explain.js';
 import { flowReplies, fragmentsReply, type ListedNames, slotReply, streamReplies } from './listing.js';
 import { syslogLevel } from './log.js';
+import { answersOf } from './observation.js';
 import { targetLabel } from './serving.js';
 
 /** nfqlb's name for a stream. */
@@ -26,18 +28,28 @@ const NO_OWN_MARK = 0;
 
 export function routesOf(daemon: Daemon): Routes {
   const image = () => daemon.images.current!;
+  const answers = answersOf(daemon);
+  const judged = (judgement: Judgement) => new Answered(judgement.ok ? 200 : 503, judgement);
   return {
     'GET /v1/flows': () => flowReplies(daemon.images, NAMES),
     'GET /v1/streams': () => streamReplies(daemon.images, NAMES, () => NO_OWN_MARK),
     'GET /v1/slot': ({ query }) => slotReply(daemon.images, NAMES, query),
     'GET /v1/fragments': () => fragmentsReply(daemon.images),
     'GET /v1/loglevel': (): LogLevel => ({ level: syslogLevel(daemon.options.log.level) }),
-    ...refusals(['POST /v1/flows', 'POST /v1/streams', 'POST /v1/loglevel'], daemon.options.configFile),
+    ...refusals(
+      ['POST /v1/flows', 'POST /v1/streams', 'POST /v1/loglevel'],
+      daemon.options.configFile ?? daemon.state.path,
+    ),
 
     'POST /v1/apply': async ({ query, body }): Promise<ApplyReply> => {
       await daemon.applyText(body, query.get('name') ?? 'the applied configuration');
       return { generation: image().generation, warnings: daemon.warnings };
     },
+
+    'GET /v1/diff': () => daemon.compare('', ''),
+    'POST /v1/diff': ({ query, body }) => daemon.compare(body, query.get('name') ?? 'the configuration'),
+    'GET /v1/health': () => judged(answers.alive()),
+    'GET /v1/ready': () => judged(answers.ready()),
 
     'GET /v1/explain': ({ query }) => explainLive(daemon, query.get('packet') ?? ''),
 
@@ -52,6 +64,11 @@ export function routesOf(daemon: Daemon): Routes {
         startedAt: daemon.startedAt.toISOString(),
         configFile: options.configFile,
         source: { ...daemon.source, at: daemon.source.at.toISOString() },
+        state: {
+          path: daemon.state.path,
+          keptAt: daemon.state.keptAt?.toISOString() ?? null,
+          fault: daemon.state.fault,
+        },
         generation: image().generation,
         carrier: kernel.carrier,
         queues: pool.statistics().map(({ queue, packets, bytes, batches, kernel: held }, worker) => ({

@@ -2,13 +2,11 @@
  * The daemon: one wanted state, brought about in one order whether it starts, reloads or repairs. Changes are made one
  * after the other; a change that fails leaves what ran before.
  */
-import type { Server } from 'node:net';
-import { dirname } from 'node:path';
-import { readConfig } from '../config/file.js';
+import { prefixText } from '../config/address.js';
+import { readText } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import { configWarnings, coveredHosts } from '../config/resolve.js';
-import { ControlServer } from '../control/server.js';
-import { makeRunDirectory } from '../control/socket.js';
+import type { Routes } from '../control/server.js';
 import { TraceFlows, traceFlowRoutes } from '../control/trace-flows.js';
 import { createImages } from '../core/create.js';
 import type { ImageStore } from '../core/image.js';
@@ -16,30 +14,49 @@ import { Frontend } from '../frontend/frontend.js';
 import { readPasswords } from '../frontend/password.js';
 import type { InterfaceAddress } from '../frontend/router-id.js';
 import { type AddOutcome, Kernel } from '../kernel/kernel.js';
-import type { NextHop } from '../kernel/wanted.js';
+import type { NextHop, WantedKernel } from '../kernel/wanted.js';
+import { MetricsServer } from '../metrics/server.js';
 import { WorkerPool } from '../queue/pool.js';
+import { readQueues } from '../queue/proc.js';
 import { nfqlbTrace } from '../trace/nfqlb-trace.js';
 import { traceRoutes } from '../trace/routes.js';
 import { Tracer } from '../trace/tracer.js';
-import type { Config } from '../types/config.js';
-import { ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js';
-import { BLACKHOLE_TABLE } from '../types/marks.js';
+import { addressNumber } from '../types/address.js';
+import type { Config, Host } from '../types/config.js';
+import type { Difference } from '../types/difference.js';
+import { ClashError, ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js';
+import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
 import { routesOf, shmName } from './answers.js';
+import { type Bank, banksOf, bankText, freeBank } from './bank.js';
+import { handoverRoutes } from './handover.js';
 import { Keeper } from './keeper.js';
+import { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
 import { hostAddresses, isInitialNamespace, lockNamespace, namespaceIdentity } from './namespace.js';
+import { answersOf } from './observation.js';
+import { Predecessor } from './predecessor.js';
+import { Seat } from './seat.js';
 import { Service } from './service.js';
+import { type Found, firstConfiguration, found, type Source } from './source.js';
 import { Stopwatch } from './stopwatch.js';
+import { Tally } from './tally.js';
 import { wantedKernel } from './wanted.js';
 
 export interface DaemonOptions {
-  readonly configFile: string;
+  /** null: none was named. */
+  readonly configFile: string | null;
+  /** What was applied last is kept there. */
+  readonly statePath: string;
   readonly socketPath: string;
   readonly journalPath: string;
   /** For the files of BIRD. */
   readonly frontendDirectory: string;
   /** Work in the machine's initial network namespace. */
   readonly hostNamespace: boolean;
+  /** Take over from the daemon that answers on the control socket. */
+  readonly takeover: boolean;
+  /** Called when another daemon has taken over and nothing is held any more. */
+  readonly onLeft: () => void;
   /** Aborted: a change under way ends after its present step, and none begins. */
   readonly stop: AbortSignal;
   readonly log: Log;
@@ -48,14 +65,19 @@ export interface DaemonOptions {
 /** New neighbours answer within a few ms; who does not is told as pending, and asked again. */
 const START_PATIENCE_MS = 1000;
 const RELOAD_PATIENCE_MS = 200;
+/** For packets that wait in our queues when the takeover that we began is given up. */
+const DRAIN_MS = 5000;
+/** An event that the kernel tells of a neighbour that was forgotten from here comes within. */
+const FORGOTTEN_MS = 1000;
 
 /** A change was ended by `DaemonOptions.stop`; what it did is taken back or about to be removed. */
 export class Stopped extends Error {}
 
 /** What is taken before the kernel is changed, and given back last. */
 interface Holdings {
-  readonly lock: Server;
-  readonly control: ControlServer;
+  /** null while the daemon that this one takes over from still has it. */
+  seat: Seat | null;
+  readonly metrics: MetricsServer;
   readonly pool: WorkerPool;
 }
 
@@ -68,26 +90,27 @@ export interface Repairs {
   readonly lastAt: Date | null;
 }
 
-/** Where the configuration in force came from. */
-export interface Source {
-  /** file: it was read; apply: it was sent, and stays until the file is read again. */
-  readonly kind: 'file' | 'apply';
-  readonly name: string;
-  readonly at: Date;
-}
-
 export class Daemon {
   readonly startedAt = new Date();
   readonly service: Service;
+  readonly tally = new Tally();
   /** What `GET /v1/trace-text` tells of. */
   readonly traceFlows = new TraceFlows();
   warnings: readonly string[] = [];
   repairs: Repairs = { count: 0, changes: 0, lastAt: null };
   source: Source;
+  /** Of the file, as it was read last; null: it was never read, or could not be. */
+  fileText: string | null = null;
   private readonly keeper: Keeper;
   private readonly hurry = new AbortController();
   /** Of the last look, save those about main's routes. */
   private lookWarnings: readonly string[] = [];
+  private mainWarnings: { readonly vips: string; readonly lines: readonly string[] } = {
+    vips: '',
+    lines: [],
+  };
+  /** When the kernel was made to forget a neighbour, by its address: it tells that a moment later. */
+  private readonly forgotten = new Map<bigint, number>();
   private turn: Promise<unknown> = Promise.resolve();
   private configWarnings: { config: Config; warnings: readonly string[] } | null = null;
   private waitingReload: Promise<void> | null = null;
@@ -98,19 +121,25 @@ export class Daemon {
     readonly images: ImageStore,
     readonly kernel: Kernel,
     readonly frontend: Frontend,
+    predecessor: Predecessor | null,
     addresses: readonly InterfaceAddress[],
+    readonly state: KeptState,
+    { kind, name, text }: Found,
   ) {
     const { log } = options;
-    this.source = { kind: 'file', name: options.configFile, at: this.startedAt };
+    this.source = { kind, name, at: this.startedAt };
+    if (kind === 'file') this.fileText = text;
     this.keeper = new Keeper({
       log,
-      check: () => this.inTurn(() => this.check()),
+      check: inspect => this.inTurn(() => this.tally.looks.count(() => this.check(inspect))),
       ask: hops => this.inTurn(() => this.ask(hops, 'ask')),
       restore: hops => this.inTurn(() => this.restore(hops, 'ask')),
       askAnew: hops => this.inTurn(() => this.restore(hops, 'askAnew')),
       reviewMain: () => this.inTurn(() => this.reviewMain()),
     });
-    this.service = new Service({ log, images, frontend, addresses, onHealth: () => this.onHealth() });
+    const known = predecessor?.facts.known;
+    const onHealth = () => this.onHealth();
+    this.service = new Service({ log, images, frontend, addresses, onHealth, ...(known && { known }) });
   }
 
   /**
@@ -120,59 +149,96 @@ export class Daemon {
   static async start(options: DaemonOptions): Promise<Daemon> {
     const { log } = options;
     const watch = new Stopwatch();
-    const config = readConfig(options.configFile);
+    const state = new KeptState(options.statePath);
+    const first = firstConfiguration(options.configFile, state);
+    const { config } = first;
+    if (first.kind === 'state') {
+      const { path, keptAt } = state;
+      log.warn({ state: path, name: first.name, keptAt }, 'no file was named: what was applied last is used');
+    }
     if (isInitialNamespace() && !options.hostNamespace) {
       throw new EnvironmentError(
         "this is the host's initial network namespace, where magmark's notrack rules would switch off its connection " +
           'tracking: run it in a namespace of its own (ip netns exec NAME ...), or say --host-namespace if that is meant',
       );
     }
-    await refuseCoveredHosts(config);
+    refuseCoveredHosts(config, await hostAddresses());
     watch.lap('configuration');
     const undo: (() => unknown)[] = [];
     try {
-      const lock = await lockNamespace();
-      undo.push(() => lock.close());
-      makeRunDirectory(dirname(options.journalPath));
-      makeRunDirectory(dirname(options.socketPath));
-      const control = await ControlServer.start(options.socketPath, error =>
-        log.error({ err: error }, 'control socket'),
-      );
-      undo.push(() => control.stop());
+      const starting = await lockNamespace('start');
+      undo.push(() => starting.close());
+      const predecessor = options.takeover ? await Predecessor.meet(options) : null;
+      const seat = predecessor === null ? await Seat.take(options) : null;
+      undo.push(() => seat?.leave());
+      const giveBack = async () => (await predecessor?.giveBack('the takeover failed')) ?? false;
+      undo.push(giveBack);
+      const metrics = new MetricsServer(error => log.error({ err: error }, 'metrics'));
+      undo.push(() => metrics.stop());
+      // A port that is taken is told before anything is changed, unless it is the running daemon's.
+      if (predecessor === null) await metrics.during(config.metrics, async () => undefined);
+      const queues =
+        predecessor === null ? config.queues : bankBeside(config.queues, predecessor.facts.queues);
       const identity = await namespaceIdentity();
-      const kernel = await Kernel.open({ journalPath: options.journalPath, identity, log });
+      const { journalPath } = options;
+      const kernel = await Kernel.open({ journalPath, identity, log, takesOver: predecessor !== null });
       watch.lap('kernel opened');
-      const { images, module } = createImages(config.queues);
+      const { images, module } = createImages(queues);
       images.publish(config);
       watch.lap('first image');
       const frontend = Frontend.open({ directory: options.frontendDirectory, log });
-      undo.push(() => frontend.stop());
+      undo.push(() => (predecessor === null ? frontend.stop() : frontend.leave()));
+      if (predecessor !== null) await frontend.join();
       const core = { module, memory: images.memory };
-      const { queues, queueLength } = config;
-      const pool = await WorkerPool.start({ core, queues, queueLength, log });
+      const pool = await WorkerPool.start({ core, queues, queueLength: config.queueLength, log });
       undo.push(() => pool.stop());
-      const addresses = await hostAddresses();
-      const daemon = new Daemon(options, { lock, control, pool }, images, kernel, frontend, addresses);
+      const addresses = predecessor?.facts.addresses ?? (await hostAddresses());
+      const daemon = new Daemon(
+        options,
+        { seat, metrics, pool },
+        images,
+        kernel,
+        frontend,
+        predecessor,
+        addresses,
+        state,
+        first,
+      );
       undo.push(() => daemon.stopWatching());
       watch.lap('workers');
+      const undoStart = async () => {
+        // Packets that wait in our queues are answered before those close.
+        if (await giveBack()) await pool.drained(DRAIN_MS);
+        else await kernel.removeAll();
+      };
+      // Neighbours of a running daemon's targets have answered before.
+      const patienceMs = predecessor === null ? START_PATIENCE_MS : RELOAD_PATIENCE_MS;
       await daemon.inTurn(() =>
-        daemon.applyOrUndo(config, START_PATIENCE_MS, watch, () => kernel.removeAll()),
+        daemon.applyOrUndo(config, patienceMs, watch, undoStart, async () => predecessor?.drain()),
       );
-      // Not before: a look that waits would bring back what a start that failed has removed.
-      daemon.keeper.start();
-      daemon.keeper.look(0);
       const tracer = new Tracer({ images, firstQueue: queues.first });
-      control.routes = {
+      const routes = {
         ...routesOf(daemon),
         ...traceRoutes(tracer, images.core.Limit.ReadBytes),
         ...traceFlowRoutes(daemon.traceFlows, nfqlbTrace(tracer, shmName)),
+        ...handoverRoutes(daemon),
       };
+      if (predecessor !== null) await daemon.takeSeat(predecessor);
+      if (first.kind !== 'state') await daemon.inTurn(() => daemon.keepState(first));
+      metrics.answers = answersOf(daemon);
+      if (predecessor !== null) await daemon.listenAfter();
+      daemon.open(routes);
+      starting.close();
+      // Not before: a look that waits would bring back what a start that failed has removed.
+      daemon.keeper.start();
+      daemon.keeper.look(0);
       log.info(
         {
           carrier: kernel.carrier,
           queues,
           socket: options.socketPath,
           generation: images.current?.generation,
+          ...(predecessor && { predecessor: predecessor.facts.pid }),
           milliseconds: watch.milliseconds(),
         },
         'ready',
@@ -182,6 +248,27 @@ export class Daemon {
       for (const step of undo.reverse()) await step();
       throw error;
     }
+  }
+
+  /** From now on this daemon is the one in charge, whether the other one leaves or has died. */
+  private async takeSeat(predecessor: Predecessor): Promise<void> {
+    await predecessor.finish();
+    this.holdings.seat = await Seat.takeWhenFree(this.options, this.options.stop);
+  }
+
+  /** Metrics where the daemon that has left may have had them. Packets are served: a port that is taken is logged. */
+  private async listenAfter(): Promise<void> {
+    try {
+      await this.holdings.metrics.during(this.config.metrics, async () => undefined);
+    } catch (error) {
+      if (!(error instanceof MagmarkError)) throw error;
+      this.options.log.error({ reason: error.message }, 'no metrics: the next reload tries again');
+    }
+  }
+
+  private open(routes: Routes): void {
+    const { seat } = this.holdings;
+    if (seat !== null) seat.control.routes = routes;
   }
 
   get pool(): WorkerPool {
@@ -204,9 +291,17 @@ export class Daemon {
       if (stop.aborted) return;
       const watch = new Stopwatch();
       try {
-        const config = readConfig(configFile);
-        watch.lap('configuration');
-        await this.change(config, { kind: 'file', name: configFile }, watch);
+        const addresses = ownAddresses();
+        await this.tally.reloads.count(async () => {
+          if (configFile === null) {
+            throw new ConfigError(['no file was named at the start: magmark apply FILE brings one about']);
+          }
+          this.fileText = null;
+          this.fileText = readText(configFile);
+          const next = found('file', configFile, this.fileText);
+          watch.lap('configuration');
+          await this.change(next, addresses, watch);
+        });
       } catch (error) {
         if (error instanceof Stopped) return;
         const faults = (error as Error).message.split('\n');
@@ -221,6 +316,12 @@ export class Daemon {
     return this.waitingReload;
   }
 
+  /** Whether the file holds something else than when it was read last; one that is gone does. */
+  fileDiffers(): boolean {
+    const { configFile } = this.options;
+    return configFile !== null && textOrNull(configFile) !== this.fileText;
+  }
+
   /**
    * Bring `text` about in place of the file, until the file is read again.
    * @param name for messages
@@ -230,25 +331,52 @@ export class Daemon {
     return this.inTurn(async () => {
       this.proceed();
       const watch = new Stopwatch();
-      await this.change(loadConfig(text, name), { kind: 'apply', name }, watch);
+      const addresses = ownAddresses();
+      await this.tally.reloads.count(async () => this.change(found('apply', name, text), addresses, watch));
       const { generation } = this.images.current!;
       this.options.log.info({ name, generation, milliseconds: watch.milliseconds() }, 'applied');
     });
   }
 
-  private async change(
-    config: Config,
-    { kind, name }: Pick<Source, 'kind' | 'name'>,
-    watch: Stopwatch,
-  ): Promise<void> {
+  /**
+   * What the kernel lacks, and holds too much, for the configuration that is in force; changes nothing.
+   * @param text  a configuration to ask about in its place
+   * @throws ConfigError if that has faults, KernelError
+   */
+  compare(text: string, name: string): Promise<Difference[]> {
+    return this.inTurn(async () => {
+      if (text === '') return this.kernel.compare(this.wanted(this.config));
+      const config = loadConfig(text, name);
+      refuseCoveredHosts(config, await hostAddresses());
+      refuseRestartOnly(this.config, config);
+      return this.kernel.compare(this.wanted(config));
+    });
+  }
+
+  private async change(next: Found, addresses: Promise<InterfaceAddress[]>, watch: Stopwatch): Promise<void> {
     const former = this.config;
-    await refuseCoveredHosts(config);
+    const { config, kind, name } = next;
+    refuseCoveredHosts(config, await addresses);
     refuseRestartOnly(former, config);
     watch.lap('refusals');
-    await this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
-      this.apply(former, RELOAD_PATIENCE_MS, watch),
-    );
+    try {
+      await this.holdings.metrics.during(config.metrics, () =>
+        this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
+          this.apply(former, RELOAD_PATIENCE_MS, watch),
+        ),
+      );
+    } finally {
+      // What a change takes as it was last time is compared with the kernel now.
+      this.keeper.look(0);
+    }
     this.source = { kind, name, at: new Date() };
+    await this.keepState(next);
+    watch.lap('kept');
+  }
+
+  private async keepState({ name, text }: Found): Promise<void> {
+    await this.state.keep({ name, text, at: this.source.at });
+    this.tellWarnings();
   }
 
   /** A stop that is under way waits for nothing any more. */
@@ -263,14 +391,15 @@ export class Daemon {
    */
   stop(): Promise<boolean> {
     return this.inTurn(async () => {
-      const { lock, control, pool } = this.holdings;
+      const { metrics, pool, seat } = this.holdings;
       const { log } = this.options;
       let clean = true;
       // Rules and routes outlive the workers: a verdict that is still on its way must find its target's route.
       for (const step of [
         () => this.stopWatching(),
         () => this.service.withdraw(this.hurry.signal),
-        () => control.stop(),
+        () => metrics.stop(),
+        () => seat?.endControl(),
         () => this.kernel.removeRuleset(),
         () => pool.stop(),
         () => this.kernel.removeAll(),
@@ -284,10 +413,45 @@ export class Daemon {
           log.error({ faults: (error as Error).message.split('\n') }, 'not everything could be removed');
         }
       }
-      lock.close();
+      seat?.unlock();
       log.info({ clean }, 'stopped');
       return clean;
     });
+  }
+
+  /**
+   * Wait for the present change, and make no other until `release` is called.
+   * @returns release
+   */
+  holdTurn(): Promise<() => void> {
+    return new Promise(resolve => {
+      void this.inTurn(() => new Promise<void>(release => resolve(release)));
+    });
+  }
+
+  /** Another daemon has taken over: let go of everything, and leave what was made in the kernel to it. */
+  async leave(): Promise<void> {
+    await this.stopWatching();
+    await this.frontend.leave();
+    await this.holdings.metrics.stop();
+    this.holdings.seat?.leave();
+    await this.pool.stop();
+    this.options.log.info('left: another magmark has taken over');
+  }
+
+  /** A takeover that had begun came to nothing: whatever it changed, the state of this daemon is wanted again. */
+  async goOn(reason: string): Promise<void> {
+    const { log } = this.options;
+    log.warn({ reason }, 'the takeover came to nothing: going on');
+    try {
+      await this.kernel.reopen();
+      // First: the queues that the other's rules lead to may have nobody.
+      await this.kernel.applyRuleset(this.wanted(this.config));
+    } catch (error) {
+      log.error({ err: error }, 'the ruleset could not be taken back; it is tried again');
+    }
+    await this.frontend.resume();
+    this.keeper.look(0);
   }
 
   private async stopWatching(): Promise<void> {
@@ -298,9 +462,15 @@ export class Daemon {
    * The way of every change: adds precede, removals follow, so that no packet is ever without a route.
    * Routes first, then the image that marks for them, then the ruleset, then the VIPs are announced; what is unwanted
    * goes when no worker uses it, and a VIP that goes is withdrawn before anything else.
+   * @param onSteered  called when the ruleset leads to this daemon's queues
    */
-  private async apply(config: Config, patienceMs: number, watch: Stopwatch): Promise<void> {
-    const wanted = wantedKernel(config);
+  private async apply(
+    config: Config,
+    patienceMs: number,
+    watch: Stopwatch,
+    onSteered: () => Promise<void> = async () => {},
+  ): Promise<void> {
+    const wanted = this.wanted(config);
     this.proceed();
     // Passwords that cannot be read are a fault before anything is changed.
     await readPasswords(config.gateways);
@@ -311,31 +481,40 @@ export class Daemon {
     this.proceed();
     await this.service.publish(config, outcome.pending);
     watch.lap('image');
-    await this.kernel.applyRuleset(wanted);
+    await this.kernel.applyRuleset(wanted, true);
     watch.lap('ruleset');
     this.proceed();
+    await onSteered();
+    watch.lap('steered');
     await this.images.retire();
     await this.service.announce();
     watch.lap('announced');
     await this.kernel.removeStale(wanted);
     watch.lap('removed');
-    await this.keep(outcome);
+    this.keep(outcome);
+    await this.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
   }
 
-  /** Compare everything with the kernel, and mend what differs. */
-  private async check(): Promise<void> {
+  /**
+   * Compare everything with the kernel, and mend what differs.
+   * @param inspect routing tables to look through: of the others, the default routes alone
+   */
+  private async check(inspect: readonly number[]): Promise<void> {
     if (this.options.stop.aborted) return;
     const { config } = this;
-    const wanted = wantedKernel(config);
+    const wanted = this.wanted(config);
     const serving = this.service.servingMarks(config);
-    const outcome = await this.kernel.add(wanted, { serving, clashesAreWarnings: true });
+    const outcome = await this.kernel.add(wanted, { serving, clashesAreWarnings: true, inspect });
     await this.service.review(outcome.pending);
     const tables = await this.kernel.applyRuleset(wanted);
     const removed = await this.kernel.removeStale(wanted);
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
     if (mended.length > 0) this.count(mended);
-    await this.keep(outcome);
+    this.keep(outcome);
+    await this.reviewMain();
+    // Last: a BIRD that hangs must not keep the kernel from being mended.
+    await this.service.announceServed();
   }
 
   private count(mended: readonly string[]): void {
@@ -347,18 +526,38 @@ export class Daemon {
     );
   }
 
-  private async keep({ pending, hops, warnings }: AddOutcome): Promise<void> {
+  private keep({ pending, hops, warnings, forgotten }: AddOutcome): void {
     const { config } = this;
     this.lookWarnings = [...this.warningsOf(config), ...warnings];
-    await this.reviewMain();
-    const tables = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
-    this.keeper.keep({ pending, hops, tables: new Set([...tables, BLACKHOLE_TABLE]) });
+    this.forget(forgotten);
+    const targets = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
+    const tables = new Set([
+      ...targets,
+      BLACKHOLE_TABLE,
+      ...(config.gateways.length > 0 ? [EGRESS_TABLE] : []),
+    ]);
+    this.keeper.keep({ pending, hops, tables });
   }
 
-  /** Whether main leads to the VIPs: that is not ours to mend. */
-  private async reviewMain(): Promise<void> {
+  /**
+   * Whether main leads to the VIPs: that is not ours to mend.
+   * @param unlessAsLast  take what was found last if that was about the same VIPs: a change of main is an event
+   */
+  private async reviewMain({ unlessAsLast = false } = {}): Promise<void> {
     if (this.options.stop.aborted) return;
-    this.warn([...this.lookWarnings, ...(await this.kernel.vipsWithoutRoute(this.config.vips))]);
+    const vips = this.config.vips.map(prefixText).join(' ');
+    if (!unlessAsLast || vips !== this.mainWarnings.vips) {
+      this.mainWarnings = { vips, lines: await this.kernel.vipsWithoutRoute(this.config.vips) };
+    }
+    this.tellWarnings();
+  }
+
+  private tellWarnings(): void {
+    this.warn([...this.lookWarnings, ...this.mainWarnings.lines, ...this.state.warnings]);
+  }
+
+  private wanted(config: Config): WantedKernel {
+    return wantedKernel(config, this.pool.queues);
   }
 
   private async ask(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
@@ -366,15 +565,33 @@ export class Daemon {
     for (const refusal of await this.kernel[how](hops)) this.options.log.warn(refusal);
   }
 
-  /** Neighbour entries that somebody removed or changed. */
+  /** Neighbour entries that somebody removed or changed, or that were forgotten from here: those are no repair. */
   private async restore(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
     await this.ask(hops, how);
-    if (!this.options.stop.aborted) this.count(hops.map(hop => `neighbour ${hop.address} on ${hop.device}`));
+    if (this.options.stop.aborted) return;
+    const from = performance.now() - FORGOTTEN_MS;
+    const removed = hops.filter(hop => {
+      const address = addressNumber(hop.address);
+      const at = this.forgotten.get(address) ?? Number.NEGATIVE_INFINITY;
+      // It is told once.
+      this.forgotten.delete(address);
+      return at < from;
+    });
+    if (how === 'askAnew') this.forget(hops);
+    if (removed.length > 0) this.count(removed.map(hop => `neighbour ${hop.address} on ${hop.device}`));
+  }
+
+  private forget(hosts: readonly Host[]): void {
+    const now = performance.now();
+    for (const [address, at] of this.forgotten) if (at <= now - FORGOTTEN_MS) this.forgotten.delete(address);
+    for (const { address } of hosts) this.forgotten.set(addressNumber(address), now);
   }
 
   private onHealth(): void {
     this.inTurn(async () => {
-      if (!this.options.stop.aborted) await this.service.review();
+      if (this.options.stop.aborted) return;
+      await this.service.review();
+      await this.service.announceServed();
     }).catch((error: Error) => {
       this.options.log.error({ err: error }, 'a change of health could not be brought about');
       this.keeper.look(0);
@@ -406,9 +623,10 @@ export class Daemon {
     patienceMs: number,
     watch: Stopwatch,
     undo: () => Promise<void>,
+    onSteered?: () => Promise<void>,
   ): Promise<void> {
     try {
-      await this.apply(config, patienceMs, watch);
+      await this.apply(config, patienceMs, watch, onSteered);
     } catch (error) {
       try {
         await undo();
@@ -433,8 +651,26 @@ export class Daemon {
   }
 }
 
-async function refuseCoveredHosts(config: Config): Promise<void> {
-  const own = (await hostAddresses()).map(ip => ({ ip, owner: 'this host' }));
+/** null: it cannot be read. */
+function textOrNull(file: string): string | null {
+  try {
+    return readText(file);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return null;
+  }
+}
+
+/** Asked for before the configuration is read: the two take their time side by side. */
+function ownAddresses(): Promise<InterfaceAddress[]> {
+  const addresses = hostAddresses();
+  // Whoever awaits it is told, unless the configuration is refused before.
+  addresses.catch(() => undefined);
+  return addresses;
+}
+
+function refuseCoveredHosts(config: Config, addresses: readonly InterfaceAddress[]): void {
+  const own = addresses.map(ip => ({ ip, owner: 'this host' }));
   const gateways = config.gateways.flatMap(gateway =>
     gateway.ips.map(ip => ({ ip, owner: `gateway ${gateway.name}` })),
   );
@@ -445,6 +681,18 @@ async function refuseCoveredHosts(config: Config): Promise<void> {
   );
   const faults = coveredHosts(config, [...own, ...gateways, ...targets]);
   if (faults.length > 0) throw new ConfigError(faults);
+}
+
+/** @throws ClashError that names the numbers, if none are free */
+function bankBeside(configured: Bank, inUse: Bank): Bank {
+  const bound = readQueues();
+  const bank = freeBank(configured, inUse, new Set(bound.map(({ queue }) => queue)));
+  if (bank !== null) return bank;
+  const tried = banksOf(configured, inUse).map(bankText);
+  throw new ClashError(
+    `--takeover: no free queue numbers beside ${bankText(inUse)}, which are in use: tried ${tried.join(', ')}; ` +
+      `bound in this namespace are ${bound.map(({ queue }) => queue).join(', ')}`,
+  );
 }
 
 /** What a running daemon cannot change: its queues are bound and their lengths set. */

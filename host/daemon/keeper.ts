@@ -6,13 +6,15 @@
 import { type KernelEvent, KernelMonitor, type MonitorOptions } from '../kernel/monitor.js';
 import type { NextHop, PendingTarget } from '../kernel/wanted.js';
 import { addressNumber } from '../types/address.js';
-import { EGRESS_TABLE } from '../types/marks.js';
 import type { Log } from './log.js';
 
 export interface KeeperOptions {
   readonly log: Log;
-  /** Compare everything with the kernel and mend it. @throws if that failed: it is tried again */
-  readonly check: () => Promise<void>;
+  /**
+   * Compare everything with the kernel and mend it; of tables of ours in which nothing was changed, the default routes
+   * alone. @throws if that failed: it is tried again
+   */
+  readonly check: (inspect: readonly number[]) => Promise<void>;
   /** Have the kernel ask for these neighbours. */
   readonly ask: (hops: readonly NextHop[]) => Promise<void>;
   /** The same for neighbours whose entries were removed. */
@@ -56,6 +58,10 @@ export class Keeper {
   /** Changes that come too soon after a verification: they are verified when they may. */
   private readonly verifying = new Map<bigint, NodeJS.Timeout>();
   private gone = new Map<bigint, NextHop>();
+  /** Tables of ours that somebody changed, perhaps we. */
+  private touched = new Set<number>();
+  /** When all tables were last looked through; before any time: they are in the next look. */
+  private fullAt = Number.NEGATIVE_INFINITY;
   /** What was told since the last look was kept: it may be newer than what that look listed. */
   private told = new Map<bigint, 'valid' | 'failed'>();
   private monitor: Pick<KernelMonitor, 'stop'> | null = null;
@@ -124,8 +130,13 @@ export class Keeper {
   private async lookNow(): Promise<void> {
     this.looking = true;
     this.due = Number.POSITIVE_INFINITY;
+    const now = performance.now();
+    const isFull = now - this.fullAt >= SLOW_MS;
+    const inspect = isFull ? [...this.kept.tables] : [...this.touched];
+    this.touched = new Set();
+    if (isFull) this.fullAt = now;
     try {
-      await this.options.check();
+      await this.options.check(inspect);
     } catch (error) {
       this.options.log.error({ err: error }, 'what the kernel holds could not be compared or mended');
       this.look(RETRY_MS);
@@ -140,6 +151,7 @@ export class Keeper {
   private onEvent(event: KernelEvent): void {
     switch (event.kind) {
       case 'routes':
+        if (event.table !== null && this.kept.tables.has(event.table)) this.touched.add(event.table);
         if (this.concerns(event.table)) this.look(GATHER_MS);
         else if (event.table === null) this.reviewMain();
         return;
@@ -147,14 +159,14 @@ export class Keeper {
         this.onNeighbour(event);
         return;
       default:
+        if (event.kind === 'lost') this.fullAt = Number.NEGATIVE_INFINITY;
         this.look(GATHER_MS);
     }
   }
 
-  /** Main's routes matter to targets only while one waits for a route; table 4096 is BIRD's. */
+  /** Main's routes matter to targets only while one waits for a route. */
   private concerns(table: number | null): boolean {
-    if (table === null) return this.kept.pending.length > 0;
-    return table !== EGRESS_TABLE && this.kept.tables.has(table);
+    return table === null ? this.kept.pending.length > 0 : this.kept.tables.has(table);
   }
 
   private reviewMain(): void {

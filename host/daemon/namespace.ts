@@ -1,5 +1,5 @@
 /** The network namespace that the daemon works in: which one it is, whether it is the machine's own, and the lock on it. */
-import { existsSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import type { InterfaceAddress } from '../frontend/router-id.js';
 import { type NamespaceIdentity, readBootId } from '../kernel/journal.js';
@@ -13,6 +13,18 @@ export function namespaceInode(): string {
   const inode = /^net:\[([0-9]+)\]$/.exec(link)?.[1];
   if (inode === undefined) throw new Error(`/proc/self/ns/net reads ${link}, not net:[INODE]`);
   return inode;
+}
+
+const NAMED = '/run/netns';
+
+/** Its name as `ip netns identify` prints it, the first of several; null: it has none. */
+export function namespaceName(): string | null {
+  const own = statSync('/proc/self/ns/net');
+  const isOwn = (name: string): boolean => {
+    const other = statSync(`${NAMED}/${name}`, { throwIfNoEntry: false });
+    return other !== undefined && other.ino === own.ino && other.dev === own.dev;
+  };
+  return existsSync(NAMED) ? (readdirSync(NAMED).sort().find(isOwn) ?? null) : null;
 }
 
 /**
@@ -51,26 +63,30 @@ export async function hostAddresses(): Promise<InterfaceAddress[]> {
   );
 }
 
-/** Abstract unix sockets belong to the network namespace and die with their process: the lock that fits. */
-const LOCK_NAME = '\0magmark';
+/** Abstract unix sockets belong to the network namespace and die with their process: the locks that fit. */
+const LOCKS = {
+  /** Held by the daemon in charge. */
+  charge: '\0magmark',
+  /** Held by who starts or takes over, until it is in charge: nobody else starts meanwhile. */
+  start: '\0magmark-start',
+} as const;
+
+export type Lock = Server;
 
 /**
- * Take the lock of this namespace.
+ * Take a lock of this namespace.
  * @throws ClashError if another daemon holds it
  */
-export async function lockNamespace(): Promise<Server> {
+export async function lockNamespace(which: keyof typeof LOCKS): Promise<Lock> {
   const server = createServer(connection => connection.destroy());
+  const where = `in this network namespace (net:[${namespaceInode()}]); nothing was changed`;
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      reject(
-        error.code === 'EADDRINUSE'
-          ? new ClashError(
-              `another magmark runs in this network namespace (net:[${namespaceInode()}]); nothing was changed`,
-            )
-          : error,
-      );
+      if (error.code !== 'EADDRINUSE') reject(error);
+      else if (which === 'charge') reject(new ClashError(`another magmark runs ${where}`));
+      else reject(new ClashError(`another magmark starts, or takes over, ${where}`));
     });
-    server.listen(LOCK_NAME, resolve);
+    server.listen(LOCKS[which], resolve);
   });
   server.unref();
   return server;

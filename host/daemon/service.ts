@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ImageStore } from '../core/image.js';
 import type { Frontend } from '../frontend/frontend.js';
 import { deriveRouterId, type InterfaceAddress } from '../frontend/router-id.js';
-import { HealthChecker } from '../health/checker.js';
+import { HealthChecker, type KnownHealth } from '../health/checker.js';
 import type { PendingTarget } from '../kernel/wanted.js';
 import type { Config, Prefix, Target } from '../types/config.js';
 import type { Log } from './log.js';
@@ -28,6 +28,15 @@ export interface ServiceOptions {
   readonly addresses: readonly InterfaceAddress[];
   /** The health of a target has changed: `review` is wanted. */
   readonly onHealth: () => void;
+  /** Of the daemon that this one takes over from. */
+  readonly known?: KnownService;
+}
+
+/** What a daemon knows of its targets by experience, and who takes over from it could not know. */
+export interface KnownService {
+  /** Ways of the targets that take traffic; see `wayKey`. */
+  readonly serving: readonly string[];
+  readonly health: readonly KnownHealth[];
 }
 
 export class Service {
@@ -37,12 +46,22 @@ export class Service {
   /** VIPs that the gateways were told of. */
   announced: readonly Prefix[] = [];
   /** Ways of the targets that take traffic. */
-  private serving: ReadonlySet<string> = new Set();
+  private serving: ReadonlySet<string>;
   private pending: readonly PendingTarget[] = [];
 
   constructor(private readonly options: ServiceOptions) {
-    const { log, onHealth } = options;
-    this.health = new HealthChecker({ log, onChange: onHealth });
+    const { log, onHealth, known } = options;
+    this.health = new HealthChecker({ log, onChange: onHealth, ...(known && { known: known.health }) });
+    this.serving = new Set(known?.serving);
+  }
+
+  /** See `ServiceOptions`. */
+  get addresses(): readonly InterfaceAddress[] {
+    return this.options.addresses;
+  }
+
+  known(): KnownService {
+    return { serving: [...this.serving], health: this.health.known() };
   }
 
   /** Marks of the targets of `config` that take traffic now, by the same way. */
@@ -66,7 +85,7 @@ export class Service {
     this.serving = new Set(active.map(wayKey));
   }
 
-  /** Decide and announce by who can be reached and is healthy now; the configuration stays. */
+  /** Decide by who can be reached and is healthy now; the configuration stays. `announceServed` follows. */
   async review(pending: readonly PendingTarget[] = this.pending): Promise<void> {
     const { images } = this.options;
     const { config } = images.current!;
@@ -78,7 +97,11 @@ export class Service {
       await this.publish(config, pending);
       await images.retire();
     }
-    await this.tellVips(this.servedVips(config));
+  }
+
+  /** Announce the VIPs that are served now, and no others. */
+  announceServed(): Promise<void> {
+    return this.tellVips(this.servedVips(this.options.images.current!.config));
   }
 
   /** Have the gateways of the configuration, and announce to them what is served now. */

@@ -3,15 +3,20 @@ import { prefixText } from '../config/address.js';
 import { askedHosts } from '../health/asked.js';
 import type { CheckedTarget } from '../health/checker.js';
 import type { TargetHealth } from '../health/verdict.js';
-import type { PendingTarget } from '../kernel/wanted.js';
+import type { PendingCause, PendingTarget } from '../kernel/wanted.js';
 import { addressNumber, prefixInterval } from '../types/address.js';
 import type { Config, Prefix, Stream, Target } from '../types/config.js';
+
+/** `unknown`: its health check has not found it healthy yet. */
+export type IdleCause = PendingCause | 'unknown' | 'unhealthy';
+export const IDLE_CAUSES: readonly IdleCause[] = ['route', 'link', 'neighbour', 'unknown', 'unhealthy'];
 
 /** A target that takes no traffic, and why. */
 export interface IdleTarget {
   readonly fwmark: number;
   /** `stream-a-i/44` */
   readonly label: string;
+  readonly cause: IdleCause;
   readonly reason: string;
 }
 
@@ -42,10 +47,13 @@ export function idleTargets(
       if (state === null || state.health === 'healthy' || unreachable.has(target.fwmark)) return [];
       const reason = state.health === 'unknown' ? 'not found healthy yet' : 'unhealthy';
       const words = state.reason === null ? reason : `${reason}: ${state.reason}`;
-      return [{ fwmark: target.fwmark, label, reason: words }];
+      return [{ fwmark: target.fwmark, label, cause: state.health, reason: words }];
     }),
   );
-  return [...pending.map(({ fwmark, label, reason }) => ({ fwmark, label, reason })), ...unhealthy];
+  return [
+    ...pending.map(({ fwmark, label, cause, reason }) => ({ fwmark, label, cause, reason })),
+    ...unhealthy,
+  ];
 }
 
 /** Equal where the same targets are idle. */

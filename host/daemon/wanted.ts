@@ -2,10 +2,11 @@
 import type { WantedKernel } from '../kernel/wanted.js';
 import type { Config } from '../types/config.js';
 
-export function wantedKernel(config: Config): WantedKernel {
+/** @param queues that are bound: others than the configured ones after a takeover */
+export function wantedKernel(config: Config, queues: WantedKernel['queues']): WantedKernel {
   return {
     vips: config.vips,
-    queues: config.queues,
+    queues,
     interfaces: config.interfaces,
     egress: ([4, 6] as const).filter(family =>
       config.gateways.some(gateway => gateway.ips.some(ip => ip.family === family)),

@@ -35,5 +35,6 @@ export function configOf({ memories, flows }: State, settings: Settings): Config
     })),
     flows,
     shutdownDelayMs: 0,
+    metrics: null,
   };
 }

@@ -2,7 +2,7 @@
  * BIRD as the daemon sees it: `set` the whole wanted state as often as one likes, read `state`, `stop`. A BIRD that fails
  * is told, logged and started again, longer waits between; nobody waits for it.
  */
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { onFile } from '../programs/file.js';
 import type { Prefix } from '../types/config.js';
@@ -65,6 +65,8 @@ export class Frontend {
   private retry: NodeJS.Timeout | null = null;
   private poll: { readonly timer: NodeJS.Timeout; readonly at: number } | null = null;
   private stopped = false;
+  /** Another daemon is taking over: what happens to BIRD is its business. */
+  private paused = false;
 
   private constructor(private readonly options: FrontendOptions) {
     this.files = new BirdFiles(options.directory);
@@ -77,6 +79,52 @@ export class Frontend {
 
   state(): FrontendState {
     return this.current;
+  }
+
+  /**
+   * Be in charge of the BIRD that another daemon has started, if there is one, beside that daemon until it leaves. BIRD
+   * goes on as it is; `set` follows.
+   * @throws EnvironmentError if its file cannot be read
+   */
+  join(): Promise<void> {
+    return this.inTurn(async () => {
+      const began = performance.now();
+      const bird = await Bird.join(this.files, message => this.hear(message));
+      if (bird === null) return;
+      const { configuration } = this.files;
+      this.text = await onFile('read', configuration, () => readFile(configuration, 'utf8'));
+      this.keep(bird, began);
+    });
+  }
+
+  /** Do nothing to BIRD while another daemon takes over: `leave` or `resume` follows. */
+  pause(): Promise<void> {
+    return this.inTurn(async () => {
+      this.paused = true;
+      this.endTimers();
+    });
+  }
+
+  /** That daemon has given up: whatever it made of BIRD, make it do again what was set last. */
+  resume(): Promise<void> {
+    return this.inTurn(async () => {
+      this.paused = false;
+      const { wanted } = this;
+      if (wanted === null) return;
+      this.wanted = null;
+      this.text = null;
+      await this.change(wanted, this.passwords);
+    });
+  }
+
+  /** Leave BIRD and its files to the daemon that has joined it; nothing is done any more. */
+  leave(): Promise<void> {
+    this.stopped = true;
+    return this.inTurn(async () => {
+      this.endTimers();
+      this.bird?.leave();
+      this.bird = null;
+    });
   }
 
   /**
@@ -178,21 +226,25 @@ export class Frontend {
     const began = performance.now();
     this.tell({ status: 'starting', pid: null });
     try {
-      const bird = await Bird.start(this.files, message => this.hear(message));
-      this.bird = bird;
-      this.tell({ status: 'running', pid: bird.pid });
-      this.options.log.info({ bird: bird.pid }, 'BIRD runs');
-      void bird.ended.then(how => {
-        // Otherwise its end was asked for.
-        if (this.bird === bird) this.failed(how, began);
-      });
+      this.keep(await Bird.start(this.files, message => this.hear(message)), began);
     } catch (error) {
       this.failed((error as Error).message, began);
     }
   }
 
+  private keep(bird: Bird, began: number): void {
+    this.bird = bird;
+    this.tell({ status: 'running', pid: bird.pid });
+    this.options.log.info({ bird: bird.pid }, 'BIRD runs');
+    void bird.ended.then(how => {
+      // Otherwise its end was asked for.
+      if (this.bird === bird) this.failed(how, began);
+    });
+  }
+
   private failed(how: string, began: number): void {
     this.bird = null;
+    if (this.paused) return;
     const waitMs = this.backoff.next(performance.now() - began);
     this.options.log.error({ how, waitMs }, 'BIRD failed; it is started again');
     this.tell({ status: 'failed', pid: null, lastError: how }, this.sessionsWithout());
@@ -201,16 +253,20 @@ export class Frontend {
   }
 
   private async startAgain(): Promise<void> {
-    if (this.stopped || this.bird !== null || this.text === null) return;
+    if (this.stopped || this.paused || this.bird !== null || this.text === null) return;
     this.tell({ restarts: this.current.bird.restarts + 1 });
     await this.start();
     this.pollWithin(0);
   }
 
-  private async end(): Promise<void> {
+  private endTimers(): void {
     for (const timer of [this.retry, this.poll?.timer]) clearTimeout(timer ?? undefined);
     this.retry = null;
     this.poll = null;
+  }
+
+  private async end(): Promise<void> {
+    this.endTimers();
     const { bird } = this;
     this.bird = null;
     this.text = null;
@@ -228,7 +284,7 @@ export class Frontend {
   /** Look at the sessions after `waitMs` at most. */
   private pollWithin(waitMs: number): void {
     const at = performance.now() + waitMs;
-    if (this.bird === null || (this.poll !== null && this.poll.at <= at)) return;
+    if (this.bird === null || this.paused || (this.poll !== null && this.poll.at <= at)) return;
     clearTimeout(this.poll?.timer);
     const timer = setTimeout(() => {
       this.poll = null;

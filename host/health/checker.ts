@@ -29,8 +29,17 @@ export interface HealthOptions {
   readonly onChange: () => void;
   /** Checks under way at a time; what is due meanwhile waits in order. Default 512. */
   readonly concurrency?: number;
+  /** What another checker has found, for targets that are new to this one and have the same next hops. */
+  readonly known?: readonly KnownHealth[];
   readonly prober?: Prober;
   readonly clock?: Clock;
+}
+
+/** What was found of a target, for who goes on in this checker's place. */
+export interface KnownHealth {
+  readonly key: string;
+  readonly ips: readonly Host[];
+  readonly health: TargetHealth;
 }
 
 interface Entry {
@@ -55,6 +64,7 @@ export class HealthChecker {
   readonly #concurrency: number;
   readonly #prober: Prober;
   readonly #clock: Clock;
+  readonly #inherited: ReadonlyMap<string, KnownHealth>;
   #entries = new Map<string, Entry>();
   /** Due, in order. */
   readonly #waiting = new Set<Entry>();
@@ -63,10 +73,11 @@ export class HealthChecker {
   #takeBackCall: (() => void) | null = null;
   #stopping: Promise<void> | null = null;
 
-  constructor({ log, onChange, concurrency, prober, clock }: HealthOptions) {
+  constructor({ log, onChange, concurrency, known, prober, clock }: HealthOptions) {
     this.#log = log;
     this.#onChange = onChange;
     this.#concurrency = concurrency ?? CONCURRENCY;
+    this.#inherited = new Map(known?.map(each => [each.key, each]));
     this.#prober = prober ?? new SocketProber();
     this.#clock = clock ?? CLOCK;
   }
@@ -82,13 +93,14 @@ export class HealthChecker {
     this.#entries = new Map();
     const starting: Entry[] = [];
     for (const target of targets) {
-      const known = before.get(target.key);
-      if (known !== undefined && alike(known.target, target)) {
+      const entered = before.get(target.key);
+      if (entered !== undefined && alike(entered.target, target)) {
         before.delete(target.key);
-        this.#entries.set(target.key, known);
+        this.#entries.set(target.key, entered);
         continue;
       }
-      const same = known !== undefined && alike(known.target.ips, target.ips);
+      const known = entered === undefined ? this.#inherited.get(target.key) : knownOf(entered);
+      const same = known !== undefined && alike(known.ips, target.ips);
       const health = same ? { ...known.health, answers: 0, failures: 0 } : unknownHealth(this.#clock.date());
       const entry = { target, health, due: 0, spread: 0, takeBack() {}, attempts: [] };
       this.#entries.set(target.key, entry);
@@ -106,6 +118,11 @@ export class HealthChecker {
   /** null for a key that is not checked. */
   state(key: string): TargetHealth | null {
     return this.#entries.get(key)?.health ?? null;
+  }
+
+  /** Of all targets. */
+  known(): KnownHealth[] {
+    return [...this.#entries.values()].map(knownOf);
   }
 
   /** End all checks; no socket is left open. */
@@ -181,6 +198,10 @@ export class HealthChecker {
       this.#onChange();
     });
   }
+}
+
+function knownOf({ target, health }: Entry): KnownHealth {
+  return { key: target.key, ips: target.ips, health };
 }
 
 function checkTargets(targets: readonly CheckedTarget[]): void {

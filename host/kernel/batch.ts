@@ -3,6 +3,7 @@
 import type { Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
 import { KernelError } from '../types/errors.js';
+import { JSON_OPTIONS, listAll, readAnswers } from './listing.js';
 
 /**
  * Each rule of IPv6 that comes or goes makes the kernel walk all tables of IPv6: with 10,000 of them this many lines
@@ -12,6 +13,13 @@ const PIECE_LINES = 500;
 const PIECE_BOUND_MS = 60_000;
 
 const FAILED_LINE = /^Command failed -:(\d+)$/;
+
+export interface Answered {
+  /** Index of each line that failed, with what the kernel answered. */
+  readonly failures: ReadonlyMap<number, string>;
+  /** Entries of each answer, in the order of the questions. */
+  readonly answers: (readonly unknown[])[];
+}
 
 /**
  * Run `lines` in their order through `ip -batch`, some hundreds at a time; a line that fails does not stop those behind
@@ -23,32 +31,51 @@ export async function runBatch(
   run: Run,
   family: Family,
   lines: readonly string[],
-): Promise<Map<number, string>> {
-  const failures = new Map<number, string>();
-  for (let first = 0; first < lines.length; first += PIECE_LINES) {
-    const failed = await runPiece(run, family, lines.slice(first, first + PIECE_LINES));
-    for (const [index, answer] of failed) {
-      failures.set(first + index, answer);
-    }
-  }
-  return failures;
+): Promise<ReadonlyMap<number, string>> {
+  return (await runBatchAndAsk(run, family, lines, [])).failures;
 }
 
-async function runPiece(run: Run, family: Family, lines: readonly string[]): Promise<Map<number, string>> {
-  const input = `${lines.join('\n')}\n`;
-  const result = await run('ip', [`-${family}`, '-force', '-batch', '-'], {
-    input,
+/** As `runBatch`, and list what the kernel holds then: in the last of its processes, since each costs some 5 ms. */
+export async function runBatchAndAsk(
+  run: Run,
+  family: Family,
+  lines: readonly string[],
+  questions: readonly string[],
+): Promise<Answered> {
+  const failures = new Map<number, string>();
+  let asked: (readonly unknown[])[] | null = null;
+  for (let first = 0; first < lines.length; first += PIECE_LINES) {
+    const isLast = first + PIECE_LINES >= lines.length;
+    const piece = lines.slice(first, first + PIECE_LINES);
+    const { failed, answers } = await runPiece(run, family, piece, isLast ? questions : []);
+    for (const [index, answer] of failed) failures.set(first + index, answer);
+    asked = answers;
+  }
+  if (questions.length === 0) return { failures, answers: [] };
+  return { failures, answers: asked ?? (await listAll(run, family, questions)) };
+}
+
+async function runPiece(
+  run: Run,
+  family: Family,
+  lines: readonly string[],
+  questions: readonly string[],
+): Promise<{ failed: Map<number, string>; answers: (readonly unknown[])[] | null }> {
+  const options = questions.length > 0 ? JSON_OPTIONS : [];
+  const result = await run('ip', [...options, `-${family}`, '-force', '-batch', '-'], {
+    input: [...lines, ...questions].map(line => `${line}\n`).join(''),
     allowFailure: true,
     boundMs: PIECE_BOUND_MS,
   });
-  const failures = parseFailures(result.stderr);
-  if (result.exitCode !== 0 && (result.exitCode !== 1 || failures.size === 0)) {
+  const failed = parseFailures(result.stderr);
+  const questionFailed = [...failed.keys()].some(index => index >= lines.length);
+  if (questionFailed || (result.exitCode !== 0 && (result.exitCode !== 1 || failed.size === 0))) {
     const shown = lines.length === 1 ? ` (${lines[0]})` : '';
     throw new KernelError(
       `ip -${family} -batch${shown}: exit code ${result.exitCode}: ${result.stderr.trim()}`,
     );
   }
-  return failures;
+  return { failed, answers: questions.length > 0 ? readAnswers(result.stdout, questions.length) : null };
 }
 
 /** ip prints what is wrong, then `Command failed -:LINE`, lines from 1. */

@@ -29,26 +29,32 @@ export function claimsNothing(claims: Claims): boolean {
   return Object.values(claims).every(list => list.length === 0);
 }
 
-/** Both, each thing once; of two claims to a mangle table the first counts. */
+/** Both, each thing once; of two claims to a mangle table the first counts. `first` itself if it holds all of both. */
 export function unitedClaims(first: Claims, second: Partial<Claims>): Claims {
-  return {
-    tables: unique([...first.tables, ...(second.tables ?? [])], name => name),
-    mangle: unique([...first.mangle, ...(second.mangle ?? [])], claim => String(claim.family)),
-    rules: unique([...first.rules, ...(second.rules ?? [])], ruleKey),
-    routes: unique([...first.routes, ...(second.routes ?? [])], tableKey),
+  const united = {
+    tables: unitedBy(first.tables, second.tables, name => name),
+    mangle: unitedBy(first.mangle, second.mangle, claim => String(claim.family)),
+    rules: unitedBy(first.rules, second.rules, ruleKey),
+    routes: unitedBy(first.routes, second.routes, tableKey),
   };
+  const isFirst = (Object.keys(united) as (keyof Claims)[]).every(kind => united[kind] === first[kind]);
+  return isFirst ? first : united;
 }
 
 export function tableKey(claim: TableClaim): string {
   return `${claim.family} ${claim.table}`;
 }
 
-function unique<Value>(values: readonly Value[], key: (value: Value) => string): Value[] {
-  const byKey = new Map<string, Value>();
-  for (const value of values) {
-    if (!byKey.has(key(value))) {
-      byKey.set(key(value), value);
-    }
-  }
-  return [...byKey.values()];
+function unitedBy<Value>(
+  first: readonly Value[],
+  second: readonly Value[] = [],
+  key: (value: Value) => string,
+): readonly Value[] {
+  const known = new Set(first.map(key));
+  const added = second.filter(value => {
+    const isNew = !known.has(key(value));
+    known.add(key(value));
+    return isNew;
+  });
+  return added.length === 0 ? first : [...first, ...added];
 }

@@ -2,8 +2,8 @@
  * The journal: our claims in one JSON file, so that a start after SIGKILL knows what is its own to repair and remove.
  * It is written whole and synced before each change of the kernel, and it is gone when nothing of ours is left.
  */
-import { open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile, rename, rm } from 'node:fs/promises';
+import { replaceSynced, syncDirectory } from '../programs/durable.js';
 import { onFile } from '../programs/file.js';
 import { EnvironmentError } from '../types/errors.js';
 import { type Claims, claimsNothing, NO_CLAIMS } from './claims.js';
@@ -60,7 +60,7 @@ export class Journal {
     if (contents.identity.bootId !== identity.bootId || contents.identity.cookie !== identity.cookie) {
       const aside = `${path}.other-namespace`;
       await onFile(`set aside as ${aside} the journal`, path, () => rename(path, aside));
-      await syncDirectory(path);
+      await syncDirectory('journal', path);
       warn(
         `journal ${path} is of another network namespace or boot: its claims do not count, it is now ${aside}`,
       );
@@ -78,21 +78,22 @@ export class Journal {
    * @throws EnvironmentError; `claims` of this object are then what the file holds, the former or these
    */
   async write(claims: Claims): Promise<void> {
+    // A text of thousands of claims takes a while to make.
+    if (claims === this.current && this.durable) return;
     const text = claimsNothing(claims) ? '' : this.text(claims);
     if (text !== this.written) {
       if (text === '') {
         // It may be gone already, by another hand.
         await onFile('remove journal', this.path, () => rm(this.path, { force: true }));
       } else {
-        await onFile('write journal', `${this.path}.new`, () => writeSynced(`${this.path}.new`, text));
-        await onFile('replace journal', this.path, () => rename(`${this.path}.new`, this.path));
+        await replaceSynced('journal', this.path, text);
       }
       this.written = text;
       this.durable = false;
     }
     this.current = claims;
     if (!this.durable) {
-      await syncDirectory(this.path);
+      await syncDirectory('journal', this.path);
       this.durable = true;
     }
   }
@@ -101,27 +102,6 @@ export class Journal {
     const contents: Contents = { version: 1, identity: this.identity, claims };
     return `${JSON.stringify(contents)}\n`;
   }
-}
-
-async function writeSynced(path: string, text: string): Promise<void> {
-  const file = await open(path, 'w', 0o600);
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  await onFile('sync the directory of journal', path, async () => {
-    const directory = await open(dirname(path), 'r');
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
-    }
-  });
 }
 
 async function readContents(path: string): Promise<Contents | null> {

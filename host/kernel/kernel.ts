@@ -5,33 +5,48 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Run, run as runCommand } from '../programs/command.js';
-import type { Family, Prefix } from '../types/config.js';
+import type { Family, Host, Prefix } from '../types/config.js';
+import type { Difference } from '../types/difference.js';
 import { ClashError, KernelError } from '../types/errors.js';
 import { runBatch } from './batch.js';
 import { type Carrier, probeCarrier } from './carrier.js';
 import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
+import { mangleDifferences, routingDifferences, tableDifference } from './difference.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
 import { applyMangle, listMangle } from './mangle.js';
-import { askForNeighbours, flushNeighbours, listNeighbours, type Neighbours } from './neighbour.js';
+import {
+  askForNeighbours,
+  flushNeighbours,
+  listNeighbours,
+  type Neighbours,
+  neighbourKey,
+} from './neighbour.js';
 import { renderTables, TABLES } from './nft.js';
 import { type Reached, reachOf } from './reach.js';
-import type { ListedRoute } from './route.js';
+import type { ListedRoute, NarrowRoute } from './route.js';
 import {
-  addedHops,
   additions,
   claimsOf,
   clashes,
   foreignRoutes,
   foreignRouteText,
   NO_ROUTING,
+  neighbourChanges,
   type RoutingListing,
   removals,
   type WantedRouting,
   wantedRouting,
 } from './routing.js';
-import { applyChanges, applyRemovals, listReachability, listRouting, throwAny } from './routing-apply.js';
+import { applyChanges, applyRemovals, listRouting, throwAny } from './routing-apply.js';
 import { type Rule, ruleKey } from './rule.js';
-import { applyTables, listTables, mangleTable, removeMangle, removeTables } from './ruleset.js';
+import {
+  applyTables,
+  listTables,
+  mangleTable,
+  removeMangle,
+  removeTables,
+  tableDifferences,
+} from './ruleset.js';
 import { applySysctls, type Ipv6State, ipv6State } from './sysctl.js';
 import type { NextHop, PendingTarget, WantedKernel } from './wanted.js';
 
@@ -47,6 +62,8 @@ export interface KernelOptions {
   readonly identity: NamespaceIdentity;
   readonly log: KernelLog;
   readonly run?: Run;
+  /** Another daemon's rules stand and packets wait in its queues: none of them is to be lost. Default false. */
+  readonly takesOver?: boolean;
 }
 
 export interface AddOptions {
@@ -56,6 +73,8 @@ export interface AddOptions {
   readonly patienceMs?: number;
   /** What stands by another hand where our numbers are is a warning, and left as it is: others came after us. */
   readonly clashesAreWarnings?: boolean;
+  /** Tables of targets where others may have changed something: all their routes are looked at. Those of new ones are. */
+  readonly inspect?: readonly number[];
   /** Called after each part of the work, with its name: for a breakdown of its time. */
   readonly lap?: (part: string) => void;
 }
@@ -69,7 +88,11 @@ export interface AddOutcome {
   readonly changes: string[];
   /** Next hops of targets that can be reached. */
   readonly hops: NextHop[];
+  /** Neighbours whose entries were removed, to be made anew. */
+  readonly forgotten: readonly Host[];
 }
+
+const NOBODY: ReadonlyMap<number, readonly string[]> = new Map();
 
 /** Between two looks at neighbours that were asked for; each look takes about 5 ms itself. */
 const LOOK_AGAIN_MS = 10;
@@ -78,16 +101,23 @@ export class Kernel {
   private last: Promise<unknown> = Promise.resolve();
   /** What the last `add` listed has something of ours that is not wanted, or nothing was listed yet. */
   private maybeStale = true;
-  /** False before the first ruleset of this process: packets that wait then were steered by another. */
-  private steers = false;
+  /** As they were found when their table was last inspected, by its number. */
+  private readonly narrow = new Map<number, readonly NarrowRoute[]>();
+  /** What was wanted of the ruleset when it was last brought about; null: that failed, or it was removed. */
+  private lastRuleset: string | null = null;
+  /** False before the first ruleset of this process, unless it takes over: packets that wait then nobody answers. */
+  private steers: boolean;
 
   private constructor(
+    private readonly options: KernelOptions,
     private readonly steering: Carrier,
     /** As of the last `add`: what follows it is for the same families. */
     private ipv6: Ipv6State,
-    private readonly journal: Journal,
+    private journal: Journal,
     private readonly run: Run,
-  ) {}
+  ) {
+    this.steers = options.takesOver ?? false;
+  }
 
   /**
    * Probe the kernel and read the journal. Changes nothing in the kernel.
@@ -95,13 +125,20 @@ export class Kernel {
    *   cannot queue, a program is missing, or the journal cannot be understood
    */
   static async open(options: KernelOptions): Promise<Kernel> {
-    const { journalPath, identity, log, run = runCommand } = options;
+    const { log, run = runCommand } = options;
     const steering = await probeCarrier(run);
-    const journal = await Journal.open(journalPath, identity, message => log.warn({}, message));
-    const kernel = new Kernel(steering, await ipv6State(), journal, run);
+    const kernel = new Kernel(options, steering, await ipv6State(), await openJournal(options), run);
     kernel.refuseForeignTables(await listTables(run));
     log.info({ carrier: steering.name }, `packets are steered into the queues by ${steering.name}`);
     return kernel;
+  }
+
+  /** Read the journal again: another daemon has written into it. @throws EnvironmentError */
+  reopen(): Promise<void> {
+    return this.inTurn(async () => {
+      this.lastRuleset = null;
+      this.journal = await openJournal(this.options);
+    });
   }
 
   get carrier(): Carrier['name'] {
@@ -123,9 +160,12 @@ export class Kernel {
     return this.inTurn(async () => {
       const { serving = new Set(), patienceMs = 0, lap = () => {} } = options;
       this.ipv6 = await ipv6State();
-      const { listing, neighbours: listed } = await this.list();
-      lap('listed');
       const before = this.journal.claims;
+      const claimed = new Set(before.routes.map(({ table }) => table));
+      const marks = wanted.targets.map(({ fwmark }) => fwmark);
+      const inspected = new Set([...(options.inspect ?? []), ...marks.filter(mark => !claimed.has(mark))]);
+      const { listing, neighbours: listed } = await this.list([...inspected]);
+      lap('listed');
       const routing = wantedRouting(wanted, listing, before);
       const clashing = clashes(routing, listing, before);
       if (clashing.length > 0 && options.clashesAreWarnings !== true) {
@@ -134,29 +174,34 @@ export class Kernel {
       const foreign = foreignRoutes(routing, listing, before);
       await this.journal.write(unitedClaims(before, claimsOf(routing, listing, before)));
       lap('journal');
-      const settings = await applySysctls(this.ipv6);
-      const changes = additions(routing, listing, foreign);
-      const [outcome, unflushed] = await Promise.all([
-        applyChanges(this.run, changes),
-        flushNeighbours(this.run, addedHops(routing, listing, before), listed),
+      const added = additions(routing, listing, foreign);
+      const { changes, asked, forgotten } = neighbourChanges(
+        routing,
+        listing,
+        before,
+        listed,
+        patienceMs > 0,
+      );
+      const [settings, outcome] = await Promise.all([
+        applySysctls(this.ipv6),
+        added.length + changes.length === 0
+          ? { refused: NOBODY, warnings: [], routes: listing.routes, neighbours: listed }
+          : applyChanges(this.run, this.present, [...added, ...changes], { ...listing, neighbours: listed }),
       ]);
       lap('rules and routes');
-      const warnings = [...clashing, ...settings.warnings, ...outcome.warnings, ...unflushed];
+      const warnings = [...clashing, ...settings.warnings, ...outcome.warnings];
       const refused = unitedReasons(outcome.refused, foreign);
       this.maybeStale = isMoreThan(this.journal.claims, routing, listing);
       const { families } = this;
-      const { routes, neighbours } =
-        changes.length === 0
-          ? { routes: listing.routes, neighbours: listed }
-          : await listReachability(this.run, this.present);
       const reachBy = (neighbours: Neighbours): Reached =>
-        reachOf(wanted.targets, { families, routes, neighbours, refused, serving });
+        reachOf(wanted.targets, { families, routes: outcome.routes, neighbours, refused, serving });
+      const first = reachBy(outcome.neighbours);
       lap('reach');
-      const { pending, hops } = await this.settle(reachBy(neighbours), reachBy, patienceMs);
+      const { pending, hops } = await this.settle(first, reachBy, asked, patienceMs);
       lap('neighbours');
-      const made = changes.filter(({ route }) => route === null || !outcome.refused.has(route.table));
+      const made = added.filter(({ of }) => of.kind !== 'route' || !outcome.refused.has(of.route.table));
       const changed = made.map(({ family, line }) => `ip -${family} ${line}`);
-      return { pending, hops, warnings, changes: [...settings.changes, ...changed] };
+      return { pending, hops, warnings, forgotten, changes: [...settings.changes, ...changed] };
     });
   }
 
@@ -196,13 +241,18 @@ export class Kernel {
 
   /**
    * The nftables tables, in one transaction, behind the rules that queue.
+   * @param unlessAsLast  leave the kernel unasked if the same was wanted when it was last brought about
    * @returns names of the tables that were changed
    * @throws ClashError, with nothing changed, if a table of our name stands that is not ours; KernelError
    */
-  applyRuleset(wanted: WantedKernel): Promise<string[]> {
+  applyRuleset(wanted: WantedKernel, unlessAsLast = false): Promise<string[]> {
     return this.inTurn(async () => {
       const changed: string[] = [];
       const mangleRules = this.steering.mangleRules(wanted.queues);
+      const tables = renderTables(wanted, this.steering);
+      const asked = JSON.stringify([tables, mangleRules, this.families]);
+      if (unlessAsLast && asked === this.lastRuleset) return [];
+      this.lastRuleset = null;
       const [listed, ...standing] = await Promise.all([
         listTables(this.run),
         ...(mangleRules.length > 0 ? this.families : []).map(family => listMangle(this.run, family)),
@@ -223,10 +273,47 @@ export class Kernel {
           }
         }
       }
-      const tables = renderTables(wanted, this.steering);
       changed.push(...(await applyTables(this.run, tables, listed, this.steers)));
       this.steers = true;
+      this.lastRuleset = asked;
       return changed;
+    });
+  }
+
+  /**
+   * What `add`, `applyRuleset` and `removeStale` would do for `wanted`, without doing it.
+   * @throws KernelError
+   */
+  compare(wanted: WantedKernel): Promise<Difference[]> {
+    return this.inTurn(async () => {
+      const { claims } = this.journal;
+      const ipv6 = await ipv6State();
+      const { listing } = await this.list(wanted.targets.map(({ fwmark }) => fwmark));
+      const routing = wantedRouting(wanted, listing, claims);
+      const foreign = foreignRoutes(routing, listing, claims);
+      const united = unitedClaims(claims, claimsOf(routing, listing, claims));
+      const settings = await applySysctls(ipv6, undefined, false);
+      const mangleRules = this.steering.mangleRules(wanted.queues);
+      const tables = renderTables(wanted, this.steering);
+      const listed = await listTables(this.run);
+      const differences = await tableDifferences(this.run, tables, listed);
+      const families = mangleRules.length > 0 ? this.families : [];
+      const mangle = await Promise.all(families.map(family => listMangle(this.run, family)));
+      return [
+        ...settings.changes.map(what => ({ kind: 'changed' as const, what })),
+        ...routingDifferences(
+          additions(routing, listing, foreign),
+          removals(routing, listing, united),
+          new Set(listing.routes.map(tableKey)),
+        ),
+        ...families.flatMap((family, index) =>
+          mangleDifferences(mangleTable(family), mangleRules, mangle[index]!),
+        ),
+        ...tables.flatMap((table, index) =>
+          tableDifference(table, differences[index]!, listed.has(`inet ${table.name}`)),
+        ),
+        ...clashes(routing, listing, claims).map(what => ({ kind: 'foreign' as const, what })),
+      ];
     });
   }
 
@@ -279,6 +366,7 @@ export class Kernel {
   }
 
   private async takeRuleset(): Promise<void> {
+    this.lastRuleset = null;
     const { claims } = this.journal;
     if (claims.tables.length === 0 && claims.mangle.length === 0) {
       return;
@@ -296,19 +384,30 @@ export class Kernel {
     return this.ipv6 === 'absent' ? [4] : [4, 6];
   }
 
-  private list(): ReturnType<typeof listRouting> {
-    return listRouting(this.run, this.present, this.families);
+  /** @param inspected tables of targets whose other routes are listed anew; of others they are what they were */
+  private async list(inspected: readonly number[] = []): ReturnType<typeof listRouting> {
+    const { listing, neighbours } = await listRouting(this.run, this.present, this.families, inspected);
+    for (const table of inspected) this.narrow.delete(table);
+    for (const route of listing.narrow) {
+      this.narrow.set(route.table, [...(this.narrow.get(route.table) ?? []), route]);
+    }
+    return { listing: { ...listing, narrow: [...this.narrow.values()].flat() }, neighbours };
   }
 
-  /** Ask for neighbours, and look until all have answered or failed, for `patienceMs` at most. */
+  /** Ask for neighbours, save those that were, and look until all have answered or failed, for `patienceMs` at most. */
   private async settle(
     first: Reached,
     reachBy: (neighbours: Neighbours) => Reached,
+    asked: readonly NextHop[],
     patienceMs: number,
   ): Promise<Reached> {
     const unresolved = ({ pending }: Reached) => pending.flatMap(target => target.unresolved);
     if (patienceMs === 0 || unresolved(first).length === 0) return first;
-    await askForNeighbours(this.run, unresolved(first));
+    const known = new Set(asked.map(neighbourKey));
+    await askForNeighbours(
+      this.run,
+      unresolved(first).filter(hop => !known.has(neighbourKey(hop))),
+    );
     let latest = first;
     for (const end = performance.now() + patienceMs; performance.now() < end; ) {
       latest = reachBy(await listNeighbours(this.run, this.present));
@@ -356,6 +455,10 @@ export class Kernel {
     this.last = result.catch(() => undefined);
     return result;
   }
+}
+
+function openJournal({ journalPath, identity, log }: KernelOptions): Promise<Journal> {
+  return Journal.open(journalPath, identity, message => log.warn({}, message));
 }
 
 /** True if something of ours, or a claim to it, is not wanted. */

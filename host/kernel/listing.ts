@@ -6,8 +6,17 @@ import type { Family } from '../types/config.js';
 export const RULES = 'rule';
 /** Default routes of all tables. */
 export const DEFAULT_ROUTES = 'route show table all exact default';
-/** Main's routes to the networks of interfaces. */
-export const SUBNETS = 'route show table main proto kernel';
+/**
+ * Main's routes by which the kernel may find the interface of a next hop: those that it made for interfaces' addresses,
+ * and those that administrators made.
+ */
+export const LINK_ROUTES = ['kernel', 'boot', 'static'].map(
+  protocol => `route show table main proto ${protocol}`,
+);
+/** All routes of one table. */
+export const tableRoutes = (table: number): string => `route show table ${table}`;
+export const defaultRoutesOf = (table: number): string => `route show table ${table} exact default`;
+export const neighboursAt = (address: string): string => `neigh show to ${address}`;
 export const NEIGHBOURS = 'neigh';
 
 /** @returns the entries of each answer. @throws KernelError */
@@ -16,13 +25,37 @@ export async function listAll(
   family: Family,
   questions: readonly string[],
 ): Promise<(readonly unknown[])[]> {
-  const options = ['-N', '-j', `-${family}`];
-  const args = [...options, '-batch', '-'];
+  const args = [...JSON_OPTIONS, `-${family}`, '-batch', '-'];
   const { stdout } = await run('ip', args, { input: questions.map(question => `${question}\n`).join('') });
+  return (
+    readAnswers(stdout, questions.length) ??
+    Promise.all(
+      questions.map(question => listJson(run, [...JSON_OPTIONS, `-${family}`, ...question.split(' ')])),
+    )
+  );
+}
+
+/** Numbers where names could stand, and JSON: one line an answer. */
+export const JSON_OPTIONS = ['-N', '-j'];
+
+/** null: a version of ip that prints nothing where there is nothing, or an answer on several lines. @throws KernelError */
+export function readAnswers(stdout: string, count: number): (readonly unknown[])[] | null {
   const lines = stdout.split('\n').filter(line => line !== '');
-  if (lines.length !== questions.length) {
-    // A version of ip that prints nothing where there is nothing, or an answer on several lines.
-    return Promise.all(questions.map(question => listJson(run, [...options, ...question.split(' ')])));
-  }
-  return lines.map(line => parseJson(line, `ip ${args.join(' ')}`) as unknown[]);
+  return lines.length === count ? lines.map(entriesOf) : null;
+}
+
+/** Texts of more characters than this are kept with what they say. */
+const LONG = 10_000;
+const KEPT_TEXTS = 8;
+const kept = new Map<string, unknown[]>();
+
+/** A listing of thousands that reads as before gives the same objects: what was worked out of them stands too. */
+function entriesOf(line: string): unknown[] {
+  if (line.length <= LONG) return parseJson(line, 'ip -j -batch') as unknown[];
+  const before = kept.get(line);
+  const entries = before ?? (parseJson(line, 'ip -j -batch') as unknown[]);
+  kept.delete(line);
+  kept.set(line, entries);
+  if (kept.size > KEPT_TEXTS) kept.delete(kept.keys().next().value!);
+  return entries;
 }

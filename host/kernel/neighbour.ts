@@ -53,27 +53,30 @@ function stateOf(states: readonly string[] = []): NeighbourState {
     : 'valid';
 }
 
-/**
- * Flush the entries of `hosts`, which may have new MAC addresses, in few processes: each flush makes the kernel list all
- * its entries, so only addresses that `listed` shows are flushed.
- * @returns one line for each that could not be flushed
- */
+/** Those of `hosts` that the kernel knows: each flush makes it list all its entries, so no others are flushed. */
+export function knownHosts<Of extends Host>(hosts: readonly Of[], listed: Neighbours): Of[] {
+  const known = new Set([...listed.keys()].map(key => key.split(' ')[0]));
+  return hosts.filter(({ address }) => known.has(String(addressNumber(address))));
+}
+
+/** A line that makes the kernel forget a neighbour, which may have a new link-layer address. */
+export const forgetText = ({ address }: Host): string => `neigh flush to ${address}`;
+
+/** A line that makes it ask for one (NTF_USE): nothing else would send to one that failed. */
+export const askText = ({ address, device }: NextHop): string => `neigh replace ${address} dev ${device} use`;
+
+/** Forget those of `hosts` that `listed` shows, in few processes. @returns one line for each that could not be flushed */
 export async function flushNeighbours(
   run: Run,
   hosts: readonly Host[],
   listed: Neighbours,
 ): Promise<string[]> {
-  const known = new Set([...listed.keys()].map(key => key.split(' ')[0]));
-  const present = hosts.filter(({ address }) => known.has(String(addressNumber(address))));
-  return refusals(run, present, ({ address }) => `neigh flush to ${address}`);
+  return refusals(run, knownHosts(hosts, listed), forgetText);
 }
 
-/**
- * Have the kernel ask for `hops` (NTF_USE): nothing else would send to one that failed.
- * @returns one line for each that the kernel refused
- */
+/** Have the kernel ask for `hops`. @returns one line for each that the kernel refused */
 export function askForNeighbours(run: Run, hops: readonly NextHop[]): Promise<string[]> {
-  return refusals(run, hops, ({ address, device }) => `neigh replace ${address} dev ${device} use`);
+  return refusals(run, hops, askText);
 }
 
 async function refusals<Of extends Host>(

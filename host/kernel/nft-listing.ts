@@ -15,20 +15,16 @@ interface Fields {
   readonly [key: string]: unknown;
 }
 /** One object of a listing: its kind and its fields, for example `{"set": {...}}`. */
-type ListedObject = Readonly<Record<string, Fields>>;
+export type ListedObject = Readonly<Record<string, Fields>>;
 
 /** `objects` of a listing: `(JSON of nft).nftables`. */
 export function listedObjects(listing: unknown): ListedObject[] {
   return (listing as { nftables: ListedObject[] }).nftables.filter(object => object.metainfo === undefined);
 }
 
-/** Tables of a listing as `inet meridio-nfqlb`. */
-export function listedTables(listing: unknown): Set<string> {
-  return new Set(
-    listedObjects(listing).flatMap(({ table }) =>
-      table === undefined ? [] : [`${table.family} ${table.name}`],
-    ),
-  );
+/** Tables as `inet meridio-nfqlb`, of what `nft list tables` prints. */
+export function listedTables(listing: string): Set<string> {
+  return new Set([...listing.matchAll(/^table (\S+ \S+)$/gm)].map(([, name]) => name!));
 }
 
 /**

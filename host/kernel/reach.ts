@@ -2,7 +2,7 @@
 import type { Family } from '../types/config.js';
 import { type Neighbours, neighbourKey } from './neighbour.js';
 import type { ListedRoute } from './route.js';
-import type { NextHop, PendingTarget, WantedTarget } from './wanted.js';
+import type { NextHop, PendingCause, PendingTarget, WantedTarget } from './wanted.js';
 
 export interface Reach {
   /** Families that are served. */
@@ -31,30 +31,36 @@ export function reachOf(targets: readonly WantedTarget[], reach: Reach): Reached
   const pending: PendingTarget[] = [];
   const hops: NextHop[] = [];
   for (const { fwmark, label, nextHops } of targets) {
-    const reasons = [...(reach.refused.get(fwmark) ?? [])];
+    const reasons: string[] = [];
+    let cause: PendingCause | null = null;
+    const tell = (because: PendingCause, ...words: readonly string[]): void => {
+      if (words.length > 0) cause ??= because;
+      reasons.push(...words);
+    };
+    tell('route', ...(reach.refused.get(fwmark) ?? []));
     const own: NextHop[] = [];
     const unresolved: NextHop[] = [];
     for (const { family, address } of nextHops.filter(host => reach.families.includes(host.family))) {
       const route = routes.get(`${family} ${fwmark}`)?.hops[0];
       if (route?.device === undefined) {
-        if (!reach.refused.has(fwmark)) reasons.push(`IPv${family} table ${fwmark} has no route`);
+        if (!reach.refused.has(fwmark)) tell('route', `IPv${family} table ${fwmark} has no route`);
         continue;
       }
       const hop = { family, address, device: route.device };
       own.push(hop);
       const state = reach.neighbours.get(neighbourKey(hop));
       if (route.dead) {
-        reasons.push(`link ${hop.device} is down`);
+        tell('link', `link ${hop.device} is down`);
       } else if (state === 'failed') {
-        reasons.push(`neighbour ${address} on ${hop.device} does not answer`);
+        tell('neighbour', `neighbour ${address} on ${hop.device} does not answer`);
         unresolved.push(hop);
       } else if (state !== 'valid' && !reach.serving.has(fwmark)) {
-        reasons.push(`neighbour ${address} on ${hop.device} has not answered yet`);
+        tell('neighbour', `neighbour ${address} on ${hop.device} has not answered yet`);
         unresolved.push(hop);
       }
     }
-    if (reasons.length === 0) hops.push(...own);
-    else pending.push({ fwmark, label, reason: reasons.join('; '), unresolved });
+    if (cause === null) hops.push(...own);
+    else pending.push({ fwmark, label, cause, reason: reasons.join('; '), unresolved });
   }
   return { pending, hops };
 }

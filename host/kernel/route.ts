@@ -15,6 +15,8 @@ export interface WantedRoute {
   readonly table: number;
   /** Next hop of the default route; null: a blackhole. */
   readonly gateway: string | null;
+  /** Interface that leads to the next hop; null: not known, the kernel finds one. */
+  readonly device: string | null;
   /** Whose route: for messages. */
   readonly label: string;
 }
@@ -26,8 +28,18 @@ export interface ListedRoute {
   /** Number of rtnetlink.h as text; undefined: RTPROT_BOOT, what ip gives by itself. */
   readonly protocol: string | undefined;
   readonly metric: number | undefined;
+  /** It bears settings, such as a path MTU, that no route of ours has. */
+  readonly hasSettings: boolean;
   /** null: a hop without an address, or with one of the other family. */
   readonly hops: readonly ListedHop[];
+}
+
+/** A route in one of our tables that is no default route. */
+export interface NarrowRoute {
+  readonly family: Family;
+  readonly table: number;
+  /** `20.0.0.0/24` */
+  readonly destination: string;
 }
 
 export interface ListedHop {
@@ -50,6 +62,7 @@ interface RouteEntry extends HopEntry {
   readonly table?: string;
   readonly protocol?: string;
   readonly metric?: number;
+  readonly metrics?: readonly object[];
   readonly nexthops?: readonly HopEntry[];
 }
 
@@ -62,13 +75,16 @@ const DEAD_FLAGS = ['linkdown', 'dead'];
 const BLACKHOLE_TYPES = new Set(['6', 'blackhole']);
 const UNICAST_TYPES = new Set([undefined, '1', 'unicast']);
 
-/** Default routes outside the main table (which is listed without a number). */
-export function parseRoutes(family: Family, entries: readonly RouteEntry[]): ListedRoute[] {
+/**
+ * Default routes outside the main table (which is listed without a number).
+ * @param table  the one that was listed, if it was one: it is not repeated then
+ */
+export function parseRoutes(family: Family, entries: readonly RouteEntry[], table?: number): ListedRoute[] {
   return entries
-    .filter(entry => entry.dst === 'default' && entry.table !== undefined)
+    .filter(entry => entry.dst === 'default' && (entry.table ?? table) !== undefined)
     .map(entry => ({
       family,
-      table: Number(entry.table),
+      table: Number(entry.table ?? table),
       type: BLACKHOLE_TYPES.has(entry.type ?? '')
         ? 'blackhole'
         : UNICAST_TYPES.has(entry.type)
@@ -76,6 +92,7 @@ export function parseRoutes(family: Family, entries: readonly RouteEntry[]): Lis
           : 'other',
       protocol: entry.protocol,
       metric: entry.metric,
+      hasSettings: entry.metrics !== undefined,
       hops: (entry.nexthops ?? [entry]).map(hop => ({
         gateway: hop.gateway ?? null,
         device: hop.dev,
@@ -84,28 +101,45 @@ export function parseRoutes(family: Family, entries: readonly RouteEntry[]): Lis
     }));
 }
 
+/** @param entries of `ip -N -j route show table TABLE`, which does not repeat the table */
+export function parseNarrow(family: Family, table: number, entries: readonly RouteEntry[]): NarrowRoute[] {
+  return entries
+    .filter(entry => entry.dst !== 'default')
+    .map(({ dst }) => ({ family, table, destination: dst }));
+}
+
 /** What follows `route replace` in a batch of ip. */
-export function routeText({ table, gateway }: WantedRoute): string {
-  return gateway === null ? `blackhole default table ${table}` : `default via ${gateway} table ${table}`;
+export function routeText({ table, gateway, device }: WantedRoute): string {
+  if (gateway === null) return `blackhole default table ${table}`;
+  const link = device === null ? '' : ` dev ${device}`;
+  return `default via ${gateway}${link} table ${table}`;
 }
 
 /** What follows `route del` for a listed route of our shape. */
 export function listedRouteText(route: ListedRoute): string {
-  const type = route.type === 'blackhole' ? 'blackhole ' : '';
   const attributes = route.table === EGRESS_TABLE ? ` proto ${route.protocol} metric ${GATEWAY_METRIC}` : '';
-  return `${type}default table ${route.table}${attributes}`;
+  return `default table ${route.table}${attributes}`;
 }
 
-/** True if we or BIRD could have made this route: with a claim to its table, it is ours. */
+/** What a route has that was added without a metric (IP6_RT_PRIO_USER of linux/ipv6_route.h). */
+const OWN_METRIC: Readonly<Record<Family, number | undefined>> = { 4: undefined, 6: 1024 };
+
+/**
+ * True if this route stands where ours stands and bears nobody's name, or was made by BIRD: with a claim to its table, it
+ * is ours, or took the place of ours and is replaced. The kernel knows routes of one destination apart by their metric
+ * alone.
+ */
+export function isInOurPlace(route: ListedRoute): boolean {
+  return route.table === EGRESS_TABLE
+    ? isBirds(route) || isFormerEgress(route)
+    : route.metric === OWN_METRIC[route.family] && route.protocol === undefined;
+}
+
+/** True if we or BIRD could have made this route: with a claim to its table, it is ours to remove. */
 export function hasOurShape(route: ListedRoute): boolean {
-  switch (route.table) {
-    case EGRESS_TABLE:
-      return isBirds(route) || isFormerEgress(route);
-    case BLACKHOLE_TABLE:
-      return route.type === 'blackhole' && route.protocol === undefined;
-    default:
-      return route.type === 'unicast' && route.protocol === undefined;
-  }
+  if (!isInOurPlace(route) || route.table === EGRESS_TABLE) return isInOurPlace(route);
+  const type = route.table === BLACKHOLE_TABLE ? 'blackhole' : 'unicast';
+  return route.type === type;
 }
 
 export function isBirds(route: ListedRoute): boolean {
@@ -119,17 +153,14 @@ export function isFormerEgress(route: ListedRoute): boolean {
 
 /** True if the listed route is the wanted one, also while its link is down. */
 export function isRoute(listed: ListedRoute, wanted: WantedRoute): boolean {
-  if (listed.family !== wanted.family || listed.table !== wanted.table || !hasOurShape(listed)) {
-    return false;
-  }
-  if (wanted.gateway === null) {
-    return listed.type === 'blackhole';
-  }
+  if (listed.family !== wanted.family || listed.table !== wanted.table) return false;
+  if (!hasOurShape(listed) || listed.hasSettings) return false;
+  if (wanted.gateway === null) return true;
   const [hop] = listed.hops;
   return (
-    listed.type === 'unicast' &&
     listed.hops.length === 1 &&
     hop!.gateway !== null &&
-    addressNumber(hop!.gateway) === addressNumber(wanted.gateway)
+    addressNumber(hop!.gateway) === addressNumber(wanted.gateway) &&
+    (wanted.device === null || hop!.device === wanted.device)
   );
 }

@@ -1,12 +1,23 @@
 /** Policy routing and neighbours listed through `ip`, and policy routing changed: a process and a batch a family. */
 
 import type { Run } from '../programs/command.js';
-import type { Family, Prefix } from '../types/config.js';
+import { addressNumber } from '../types/address.js';
+import type { Family } from '../types/config.js';
 import { KernelError } from '../types/errors.js';
-import { runBatch } from './batch.js';
-import { DEFAULT_ROUTES, listAll, NEIGHBOURS, RULES, SUBNETS } from './listing.js';
+import { runBatch, runBatchAndAsk } from './batch.js';
+import {
+  DEFAULT_ROUTES,
+  defaultRoutesOf,
+  LINK_ROUTES,
+  listAll,
+  NEIGHBOURS,
+  neighboursAt,
+  RULES,
+  tableRoutes,
+} from './listing.js';
 import { type Neighbours, parseNeighbours } from './neighbour.js';
-import { type ListedRoute, parseRoutes } from './route.js';
+import { parseLinkRoutes } from './on-link.js';
+import { type ListedRoute, parseNarrow, parseRoutes } from './route.js';
 import type { Change, Removal, RoutingListing } from './routing.js';
 import { parseRules } from './rule.js';
 
@@ -18,22 +29,30 @@ export interface Reachability {
 
 /**
  * List rules, default routes, networks and neighbours.
- * @param present families that the kernel has
- * @param served  those of them for which rules and routes are wanted
+ * @param present   families that the kernel has
+ * @param served    those of them for which rules and routes are wanted
+ * @param inspected tables of targets whose other routes are listed too
  */
 export async function listRouting(
   run: Run,
   present: readonly Family[],
   served: readonly Family[],
+  inspected: readonly number[],
 ): Promise<{ listing: RoutingListing; neighbours: Neighbours }> {
   const listings = await Promise.all(
     present.map(async family => {
-      const questions = [RULES, DEFAULT_ROUTES, SUBNETS, NEIGHBOURS];
-      const [rules, routes, subnets, neighbours] = await listAll(run, family, questions);
+      const fixed = [RULES, DEFAULT_ROUTES, NEIGHBOURS, ...LINK_ROUTES];
+      const answers = await listAll(run, family, [...fixed, ...inspected.map(tableRoutes)]);
+      const [rules, routes, neighbours] = answers;
+      const links = answers.slice(3, fixed.length);
       return {
         rules: parseRules(family, rules as never[]),
         routes: parseRoutes(family, routes as never[]),
-        subnets: parseSubnets(family, subnets as never[]),
+        // The first of them are the kernel's own.
+        links: links.flatMap((entries, index) => parseLinkRoutes(family, entries as never[], index === 0)),
+        narrow: inspected.flatMap((table, index) =>
+          parseNarrow(family, table, answers[fixed.length + index] as never[]),
+        ),
         neighbours: parseNeighbours(neighbours as never[]),
       };
     }),
@@ -43,45 +62,17 @@ export async function listRouting(
       families: served,
       rules: listings.map(listing => listing.rules),
       routes: listings.flatMap(listing => listing.routes),
-      subnets: listings.flatMap(listing => listing.subnets),
+      links: listings.flatMap(listing => listing.links),
+      narrow: listings.flatMap(listing => listing.narrow),
     },
     neighbours: new Map(listings.flatMap(listing => [...listing.neighbours])),
   };
 }
 
-/** Routes and neighbours of families that the kernel has. */
-export async function listReachability(run: Run, present: readonly Family[]): Promise<Reachability> {
-  const listings = await Promise.all(
-    present.map(async family => {
-      const [routes, neighbours] = await listAll(run, family, [DEFAULT_ROUTES, NEIGHBOURS]);
-      return {
-        routes: parseRoutes(family, routes as never[]),
-        neighbours: parseNeighbours(neighbours as never[]),
-      };
-    }),
-  );
-  return {
-    routes: listings.flatMap(listing => listing.routes),
-    neighbours: new Map(listings.flatMap(listing => [...listing.neighbours])),
-  };
-}
-
-/** Networks of interfaces: routes that the kernel made for their addresses, link-local ones aside. */
-function parseSubnets(family: Family, entries: readonly { readonly dst: string }[]): Prefix[] {
-  const subnets = entries.flatMap(({ dst }) => {
-    const [address = '', length] = dst.split('/');
-    return length === undefined || address.startsWith('fe80:') || address.startsWith('ff')
-      ? []
-      : [{ family, address, length: Number(length) }];
-  });
-  // Two interfaces may be in one network.
-  return [...new Map(subnets.map(subnet => [`${subnet.address}/${subnet.length}`, subnet])).values()];
-}
-
-export interface ChangeOutcome {
+export interface ChangeOutcome extends Reachability {
   /** What the kernel answered, by the mark of the target whose route it refused. */
   readonly refused: ReadonlyMap<number, readonly string[]>;
-  /** Rules that stand by another hand. */
+  /** Rules that stand by another hand, and neighbours that could not be forgotten. */
   readonly warnings: readonly string[];
 }
 
@@ -90,23 +81,77 @@ const EXISTS = /File exists/;
 /** ip's words where the thing to remove is gone already. */
 const GONE = /No such (file or directory|process)|FIB table does not exist/;
 
-/** Apply all `changes`, also behind one that fails. @throws KernelError if one that must not fail did */
-export async function applyChanges(run: Run, changes: readonly Change[]): Promise<ChangeOutcome> {
+/** So few things are asked for one by one: a listing of thousands takes `ip` longer than these. */
+const FEW = 16;
+
+/**
+ * Apply all `changes`, also behind one that fails, and list what can be reached then.
+ * @param present families that the kernel has
+ * @param before  what could be reached before
+ * @throws KernelError if one that must not fail did
+ */
+export async function applyChanges(
+  run: Run,
+  present: readonly Family[],
+  changes: readonly Change[],
+  before: Reachability,
+): Promise<ChangeOutcome> {
+  const tables = new Set(changes.flatMap(({ of }) => (of.kind === 'route' ? [of.route.table] : [])));
+  const addresses = new Set(
+    changes.flatMap(({ of }) => (of.kind === 'forget' || of.kind === 'ask' ? [of.address] : [])),
+  );
+  const areFew = tables.size + addresses.size <= FEW;
   const refused = new Map<number, string[]>();
   const warnings: string[] = [];
   const errors: string[] = [];
-  for (const [change, answer] of await answersOf(run, changes)) {
-    const text = `ip -${change.family} ${change.line}: ${answer}`;
-    if (change.route !== null && change.route.gateway !== null) {
-      refused.set(change.route.table, [...(refused.get(change.route.table) ?? []), text]);
-    } else if (change.route === null && EXISTS.test(answer)) {
-      warnings.push(text);
-    } else {
-      errors.push(text);
-    }
-  }
+  const reached = await Promise.all(
+    present.map(async family => {
+      const own = changes.filter(change => change.family === family);
+      const lines = own.map(change => change.line);
+      const hosts = [...addresses].filter(address => (address.includes(':') ? 6 : 4) === family);
+      const questions = areFew
+        ? [...[...tables].map(defaultRoutesOf), ...hosts.map(neighboursAt)]
+        : [DEFAULT_ROUTES, NEIGHBOURS];
+      const { failures, answers } = await runBatchAndAsk(run, family, lines, questions);
+      for (const [index, answer] of failures) {
+        const { line, of } = own[index]!;
+        const text = `ip -${family} ${line}: ${answer}`;
+        if (of.kind === 'route' && of.route.gateway !== null) {
+          refused.set(of.route.table, [...(refused.get(of.route.table) ?? []), text]);
+        } else if (of.kind === 'forget' || (of.kind === 'rule' && EXISTS.test(answer))) {
+          warnings.push(text);
+        } else if (of.kind !== 'ask') {
+          // Who could not be asked for is seen by his entry.
+          errors.push(text);
+        }
+      }
+      if (!areFew) {
+        const [routes, neighbours] = answers;
+        return {
+          routes: parseRoutes(family, routes as never[]),
+          neighbours: parseNeighbours(neighbours as never[]),
+        };
+      }
+      return {
+        routes: [...tables].flatMap((table, index) => parseRoutes(family, answers[index] as never[], table)),
+        neighbours: parseNeighbours(answers.slice(tables.size).flat() as never[]),
+      };
+    }),
+  );
   throwAny(errors);
-  return { refused, warnings };
+  const asked = new Set([...addresses].map(address => String(addressNumber(address))));
+  return {
+    refused,
+    warnings,
+    routes: [
+      ...(areFew ? before.routes.filter(({ table }) => !tables.has(table)) : []),
+      ...reached.flatMap(({ routes }) => routes),
+    ],
+    neighbours: new Map([
+      ...(areFew ? [...before.neighbours].filter(([key]) => !asked.has(key.split(' ')[0]!)) : []),
+      ...reached.flatMap(({ neighbours }) => [...neighbours]),
+    ]),
+  };
 }
 
 /** Apply all `removals`, and return those that the kernel refused with its words. */
@@ -129,22 +174,6 @@ export async function applyRemovals(
     }
   }
   return answers;
-}
-
-/** The changes that failed, with what was answered; the two families side by side. */
-async function answersOf(run: Run, changes: readonly Change[]): Promise<(readonly [Change, string])[]> {
-  const answers = await Promise.all(
-    ([4, 6] as const).map(async family => {
-      const own = changes.filter(change => change.family === family);
-      const failures = await runBatch(
-        run,
-        family,
-        own.map(change => change.line),
-      );
-      return [...failures].map(([index, answer]) => [own[index]!, answer] as const);
-    }),
-  );
-  return answers.flat();
 }
 
 /** @throws KernelError with all of `texts`, if any */

@@ -4,6 +4,8 @@ import type { Family, Host, Prefix } from '../types/config.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES } from '../types/marks.js';
 import { type Claims, type TableClaim, tableKey } from './claims.js';
 import { markBlocks, WHOLE_MARK } from './marks.js';
+import { askText, forgetText, knownHosts, type Neighbours, neighbourKey } from './neighbour.js';
+import { type LinkRoute, OnLink } from './on-link.js';
 import {
   assignPriorities,
   EGRESS_END_PRIORITY,
@@ -15,14 +17,24 @@ import {
   hasOurShape,
   isBirds,
   isFormerEgress,
+  isInOurPlace,
   isRoute,
   type ListedRoute,
   listedRouteText,
+  type NarrowRoute,
   routeText,
   type WantedRoute,
 } from './route.js';
-import { type Rule, type RuleListing, type RuleOutline, ruleKey, ruleText, servesMark } from './rule.js';
-import type { WantedKernel } from './wanted.js';
+import {
+  markRule,
+  type Rule,
+  type RuleListing,
+  type RuleOutline,
+  ruleKey,
+  ruleText,
+  servesMark,
+} from './rule.js';
+import type { NextHop, WantedKernel } from './wanted.js';
 
 /** What the kernel lists. */
 export interface RoutingListing {
@@ -31,8 +43,10 @@ export interface RoutingListing {
   readonly rules: readonly RuleListing[];
   /** Default routes outside main. */
   readonly routes: readonly ListedRoute[];
-  /** Networks that interfaces of this host are in, as main has them. */
-  readonly subnets: readonly Prefix[];
+  /** Main's routes to networks that interfaces of this host are in. */
+  readonly links: readonly LinkRoute[];
+  /** Routes to less than everything in tables that were inspected. */
+  readonly narrow: readonly NarrowRoute[];
 }
 
 export interface WantedRouting {
@@ -48,9 +62,14 @@ export const NO_ROUTING: WantedRouting = { rules: [], routes: [], egress: [] };
 export interface Change {
   readonly family: Family;
   readonly line: string;
-  /** The route that it sets, whose refusal may be borne; null: a rule. */
-  readonly route: WantedRoute | null;
+  readonly of: ChangedThing;
 }
+
+/** A route's refusal may be borne; `forget` and `ask` are about a neighbour's entry. */
+export type ChangedThing =
+  | { readonly kind: 'rule' }
+  | { readonly kind: 'forget' | 'ask'; readonly address: string }
+  | { readonly kind: 'route'; readonly route: WantedRoute };
 
 /** One thing of ours that goes. */
 export interface Removal {
@@ -68,6 +87,7 @@ export function wantedRouting(wanted: WantedKernel, listing: RoutingListing, cla
     listing.rules,
     rule => ours.has(ruleKey(rule)),
   );
+  const onLink = new OnLink(listing.links);
   const rules: Rule[] = [];
   const routes: WantedRoute[] = [];
   for (const family of listing.families) {
@@ -76,23 +96,22 @@ export function wantedRouting(wanted: WantedKernel, listing: RoutingListing, cla
       rules.push({ ...anything, priority: MARK_END_PRIORITY, fwmark: block });
     }
     if (wanted.vips.some(vip => vip.family === family)) {
-      routes.push({ family, table: BLACKHOLE_TABLE, gateway: null, label: 'end of egress' });
+      routes.push({ family, table: BLACKHOLE_TABLE, gateway: null, device: null, label: 'end of egress' });
     }
     for (const from of wanted.vips.filter(vip => vip.family === family).flatMap(sourceTexts)) {
       rules.push({ ...anything, priority: EGRESS_PRIORITY, from, table: EGRESS_TABLE });
       rules.push({ ...anything, priority: EGRESS_END_PRIORITY, from, table: BLACKHOLE_TABLE });
     }
-    for (const to of targetSubnets(family, wanted, listing.subnets)) {
+    for (const to of targetSubnets(family, wanted, listing.links)) {
       const table = KERNEL_TABLES.main;
       rules.push({ ...anything, priority: HAIRPIN_PRIORITY, fwmark: UNMARKED, to, table });
     }
     for (const { fwmark, nextHops, label } of wanted.targets) {
-      const gateway = nextHops.find(host => host.family === family)?.address;
-      if (gateway !== undefined) {
-        const priority = priorities.get(fwmark)!;
-        const mark = { value: fwmark, mask: WHOLE_MARK };
-        rules.push({ ...anything, priority, fwmark: mark, table: fwmark });
-        routes.push({ family, table: fwmark, gateway, label });
+      const hop = nextHops.find(host => host.family === family);
+      if (hop !== undefined) {
+        rules.push(markRule(family, priorities.get(fwmark)!, fwmark));
+        const device = onLink.deviceOf(hop);
+        routes.push({ family, table: fwmark, gateway: hop.address, device, label });
       }
     }
   }
@@ -109,18 +128,20 @@ const UNMARKED = { value: 0, mask: WHOLE_MARK };
  * Networks of targets. An answer from a VIP to a client that is a target itself goes straight to it: the gateways, where
  * answers from VIPs go otherwise, know nothing of these networks.
  */
-function targetSubnets(family: Family, wanted: WantedKernel, subnets: readonly Prefix[]): string[] {
+function targetSubnets(family: Family, wanted: WantedKernel, links: readonly LinkRoute[]): string[] {
   const hops = wanted.targets
     .flatMap(target => target.nextHops)
     .filter(host => host.family === family)
     .map(host => addressNumber(host.address));
-  return subnets
-    .filter(subnet => subnet.family === family)
-    .filter(subnet => {
-      const { first, last } = prefixInterval(subnet);
+  const subnets = links
+    .filter(link => link.family === family && link.isSubnet)
+    .filter(link => {
+      const { first, last } = prefixInterval(link);
       return hops.some(hop => first <= hop && hop <= last);
     })
     .map(({ address, length }) => `${address}/${length}`);
+  // Two interfaces may be in one network.
+  return [...new Set(subnets)];
 }
 
 /**
@@ -135,8 +156,8 @@ function sourceTexts({ family, address, length }: Prefix): string[] {
 }
 
 /**
- * What stands by another hand where our numbers are: default routes in wanted tables, rules that look up a target's table
- * or take marks of ours before our rules do. A rule that is just as wanted is no clash, and neither is one that sends
+ * What stands by another hand where our numbers are: routes in wanted tables, rules that look up a target's table or take
+ * marks of ours before our rules do. A rule that is just as wanted is no clash, and neither is one that sends
  * others' packets to the gateways.
  * @returns one line each
  */
@@ -158,7 +179,7 @@ export function clashes(wanted: WantedRouting, listing: RoutingListing, claims: 
         ? [`${what} takes marks of ours before our rules do: remove it, or choose other fwmarks`]
         : [];
     });
-  return [...routes, ...rules];
+  return [...routes, ...narrowRoutes(wanted, listing), ...rules];
 }
 
 /** Default routes by another hand in wanted tables. */
@@ -168,10 +189,22 @@ export function foreignRoutes(wanted: WantedRouting, listing: RoutingListing, cl
   return (
     listing.routes
       .filter(route => tables.has(tableKey(route)))
-      .filter(route => !(claimed.has(tableKey(route)) && hasOurShape(route)))
+      .filter(route => !(claimed.has(tableKey(route)) && isInOurPlace(route)))
       // BIRD runs before its table is claimed.
       .filter(route => !(route.table === EGRESS_TABLE && isBirds(route)))
   );
+}
+
+/** One line for each route that takes packets past a target's own: we make none. */
+function narrowRoutes(wanted: WantedRouting, { narrow }: RoutingListing): string[] {
+  const tables = new Set(wanted.routes.map(tableKey));
+  return narrow
+    .filter(route => tables.has(tableKey(route)))
+    .map(
+      ({ family, table, destination }) =>
+        `IPv${family} routing table ${table} holds a route to ${destination} that this daemon did not make: ` +
+        'packets to it do not go to the target: remove it, or choose other fwmarks',
+    );
 }
 
 export function foreignRouteText({ family, table, hops }: ListedRoute): string {
@@ -226,14 +259,59 @@ export function additions(
   return [
     ...wanted.rules
       .filter(rule => !listed.has(ruleKey(rule)))
-      .map(rule => ({ family: rule.family, line: `rule add ${ruleText(rule)}`, route: null })),
+      .map(rule => ({
+        family: rule.family,
+        line: `rule add ${ruleText(rule)}`,
+        of: { kind: 'rule' as const },
+      })),
     ...missingRoutes(wanted, listing)
       .filter(route => !taken.has(tableKey(route)))
-      .map(route => ({ family: route.family, line: `route replace ${routeText(route)}`, route })),
+      .map(route => ({
+        family: route.family,
+        line: `route replace ${routeText(route)}`,
+        of: { kind: 'route' as const, route },
+      })),
   ];
 }
 
-/** Next hops of targets that are added: each may have its predecessor's address and another MAC address. */
+/**
+ * Lines about neighbours: those of targets that are added are forgotten, since each may have its predecessor's address and
+ * another MAC address; and whoever has not answered is asked.
+ * @param asks  whether anybody is: only who is going to wait for the answers does
+ */
+export function neighbourChanges(
+  wanted: WantedRouting,
+  listing: RoutingListing,
+  claims: Claims,
+  neighbours: Neighbours,
+  asks: boolean,
+): { readonly changes: Change[]; readonly asked: NextHop[]; readonly forgotten: Host[] } {
+  const forgotten = knownHosts(addedHops(wanted, listing, claims), neighbours);
+  const anew = new Set(forgotten.map(({ address }) => addressNumber(address)));
+  const hops = asks ? wanted.routes.flatMap(nextHopOf) : [];
+  const asked = hops.filter(
+    hop => anew.has(addressNumber(hop.address)) || neighbours.get(neighbourKey(hop)) !== 'valid',
+  );
+  const changes: Change[] = [
+    ...forgotten.map(host => ({
+      family: host.family,
+      line: forgetText(host),
+      of: { kind: 'forget' as const, address: host.address },
+    })),
+    ...asked.map(hop => ({
+      family: hop.family,
+      line: askText(hop),
+      of: { kind: 'ask' as const, address: hop.address },
+    })),
+  ];
+  return { changes, asked, forgotten };
+}
+
+function nextHopOf({ family, gateway, device }: WantedRoute): NextHop[] {
+  return gateway === null || device === null ? [] : [{ family, address: gateway, device }];
+}
+
+/** Next hops of targets that are added. */
 export function addedHops(wanted: WantedRouting, listing: RoutingListing, claims: Claims): Host[] {
   const ours = new Set(claims.rules.map(ruleKey));
   const served = new Set(
@@ -243,8 +321,16 @@ export function addedHops(wanted: WantedRouting, listing: RoutingListing, claims
       .map(rule => `${rule.family} ${rule.table}`),
   );
   const missing = new Set(missingRoutes(wanted, listing));
+  const used = new Set(
+    listing.routes
+      .filter(route => served.has(tableKey(route)))
+      .flatMap(({ hops }) =>
+        hops.flatMap(({ gateway }) => (gateway === null ? [] : [addressNumber(gateway)])),
+      ),
+  );
   return wanted.routes
     .filter(route => route.gateway !== null && (missing.has(route) || !served.has(tableKey(route))))
+    .filter(({ gateway }) => !used.has(addressNumber(gateway!)))
     .map(({ family, gateway }) => ({ family, address: gateway! }));
 }
 

@@ -63,8 +63,19 @@ const KNOWN_KEYS = new Set([
 /** FR_ACT_BLACKHOLE of linux/fib_rules.h, and the name that newer versions of ip give it. */
 const BLACKHOLE_ACTIONS = new Set(['6', 'blackhole']);
 
-/** Read what `ip -N -j -4 rule` (or -6) printed, after JSON parsing. */
+/** By the entries that they were read from: see `readAnswers`. */
+const listings = new WeakMap<readonly RuleEntry[], RuleListing>();
+
+/** Read what `ip -N -j -4 rule` (or -6) printed, after JSON parsing. The same entries give the same rules. */
 export function parseRules(family: Family, entries: readonly RuleEntry[]): RuleListing {
+  const before = listings.get(entries);
+  if (before !== undefined && before.all[0]?.family === family) return before;
+  const listing = readRules(family, entries);
+  listings.set(entries, listing);
+  return listing;
+}
+
+function readRules(family: Family, entries: readonly RuleEntry[]): RuleListing {
   const all = entries.map(entry => {
     const fwmark = markOf(entry);
     const table = entry.table === undefined ? null : Number(entry.table);
@@ -138,6 +149,22 @@ function prefixKey(prefix: string | null): string {
   }
   const [address = '', length] = prefix.split('/');
   return `${addressNumber(address).toString(16)}/${length}`;
+}
+
+/** By family, priority and mark: each look wants the same thousands of them, and `ruleKey` knows them again. */
+const markRules = new Map<string, Rule>();
+const MOST_MARK_RULES = 100_000;
+
+/** The rule that sends a target's mark to its table, which has the mark's number. */
+export function markRule(family: Family, priority: number, fwmark: number): Rule {
+  const name = `${family} ${priority} ${fwmark}`;
+  const before = markRules.get(name);
+  if (before !== undefined) return before;
+  const mark = { value: fwmark, mask: WHOLE_MARK };
+  const rule = { family, priority, fwmark: mark, from: null, to: null, table: fwmark };
+  if (markRules.size >= MOST_MARK_RULES) markRules.clear();
+  markRules.set(name, rule);
+  return rule;
 }
 
 /** True if `rule` sends exactly the mark of a target to its table, at whatever priority. */

@@ -4,15 +4,29 @@ import { parseJson, type Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
 import type { MangleClaim } from './claims.js';
 import { applyMangle, listMangle } from './mangle.js';
-import { differenceOf, isEmptyMangle, listedObjects, listedTables } from './nft-listing.js';
-import { type Command, deleteCommands, mendCommands, type NftTable, replaceCommands } from './nft-table.js';
+import {
+  differenceOf,
+  isEmptyMangle,
+  type ListedObject,
+  listedObjects,
+  listedTables,
+} from './nft-listing.js';
+import {
+  type Command,
+  deleteCommands,
+  mendCommands,
+  type NftDifference,
+  type NftTable,
+  replaceCommands,
+} from './nft-table.js';
 
 /** Each costs every packet a little, and the kernel takes 1,024 chains at a hook (MAX_HOOK_COUNT). */
 const KEPT_CHAINS = 32;
 
 /** All nftables tables, as `inet meridio-nfqlb`. */
 export async function listTables(run: Run): Promise<ReadonlySet<string>> {
-  return listedTables(await list(run, ['tables']));
+  // Not as JSON: nft 1.0.6 prints none that can be read where anybody's table has a flag.
+  return listedTables((await run('nft', ['list', 'tables'])).stdout);
 }
 
 /** The mangle table that iptables-nft keeps, as listTables names it. */
@@ -36,17 +50,12 @@ export async function applyTables(
 ): Promise<string[]> {
   const commands: Command[] = [];
   const changed: string[] = [];
-  const listings = await Promise.all(
-    wanted.map(async ({ name }) =>
-      listed.has(`inet ${name}`) ? listedObjects(await list(run, ['table', 'inet', name])) : [],
-    ),
-  );
+  const differences = await tableDifferences(run, wanted, listed);
   let anew = false;
   for (const [index, table] of wanted.entries()) {
     const before = commands.length;
     const name = `inet ${table.name}`;
-    const objects = listings[index]!;
-    const difference = anew ? 'beyond repair' : differenceOf(objects, table);
+    const difference = anew ? 'beyond repair' : differences[index]!;
     if (difference === 'beyond repair') {
       anew = true;
       commands.push(...replaceCommands(table));
@@ -60,6 +69,19 @@ export async function applyTables(
     await execute(run, commands);
   }
   return changed;
+}
+
+/** How each of `wanted` differs from what the kernel holds. */
+export function tableDifferences(
+  run: Run,
+  wanted: readonly NftTable[],
+  listed: ReadonlySet<string>,
+): Promise<(NftDifference | 'beyond repair')[]> {
+  return Promise.all(
+    wanted.map(async table =>
+      differenceOf(listed.has(`inet ${table.name}`) ? await listTable(run, table.name) : [], table),
+    ),
+  );
 }
 
 /** Delete those of `tables` (names of family inet) that are listed, in one transaction. */
@@ -83,6 +105,21 @@ export async function removeMangle(run: Run, claim: MangleClaim, listed: Readonl
   await applyMangle(run, claim.family, [], await listMangle(run, claim.family));
   if (claim.created && isEmptyMangle(listedObjects(await list(run, ['table', ...table.split(' ')])))) {
     await run('nft', ['delete', 'table', ...table.split(' ')]);
+  }
+}
+
+/** Objects of a table of ours; none, so that it is made anew, if it went since it was listed or cannot be read. */
+async function listTable(run: Run, name: string): Promise<ListedObject[]> {
+  const { exitCode, stdout } = await run('nft', ['-j', 'list', 'table', 'inet', name], {
+    allowFailure: true,
+  });
+  if (exitCode !== 0) return [];
+  try {
+    return listedObjects(JSON.parse(stdout));
+  } catch (error) {
+    // By nft 1.0.6 if it has a flag, which ours has not.
+    if (error instanceof SyntaxError) return [];
+    throw error;
   }
 }
 

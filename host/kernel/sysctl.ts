@@ -91,8 +91,15 @@ export interface SysctlOutcome {
   readonly warnings: readonly string[];
 }
 
-/** Set what differs in the network namespace of this process. */
-export async function applySysctls(ipv6: Ipv6State, procSys = '/proc/sys'): Promise<SysctlOutcome> {
+/**
+ * Set what differs in the network namespace of this process.
+ * @param writes  false: only tell what would be set
+ */
+export async function applySysctls(
+  ipv6: Ipv6State,
+  procSys = '/proc/sys',
+  writes = true,
+): Promise<SysctlOutcome> {
   const warnings = [...IPV6_WARNINGS[ipv6]];
   const changes: string[] = [];
   const folder = join(procSys, 'net/ipv4/conf');
@@ -100,8 +107,10 @@ export async function applySysctls(ipv6: Ipv6State, procSys = '/proc/sys'): Prom
   const links = interfaces.flatMap(name =>
     IPV4_LINKS.map(([setting, wanted]) => [`net/ipv4/conf/${name}/${setting}`, wanted] as const),
   );
-  for (const [path, wanted] of [...IPV4, ...(ipv6 === 'enabled' ? IPV6 : []), ...links]) {
-    const { change, warning } = await applySysctl(procSys, path, wanted);
+  // What `ip_forward` is set to becomes the setting of all interfaces: theirs follow.
+  const one = ([path, wanted]: readonly [string, string]) => applySysctl(procSys, path, wanted, writes);
+  const general = await Promise.all([...IPV4, ...(ipv6 === 'enabled' ? IPV6 : [])].map(one));
+  for (const { change, warning } of [...general, ...(await Promise.all(links.map(one)))]) {
     if (change !== undefined) changes.push(change);
     if (warning !== undefined) warnings.push(warning);
   }
@@ -112,6 +121,7 @@ async function applySysctl(
   procSys: string,
   path: string,
   wanted: string,
+  writes: boolean,
 ): Promise<{ change?: string; warning?: string }> {
   const file = join(procSys, path);
   let found: string;
@@ -128,7 +138,7 @@ async function applySysctl(
     return {};
   }
   try {
-    await writeFile(file, wanted);
+    if (writes) await writeFile(file, wanted);
     return { change: `sysctl ${path} from ${found} to ${wanted}` };
   } catch (error) {
     return { warning: `sysctl ${path} is ${found}, ${wanted} is wanted: ${(error as Error).message}` };

@@ -23,10 +23,15 @@ export interface WantedKernel {
   readonly markRanges: readonly { readonly first: number; readonly last: number }[];
 }
 
+/** What keeps a target from being reached: it has no route, its link is down, or its neighbour does not answer. */
+export type PendingCause = 'route' | 'link' | 'neighbour';
+
 /** A target that cannot be reached now: it takes no traffic. */
 export interface PendingTarget {
   readonly fwmark: number;
   readonly label: string;
+  /** The first of what `reason` tells. */
+  readonly cause: PendingCause;
   /** What was attempted and what the kernel answered, or what the kernel says of its way. */
   readonly reason: string;
   /** Its next hops that have no neighbour entry one could send by: who asks for them brings it back. */

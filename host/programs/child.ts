@@ -1,6 +1,6 @@
 /**
- * Programs that run as long as this process: BIRD, and the monitors of the kernel's events. They die with it, whatever
- * ends it: the kernel sends them SIGKILL when their parent is gone (PR_SET_PDEATHSIG, by setpriv of util-linux).
+ * Programs that run as long as this process: the monitors of the kernel's events. They die with it, whatever ends it:
+ * the kernel sends them SIGKILL when their parent is gone (PR_SET_PDEATHSIG, by setpriv of util-linux).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
@@ -14,10 +14,14 @@ export interface ChildOptions {
   readonly onErrorLine?: (line: string) => void;
 }
 
-/** A parent that died before the kernel was told to watch it is noticed by the shell, which then starts nothing. */
-const LAUNCH = '[ "$PPID" = "$0" ] && exec "$@"';
+/**
+ * In a shell whose first word is its parent's pid: a parent that died before the kernel was told to watch it is noticed,
+ * and nothing is started.
+ */
+export const WHILE_PARENT_LIVES = '[ "$PPID" = "$0" ]';
+const LAUNCH = `${WHILE_PARENT_LIVES} && exec "$@"`;
 /** Exit code of a shell whose program is not there (POSIX, 2.8.2). */
-const NOT_FOUND = 127;
+export const NOT_FOUND = 127;
 
 export class Child {
   /** Resolves when it has ended, with how: `exit code 1`, `signal SIGKILL`, `not installed`. Never rejects. */

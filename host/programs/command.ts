@@ -42,21 +42,21 @@ const BOUND_MS = 30_000;
 export const PATH = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`;
 
 export const run: Run = async (program, args, options = {}) => {
-  if (options.input === undefined) {
-    return runWith('ignore', program, args, options);
-  }
+  if (options.input === undefined) return runWith({ stdin: 'ignore' }, program, args, options);
+  if (!OPENS_STDIN.has(program)) return runWith({ input: options.input }, program, args, options);
   const file = await inputFile(options.input);
   try {
-    return await runWith(file.fd, program, args, options);
+    // Any descriptor does; execa's types name 0 alone.
+    return await runWith({ stdin: file.fd as 0 }, program, args, options);
   } finally {
     await onFile('close', 'the input of a command', () => file.close());
   }
 };
 
-/**
- * An open file without a name that holds `text`. Node's pipes are sockets, and nft opens /dev/stdin by its path, which
- * the kernel refuses for a socket.
- */
+/** Node's pipes are sockets, and these open /dev/stdin by its path, which the kernel refuses for a socket. */
+const OPENS_STDIN = new Set(['nft']);
+
+/** An open file without a name that holds `text`. */
 async function inputFile(text: string): Promise<FileHandle> {
   const refusals: string[] = [];
   // A container with a read-only root has no writable /tmp, but it has /dev/shm.
@@ -79,15 +79,14 @@ async function inputFile(text: string): Promise<FileHandle> {
 }
 
 async function runWith(
-  stdin: 'ignore' | number,
+  source: { readonly stdin: 'ignore' | 0 } | { readonly input: string },
   program: string,
   args: readonly string[],
   options: CommandOptions,
 ): Promise<CommandResult> {
   const { boundMs = BOUND_MS } = options;
   const result = await execa(program, args, {
-    // Any descriptor does; execa's types name 0 alone.
-    stdin: stdin as 'ignore' | 0,
+    ...source,
     timeout: boundMs,
     killSignal: 'SIGKILL',
     env: { LC_ALL: 'C', PATH },

@@ -1,5 +1,7 @@
 /** The workers, one thread a queue, behind one start and one stop. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+import { verdictCounts } from '../core/counters.js';
 import { type Core, instantiateCore, workerArea } from '../core/wasm.js';
 import { COUNTERS, type Counter } from './native.js';
 import { type KernelQueue, readQueues } from './proc.js';
@@ -25,6 +27,8 @@ export interface PoolOptions {
 export interface QueueStatistics {
   readonly queue: number;
   readonly bound: boolean;
+  /** How long it has not been bound, in ms; 0 while it is. */
+  readonly unboundMs: number;
   readonly restarts: number;
   readonly packets: number;
   readonly batches: number;
@@ -39,12 +43,18 @@ const BUFFER_BYTES_PER_PACKET = 1024;
 /** The kernel's default (net.core.rmem_default): a short queue needs no less for its bursts of error messages. */
 const BUFFER_LEAST_BYTES = 212992;
 
+/** Between two looks whether packets still come. */
+const LOOK_AGAIN_MS = 10;
+/** After the rules led elsewhere: a packet that met them before is in its queue within microseconds. */
+const QUIET_MS = 50;
+
 const SILENT: Log = { info() {}, warn() {}, error() {} };
 
 export class WorkerPool {
   readonly #core: Core;
+  readonly #shared: WebAssembly.Memory;
   readonly #memory: DataView;
-  readonly #first: number;
+  readonly queues: PoolOptions['queues'];
   readonly #threads: readonly QueueThread[];
   // Node waits at its exit for threads that are blocked in native code; this lets them go.
   readonly #onExit = () => {
@@ -54,8 +64,9 @@ export class WorkerPool {
   private constructor(options: PoolOptions) {
     const { module, memory } = options.core;
     this.#core = instantiateCore(module, memory);
+    this.#shared = memory;
     this.#memory = new DataView(memory.buffer);
-    this.#first = options.queues.first;
+    this.queues = options.queues;
     const receiveBufferBytes = Math.max(options.queueLength * BUFFER_BYTES_PER_PACKET, BUFFER_LEAST_BYTES);
     const count = options.queues.last - options.queues.first + 1;
     if (workerArea(this.#core, count) > memory.buffer.byteLength) {
@@ -66,7 +77,7 @@ export class WorkerPool {
       throw new TypeError('no generation is published: the workers would have nothing to decide by');
     }
     this.#threads = Array.from({ length: count }, (_, index) => {
-      const queue = this.#first + index;
+      const queue = this.queues.first + index;
       return new QueueThread({
         core: this.#core,
         data: { module, memory, index, queue, queueLength: options.queueLength, receiveBufferBytes },
@@ -104,19 +115,47 @@ export class WorkerPool {
     process.off('exit', this.#onExit);
   }
 
+  /**
+   * Wait until no packet waits in the kernel and none has come for a while, `boundMs` at most. The rules lead elsewhere by
+   * now. @returns whether it came to that
+   */
+  async drained(boundMs: number): Promise<boolean> {
+    const end = performance.now() + boundMs;
+    let before = '';
+    for (let quiet = performance.now(); performance.now() < end; await delay(LOOK_AGAIN_MS)) {
+      const statistics = this.statistics();
+      const now = statistics.map(({ packets }) => packets).join(' ');
+      const waiting = statistics.some(({ kernel }) => kernel !== null && kernel.depth > 0);
+      if (waiting || now !== before) quiet = performance.now();
+      else if (performance.now() - quiet >= QUIET_MS) return true;
+      before = now;
+    }
+    return false;
+  }
+
+  /** Who serves, without a look at the kernel. */
+  bindings(): Pick<QueueStatistics, 'queue' | 'bound' | 'unboundMs'>[] {
+    return this.#threads.map(({ bound, unboundMs }, index) => ({
+      queue: this.queues.first + index,
+      bound,
+      unboundMs,
+    }));
+  }
+
   statistics(): QueueStatistics[] {
     const kernel = new Map(readQueues().map(queue => [queue.queue, queue]));
     return this.#threads.map((thread, index) => {
-      const queue = this.#first + index;
+      const queue = this.queues.first + index;
       const held = thread.bound ? kernel.get(queue) : undefined;
       const counters = thread.counters();
       return {
         queue,
         bound: thread.bound,
+        unboundMs: thread.unboundMs,
         restarts: thread.restarts,
         packets: this.#counter(index, this.#core.Layout.WorkerPackets),
         batches: this.#counter(index, this.#core.Layout.WorkerBatches),
-        bytes: this.#counter(index, this.#core.Layout.WorkerBytes),
+        bytes: verdictCounts(this.#core, this.#shared, index).reduce((sum, { bytes }) => sum + bytes, 0),
         kernel:
           held === undefined
             ? null

@@ -47,6 +47,7 @@ export class QueueThread {
   /** Restarts since the start. */
   restarts = 0;
   #bound = false;
+  #unboundSince = performance.now();
   #stopped: Promise<void> | null = null;
   #thread: Worker | null = null;
   #retry: NodeJS.Timeout | null = null;
@@ -77,6 +78,11 @@ export class QueueThread {
   /** Whether the queue is bound now. */
   get bound(): boolean {
     return this.#bound;
+  }
+
+  /** How long the queue has not been bound; 0 while it is. */
+  get unboundMs(): number {
+    return this.#bound ? 0 : performance.now() - this.#unboundSince;
   }
 
   /** The shim's numbers in the order of COUNTERS, over all lives; up to one turn of waiting old. */
@@ -149,6 +155,7 @@ export class QueueThread {
     });
     thread.on('exit', code => {
       this.#thread = null;
+      if (this.#bound) this.#unboundSince = performance.now();
       this.#bound = false;
       // A dead worker reads no image: whoever waits for its epoch to pass need not wait.
       Atomics.store(this.#words, this.#epoch, 0);

@@ -9,6 +9,9 @@ import type { WorkerData, WorkerMessage } from './thread.js';
 const TIMEOUT_MS = 250;
 /** Turns of a busy loop between two reports of the shim's counters. */
 const REPORT_TURNS = 256;
+/** Batches from one whose decision is timed to the next. */
+const TIMED_TURNS = 64;
+const MOST_NANOSECONDS = 0xffffffff;
 
 const data = workerData as WorkerData;
 const core = instantiateCore(data.module, data.memory);
@@ -49,7 +52,8 @@ function serve(queue: NetfilterQueue): void {
   while (Atomics.load(words, stop) === 0) {
     const count = queue.exchange(0);
     if (count > 0) {
-      core.decide(area, 0, count);
+      if (turns % TIMED_TURNS === 0) decideTimed(count);
+      else core.decide(area, 0, count);
       if (Atomics.load(words, tracing) !== 0) core.trace(area, 0, count, monotonic());
       queue.answer(count);
       // Not before the verdicts are with the kernel: until then the routes that their marks lead to must stand.
@@ -59,6 +63,12 @@ function serve(queue: NetfilterQueue): void {
   }
   queue.statistics(data.counters);
   queue.close();
+}
+
+function decideTimed(count: number): void {
+  const from = performance.now();
+  core.decide(area, 0, count);
+  core.timed(area, count, Math.min((performance.now() - from) * 1e6, MOST_NANOSECONDS));
 }
 
 /** Nanoseconds of the clock that all threads share, to 2 ns after 104 days. */

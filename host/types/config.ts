@@ -143,6 +143,13 @@ export interface HealthCheck {
 /** Hash of SCTP packets: over the ports alone (all paths of an association meet), or over the five-tuple. */
 export type HashMode = 'sctp-ports' | 'five-tuple';
 
+/** Where something listens. */
+export interface ListenAddress {
+  /** null: on all addresses of this host. */
+  readonly host: Host | null;
+  readonly port: number;
+}
+
 export interface Config {
   /** Netfilter queue numbers, both ends included; one worker thread each. */
   readonly queues: { readonly first: number; readonly last: number };
@@ -171,4 +178,6 @@ export interface Config {
   readonly noTargetsFwmark: number | null;
   /** How long a stop goes on forwarding after the VIPs were withdrawn. */
   readonly shutdownDelayMs: number;
+  /** Where Prometheus is answered, and who asks for health; null: nowhere. */
+  readonly metrics: ListenAddress | null;
 }

@@ -24,7 +24,8 @@ enum { OK, NO_FLOW, NO_TARGET, NOT_IP, TRUNCATED, BAD_HEADER, TOO_DEEP, LATER_FR
 enum { TCP = 6, UDP = 17, SCTP = 132, ICMP = 1, ICMPV6 = 58, FRAGMENT = 44, AUTHENTICATION = 51 };
 
 typedef struct {
-  uint32_t packetId, offset, length, wireLength, verdict, mark, reason, flow, stream, hash, target, fragment;
+  uint32_t packetId, offset, length, wireLength, verdict, mark, reason, flow, stream, hash, target, fragment,
+      counter;
 } Descriptor;
 
 /* The first 40 bytes are what is hashed. */
@@ -58,12 +59,20 @@ typedef struct {
 } ByteMatch;
 
 typedef struct {
-  uint32_t table, size, marks, targetCount, activeCount, previous;
+  uint32_t table, size, targets, targetCount, activeCount, previous;
 } Stream;
 
 typedef struct {
+  uint32_t mark, counter;
+} Target;
+
+typedef struct {
+  uint64_t packets, bytes;
+} ReasonCount;
+
+typedef struct {
   uint32_t epoch, stop;
-  uint64_t batches, packets, bytes;
+  uint64_t batches, packets;
 } WorkerState;
 
 _Static_assert(sizeof(Descriptor) == DESCRIPTOR_BYTES, "descriptor");
@@ -286,7 +295,7 @@ static inline void accept_(Descriptor *descriptor, uint32_t mark) {
 }
 
 static int decideOne(const Header *header, Descriptor *descriptor, Parsed *parsed, uint64_t *flowCounters) {
-  descriptor->verdict = descriptor->mark = descriptor->hash = 0;
+  descriptor->verdict = descriptor->mark = descriptor->hash = descriptor->counter = 0;
   descriptor->flow = descriptor->stream = descriptor->target = NONE;
   int reason = parse(descriptor, parsed);
   if (reason != OK) return reason;
@@ -321,7 +330,9 @@ static int decideOne(const Header *header, Descriptor *descriptor, Parsed *parse
     return NO_TARGET;
   }
   descriptor->target = target;
-  accept_(descriptor, ((const uint32_t *)(memory + stream->marks))[target]);
+  const Target *owner = (const Target *)(memory + stream->targets) + target;
+  descriptor->counter = owner->counter;
+  accept_(descriptor, owner->mark);
   return OK;
 }
 
@@ -332,15 +343,20 @@ static void decide(uint8_t *worker, uint32_t first, uint32_t count) {
   uint32_t generation = __atomic_load_n(published, __ATOMIC_SEQ_CST);
   const Header *header = (const Header *)(memory + HEADERS + (generation & 1) * HEADER_SIZE);
   uint64_t *flowCounters = (uint64_t *)(worker + WORKER_FLOW_COUNTERS);
-  uint64_t *reasons = (uint64_t *)(worker + WORKER_REASONS);
-  Descriptor *descriptor = (Descriptor *)(worker + WORKER_DESCRIPTORS) + first;
+  ReasonCount *reasons = (ReasonCount *)(worker + WORKER_REASONS);
+  uint64_t *targetCounters = (uint64_t *)(worker + WORKER_TARGET_COUNTERS);
+  Descriptor *descriptors = (Descriptor *)(worker + WORKER_DESCRIPTORS) + first;
   Parsed parsed;
-  for (uint32_t n = 0; n < count; n++, descriptor++) {
+  for (uint32_t n = 0; n < count; n++) {
+    Descriptor *descriptor = &descriptors[n];
     descriptor->reason = (uint32_t)decideOne(header, descriptor, &parsed, flowCounters);
     descriptor->fragment = parsed.fragment;
-    reasons[descriptor->reason]++;
-    state->bytes += descriptor->wireLength;
+    ReasonCount *counts = &reasons[descriptor->verdict * REASONS + descriptor->reason];
+    counts->packets++;
+    counts->bytes += descriptor->wireLength;
   }
+  for (uint32_t n = 0; n < count; n++) targetCounters[descriptors[n].counter]++;
+  if (count > 0) ((uint64_t *)(worker + WORKER_BATCH_SIZES))[count > 1 ? 32 - __builtin_clz(count - 1) : 0]++;
   state->batches++;
   state->packets += count;
   __atomic_store_n(&state->epoch, 0, __ATOMIC_SEQ_CST);

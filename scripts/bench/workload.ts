@@ -122,6 +122,7 @@ export function configOf(shape: Shape, flows: number, random = new Random(SEED))
     noFlowFwmark: null,
     noTargetsFwmark: null,
     shutdownDelayMs: 1000,
+    metrics: null,
   };
 }
 

@@ -24,29 +24,61 @@ export interface LogLine {
   readonly [key: string]: unknown;
 }
 
+/** Where the daemon runs. */
+export interface Housing {
+  /** `magmark run OPTIONS`, as words of a command. */
+  run(options: readonly string[]): string[];
+  /** A program that asks it, or its BIRD: `node MAGMARK ...`. */
+  ask(argv: readonly string[]): string[];
+}
+
+/** A process of this machine in a network namespace. */
+export class NamespaceHousing implements Housing {
+  constructor(
+    private readonly namespace: string,
+    private readonly environment: Readonly<Record<string, string>> = {},
+  ) {}
+
+  run(options: readonly string[]): string[] {
+    const variables = Object.entries(this.environment).map(([name, value]) => `${name}=${value}`);
+    // A test runner that watches its children would catch their signals, and puts itself back into the environment.
+    return this.ask(['env', '-u', 'NODE_OPTIONS', ...variables, 'node', MAGMARK, 'run', ...options]);
+  }
+
+  ask(argv: readonly string[]): string[] {
+    return [...Topology.inside(this.namespace), ...argv];
+  }
+}
+
 export class LabDaemon {
+  readonly housing: Housing;
   private readonly child: ChildProcess;
 
   constructor(
     topology: Topology,
-    configFile: string,
+    /** null: it is started without one. */
+    configFile: string | null,
     private readonly logFile: string,
-    private readonly namespace = topology.loadBalancer,
+    namespace = topology.loadBalancer,
     options: readonly string[] = [],
     environment: Readonly<Record<string, string>> = {},
+    housing: Housing = new NamespaceHousing(namespace, environment),
   ) {
-    const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
-    // A test runner that watches its children would catch their signals, and puts itself back into the environment.
-    const command = ['env', '-u', 'NODE_OPTIONS', ...variables, 'node', MAGMARK, 'run'];
-    const argv = [...command, '--config', configFile, ...options];
+    this.housing = housing;
     this.processes = topology.processes;
-    this.child = this.processes.start([...Topology.inside(this.namespace), ...argv], logFile);
+    const argv = housing.run([...(configFile === null ? [] : ['--config', configFile]), ...options]);
+    this.child = this.processes.start(argv, logFile);
   }
 
   private readonly processes: Processes;
 
   get pid(): number {
     return this.child.pid!;
+  }
+
+  /** null: it runs, or a signal ended it. */
+  get exitCode(): number | null {
+    return this.child.exitCode;
   }
 
   /** What it logged so far. */
@@ -106,12 +138,12 @@ export class LabDaemon {
 
   /** `nfqlb ARGUMENTS` in its namespace. */
   nfqlb(args: readonly string[], options: CommandOptions = {}): Promise<CommandResult> {
-    return this.processes.command([...Topology.inside(this.namespace), 'node', NFQLB, ...args], options);
+    return this.processes.command(this.housing.ask(['node', NFQLB, ...args]), options);
   }
 
   /** `magmark status --json` in its namespace. */
   async status(): Promise<StatusReply> {
-    const argv = [...Topology.inside(this.namespace), 'node', MAGMARK, 'status', '--json'];
+    const argv = this.housing.ask(['node', MAGMARK, 'status', '--json']);
     return JSON.parse((await this.processes.command(argv)).stdout) as StatusReply;
   }
 

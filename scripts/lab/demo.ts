@@ -5,7 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { clean, noticeLeftovers } from './clean.js';
-import { LabDaemon } from './daemon.js';
+import { Container } from './container.js';
+import { LabDaemon, NamespaceHousing } from './daemon.js';
 import { Expectations } from './expectations.js';
 import { LabGateway } from './gateway.js';
 import { announced } from './gateway-steps.js';
@@ -22,7 +23,13 @@ import { fragments, ping, tcp } from './traffic-steps.js';
 const CONFIG = fileURLToPath(new URL('../../../scripts/lab/config.yaml', import.meta.url));
 
 const { values: options } = parseArgs({
-  options: { json: { type: 'boolean' }, keep: { type: 'boolean' }, clean: { type: 'boolean' } },
+  options: {
+    json: { type: 'boolean' },
+    keep: { type: 'boolean' },
+    clean: { type: 'boolean' },
+    // For npm run test:container: the daemon in a container of the image that scripts/container/setup made.
+    container: { type: 'boolean' },
+  },
 });
 
 /** With --json, stdout is for the document alone. */
@@ -75,6 +82,7 @@ async function run(
   expectations: Expectations,
   document: Document,
   logFile: string,
+  container: Container | null,
 ): Promise<void> {
   const durations: Record<string, number> = {};
   document.durations = durations;
@@ -98,7 +106,9 @@ async function run(
   copyFileSync(CONFIG, configFile);
   const before = await kernelState(topology);
 
-  const daemon = new LabDaemon(topology, configFile, logFile);
+  const { loadBalancer } = topology;
+  const housing = container ?? new NamespaceHousing(loadBalancer);
+  const daemon = new LabDaemon(topology, configFile, logFile, loadBalancer, [], {}, housing);
   const ready = await step('startMs', `starting magmark in ${topology.loadBalancer}`, () => daemon.ready());
   document.carrier = ready.carrier;
   say(`  ready, pid ${daemon.pid}; the way into the queue: ${ready.carrier}`);
@@ -143,12 +153,13 @@ async function demonstrate(): Promise<number> {
   );
   const topology = Topology.reserve({ staticRoutes: false });
   const logFile = join(topology.directory, 'magmark.log');
+  const container = options.container ? new Container(topology) : null;
   let interruption: Interrupted | null = null;
   let kept = false;
   let log = '';
   try {
     noticeLeftovers(say);
-    await Promise.race([run(topology, expectations, document, logFile), interrupted]);
+    await Promise.race([run(topology, expectations, document, logFile, container), interrupted]);
     if (options.keep) {
       topology.keep();
       kept = true;
@@ -163,7 +174,8 @@ async function demonstrate(): Promise<number> {
   if (!kept) {
     log = tailOf(logFile);
     try {
-      await topology.destroy();
+      // First the container: it holds the namespace.
+      await (container?.remove() ?? Promise.resolve()).finally(() => topology.destroy());
     } catch (error) {
       process.stderr.write(`demo: ${(error as Error).message}\nwhat is left, scripts/demo --clean removes\n`);
       return interruption?.exitCode ?? 1;

@@ -1,7 +1,7 @@
 /** The commands of the reference document, for the load balancer of a topology. */
 import { existsSync } from 'node:fs';
 import { RUN_DIRECTORY } from '../../host/control/socket.js';
-import { NFQLB } from './daemon.js';
+import { type LabDaemon, NFQLB } from './daemon.js';
 import { CONDUITS, TARGETS } from './plan.js';
 import type { CommandResult } from './processes.js';
 import { Topology } from './topology.js';
@@ -48,8 +48,12 @@ export const LISTINGS: readonly Listing[] = [
   { title: 'IPv6 neighbours', argv: ['ip', '-6', 'neighbour'] },
 ];
 
-export function runListing(topology: Topology, { argv }: Listing): Promise<CommandResult> {
-  return topology.processes.command([...Topology.inside(topology.loadBalancer), ...argv]);
+export function runListing(topology: Topology, daemon: LabDaemon, { argv }: Listing): Promise<CommandResult> {
+  // The kernel's are the same seen from everywhere; the daemon and its BIRD are asked where they are.
+  const asks = argv[0] === 'node' || argv[0] === 'sh';
+  return topology.processes.command(
+    asks ? daemon.housing.ask(argv) : [...Topology.inside(topology.loadBalancer), ...argv],
+  );
 }
 
 /** Lines for a shell, ready to paste: the listings, and commands that send something or watch. */

@@ -1,7 +1,8 @@
 /** Removing a run, whoever made it. */
-import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { RUN_DIRECTORY } from '../../host/control/socket.js';
+import { STATE_DIRECTORY, statePath } from '../../host/daemon/kept-state.js';
 import { endProcesses, Processes } from './processes.js';
 import { type RunState, removeState } from './run-state.js';
 
@@ -15,6 +16,8 @@ export async function removeRun(state: RunState): Promise<void> {
   const inodes = standing(state).map(name => statSync(join(NAMESPACES, name)).ino);
   await removeNamespaces(state);
   for (const inode of inodes) removeDaemonFiles(inode);
+  for (const name of state.namespaces) rmSync(statePath(name), { force: true });
+  removeIfEmpty(STATE_DIRECTORY);
   rmSync(state.directory, { recursive: true, force: true });
   removeState(state.id);
 }
@@ -41,6 +44,15 @@ function removeDaemonFiles(inode: number): void {
   if (!existsSync(RUN_DIRECTORY)) return;
   for (const name of readdirSync(RUN_DIRECTORY)) {
     if (name.startsWith(`net-${inode}.`)) rmSync(join(RUN_DIRECTORY, name), { force: true, recursive: true });
+  }
+}
+
+/** Others may use it. */
+function removeIfEmpty(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch (error) {
+    if (!['ENOTEMPTY', 'ENOENT'].includes((error as NodeJS.ErrnoException).code!)) throw error;
   }
 }
 

@@ -26,8 +26,10 @@ export interface Scene {
 }
 
 /** Every listing of the reference document. @returns the first slots of the table, as `nfqlb show` prints them */
-export async function showListings({ topology, expectations, say }: Scene): Promise<number[]> {
-  const texts = await Promise.all(LISTINGS.map(async each => (await runListing(topology, each)).stdout));
+export async function showListings({ topology, daemon, expectations, say }: Scene): Promise<number[]> {
+  const texts = await Promise.all(
+    LISTINGS.map(async each => (await runListing(topology, daemon, each)).stdout),
+  );
   const found = new Map(
     LISTINGS.map(({ argv }, index) => [argv.slice(argv[0] === 'node' ? 2 : 0).join(' '), texts[index]!]),
   );

@@ -1,7 +1,7 @@
 /**
  * The program in a guest, where the kernel has nftables' `queue` statement: `node guest.js WORK RESULTS SCTP`.
  * - traffic: runs the demonstration, then makes SCTP associations through a daemon of its own and lists its tables;
- * - kernel: runs the tests of the kernel's room.
+ * - kernel: runs the tests of the kernel's room, and that of a takeover.
  * It writes RESULTS/report.json. What is found wrong is in the report; the host judges.
  */
 import { execFile } from 'node:child_process';
@@ -13,12 +13,23 @@ import { LabDaemon } from '../lab/daemon.js';
 import { LabGateway } from '../lab/gateway.js';
 import { VIP } from '../lab/plan.js';
 import { Topology } from '../lab/topology.js';
-import type { CommandReport, GuestReport, Listings, Part, TrafficReport, Work } from './report.js';
+import type {
+  CommandReport,
+  GuestReport,
+  KernelReport,
+  Listings,
+  Part,
+  TrafficReport,
+  Work,
+} from './report.js';
 import { associations, SCTP_FLOW, startSctpTargets } from './sctp.js';
 
 const CONFIG = fileURLToPath(new URL('../../../scripts/lab/config.yaml', import.meta.url));
 const DEMO = fileURLToPath(new URL('../lab/demo.js', import.meta.url));
 const KERNEL_TESTS = fileURLToPath(new URL('../../test/kernel/kernel.test.js', import.meta.url));
+const TAKEOVER_TEST = fileURLToPath(new URL('../../test/end-to-end/takeover.test.js', import.meta.url));
+/** Datagrams a second that an emulated processor can send and count besides all else. */
+const LOAD = '200';
 const OUTPUT_BYTES = 64 * 1024 * 1024;
 
 const [work, results, sctpProgram] = process.argv.slice(2) as [keyof Work, string, string];
@@ -108,8 +119,12 @@ async function traffic(): Promise<TrafficReport> {
   return { demo, listings, sctp };
 }
 
-const kernelTests = (): Promise<CommandReport> =>
-  timed('tests', () => command(['node', '--enable-source-maps', KERNEL_TESTS]));
+const kernelTests = async (): Promise<KernelReport> => ({
+  kernel: await timed('tests', () => command(['node', '--enable-source-maps', KERNEL_TESTS])),
+  takeover: await timed('takeover', () =>
+    command(['env', `MAGMARK_LOAD=${LOAD}`, 'node', '--enable-source-maps', TAKEOVER_TEST]),
+  ),
+});
 
 const report: GuestReport<keyof Work> = {
   found: work === 'traffic' ? await traffic() : await kernelTests(),

@@ -35,11 +35,18 @@ export interface TrafficReport {
   readonly sctp: Part<{ readonly ipv4: SctpFigures; readonly ipv6: SctpFigures }>;
 }
 
+export interface KernelReport {
+  /** test/kernel/kernel.test.ts */
+  readonly kernel: CommandReport;
+  /** test/end-to-end/takeover.test.ts */
+  readonly takeover: CommandReport;
+}
+
 /** What each guest does; two of them share the work, since an emulated machine uses one processor. */
 export interface Work {
   readonly traffic: TrafficReport;
-  /** The compiled test/kernel/kernel.test.ts; stdout is TAP. */
-  readonly kernel: CommandReport;
+  /** Compiled tests; stdout is TAP. */
+  readonly kernel: KernelReport;
 }
 
 export interface GuestReport<Name extends keyof Work> {

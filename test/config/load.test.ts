@@ -6,6 +6,7 @@ import { loadConfig } from '../../host/config/load.js';
 import { configWarnings } from '../../host/config/resolve.js';
 import { jsonSchema } from '../../host/config/schema.js';
 import { Simulator } from '../../host/simulator/simulator.js';
+import type { ListenAddress } from '../../host/types/config.js';
 import { ConfigError } from '../../host/types/errors.js';
 
 const reference = readFileSync(new URL('../../../scripts/lab/config.yaml', import.meta.url), 'utf8');
@@ -85,7 +86,7 @@ t.test('every fault is named with its path, one a line', async t => {
       replaced('priority: 1,', 'priority: 1, prio: 2,'),
       ['flows[0].prio: unknown key'],
     ],
-    ['a duplicate key', `${base}vips: []\n`, ['file.yaml:9:1: Map keys must be unique']],
+    ['a duplicate key', `${base}vips: []\n`, ['file.yaml:9:1: duplicated mapping key']],
     ['a missing key', replaced('priority: 1,', ''), ['flows[0].priority: required, but missing']],
     [
       'no vips of a flow',
@@ -232,8 +233,9 @@ t.test('every fault is named with its path, one a line', async t => {
     ],
     ['reversed queues', `${base}queues: "3:0"\n`, ['queues: 3:0 is reversed: write 0:3']],
     ['a list', '[]', ['configuration: expected object, received array']],
+    ['two documents', 'a: 1\n---\nb: 2\n', ['file.yaml: holds 2 documents, not one']],
     ['nothing', '', ['configuration: expected object, received null']],
-    ['broken YAML', '"vips', ['file.yaml:1:6: Missing closing "quote']],
+    ['broken YAML', '"vips', ['file.yaml:1:6: unexpected end of the stream within a double quoted scalar']],
   ];
   for (const [claim, text, expected] of rows) t.strictSame(faults(text), expected, claim);
 });
@@ -326,7 +328,8 @@ t.test('aliases that expand without bound are a fault, not the end of the memory
     'a: &a [1,1,1,1,1,1,1,1,1,1]',
     ...'bcdefgh'.split('').map((name, n) => `${name}: &${name} [${Array(10).fill(`*${'abcdefg'[n]}`)}]`),
   ].join('\n');
-  t.match(faults(bomb), [/^file.yaml: /]);
+  t.match(faults(bomb), [/^file.yaml: its aliases expand to \d+ values/]);
+  t.match(faults('vips: &a [*a]'), [/^file.yaml: its aliases expand to Infinity values|file.yaml:1:11/]);
 });
 
 t.test('two names, identifiers or addresses that are the same are faults', async t => {
@@ -545,4 +548,37 @@ t.test('health checks', async t => {
     ['{type: icmp, interval: 500ms}', 'streams[0].healthCheck.timeout: 1s is above interval 500ms'],
   ];
   for (const [text, fault] of cases) t.strictSame(faults(check(text)), [fault]);
+});
+
+t.test('the address of metrics is one to listen on, or a fault', async t => {
+  const withMetrics = (metrics: string) => `${base}metrics: ${metrics}\n`;
+  t.equal(loadConfig(base, 'f').metrics, null, 'off unless configured');
+  const rows: [string, ListenAddress][] = [
+    ['"127.0.0.1:9273"', { host: { family: 4, address: '127.0.0.1' }, port: 9273 }],
+    ['"[::1]:9273"', { host: { family: 6, address: '::1' }, port: 9273 }],
+    ['"[0:0::1]:1"', { host: { family: 6, address: '::1' }, port: 1 }],
+    ['":9273"', { host: null, port: 9273 }],
+    ['"0.0.0.0:65535"', { host: { family: 4, address: '0.0.0.0' }, port: 65535 }],
+  ];
+  for (const [address, metrics] of rows)
+    t.strictSame(loadConfig(withMetrics(`{address: ${address}}`), 'f').metrics, metrics, address);
+  const write = 'write "127.0.0.1:9273", "[::1]:9273", or ":9273" for all addresses';
+  const wrong: [string, string][] = [
+    ['{address: "9273"}', `metrics.address: 9273 is no address to listen on: ${write}`],
+    ['{address: "::1:9273"}', `metrics.address: ::1:9273 is no address to listen on: ${write}`],
+    ['{address: "[127.0.0.1]:1"}', `metrics.address: [127.0.0.1]:1 is no address to listen on: ${write}`],
+    [
+      '{address: "localhost:9273"}',
+      `metrics.address: localhost:9273 is no address to listen on: ${write}; localhost is not an IP address`,
+    ],
+    [
+      '{address: "010.0.0.1:9273"}',
+      `metrics.address: 010.0.0.1:9273 is no address to listen on: ${write}; 010.0.0.1 is not an IP address`,
+    ],
+    ['{address: ":0"}', 'metrics.address: :0 has no port from 1 to 65535'],
+    ['{address: "127.0.0.1:65536"}', 'metrics.address: 127.0.0.1:65536 has no port from 1 to 65535'],
+    ['{}', 'metrics.address: required, but missing'],
+    ['{address: ":1", port: 2}', 'metrics.port: unknown key'],
+  ];
+  for (const [metrics, fault] of wrong) t.strictSame(faults(withMetrics(metrics)), [fault], metrics);
 });

@@ -135,7 +135,9 @@ t.test(
   'neighbours that are waited for are asked again and again, and looked at when they answer',
   async t => {
     const { keeper, seen, event } = started();
-    const pending = [{ fwmark: 5062, label: 's/62', reason: 'failed', unresolved: [OTHER] }];
+    const pending = [
+      { fwmark: 5062, label: 's/62', cause: 'neighbour' as const, reason: 'failed', unresolved: [OTHER] },
+    ];
     keeper.keep({ pending, hops: [HOP], tables: new Set([5044]) });
     await until('it is asked twice', () => seen.asked.length >= 2);
     t.same(new Set(seen.asked), new Set([OTHER.address]));
@@ -150,7 +152,9 @@ t.test(
 );
 
 t.test('what is told of a neighbour while the kernel is listed is not lost', async t => {
-  const pending = [{ fwmark: 5062, label: 's/62', reason: 'failed', unresolved: [OTHER] }];
+  const pending = [
+    { fwmark: 5062, label: 's/62', cause: 'neighbour' as const, reason: 'failed', unresolved: [OTHER] },
+  ];
   const rows = [
     ['one that is found pending answered meanwhile', OTHER, 'valid', { pending, hops: [] }],
     ['one that is found to be reached failed meanwhile', OTHER, 'failed', { pending: [], hops: [OTHER] }],

@@ -74,6 +74,45 @@ t.test('explain names flow, stream, slot, target, mark, table and next hop', asy
   t.match(fault.stderr, /nonsense is not a packet: write <proto>/);
 });
 
+t.test('diff tells what somebody changed, and what a file would change, and changes nothing', async t => {
+  t.equal(await magmark('diff'), 'nothing differs\n');
+  const file = join(topology.directory, 'planned.yaml');
+  const [first] = TARGETS;
+  writeFileSync(
+    file,
+    CONFIG.replace(/ {6}- \{identifier: 69.*\n/, '').replace(
+      '20.0.0.1/32, "2000::1/128"]\ngateways',
+      '20.0.0.1/32, 20.0.0.7/32, "2000::1/128"]\ngateways',
+    ),
+  );
+  const before = await inLoadBalancer(topology, 'sh', '-c', 'ip rule; nft list ruleset');
+  const planned = await failing('diff', file);
+  t.equal(planned.code, 1);
+  const mark = `0x${(5000 + first!.identifier).toString(16)}`;
+  for (const line of [
+    new RegExp(
+      `^- ip -4 rule del priority \\d+ fwmark ${mark}/0xffffffff lookup ${5000 + first!.identifier}$`,
+      'm',
+    ),
+    new RegExp(`^- ip -6 route del default table ${5000 + first!.identifier}$`, 'm'),
+    /^\+ ip -4 rule add priority 100 from 20\.0\.0\.7\/32 lookup 4096$/m,
+    /^~ table inet meridio-nfqlb: set ipv4-vips$/m,
+  ])
+    t.match(planned.stdout, line);
+  t.equal(
+    await inLoadBalancer(topology, 'sh', '-c', 'ip rule; nft list ruleset'),
+    before,
+    'nothing was changed',
+  );
+  // What comes later to our numbers is told for as long as it stands.
+  await inLoadBalancer(topology, 'ip', 'rule', 'add', 'priority', '5', 'fwmark', '5044', 'lookup', '77');
+  const found = await failing('diff', '--json');
+  t.equal(found.code, 1);
+  t.match(JSON.parse(found.stdout), [{ kind: 'foreign', what: /takes marks of ours/ }]);
+  await inLoadBalancer(topology, 'ip', 'rule', 'del', 'priority', '5');
+  t.equal((await failing('diff', join(topology.directory, 'nowhere'))).code, 1);
+});
+
 t.test('apply takes the place of the file until SIGHUP reads that again, and status says so', async t => {
   const file = join(topology.directory, 'other.yaml');
   writeFileSync(file, CONFIG.replace('maxTargets: 100', '').replace('priority: 1', 'priority: 7'));

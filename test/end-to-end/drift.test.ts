@@ -61,6 +61,12 @@ const DAMAGES: readonly (readonly [claim: string, script: string])[] = [
   ["a target's route leads to another", 'ip route replace default via 172.16.1.8 table 5044'],
   ["a target's IPv6 route leads to another", 'ip -6 route replace default via fd00:0:0:1::8 table 5044'],
   [
+    "a target's route leads into another interface",
+    'ip route replace default via 172.16.1.6 dev ext-vlan0 onlink table 5044',
+  ],
+  ["a target's route bears a path MTU", 'ip route replace default via 172.16.1.6 mtu 900 table 5044'],
+  ["a target's route is a dead end", 'ip route replace unreachable default table 5044'],
+  [
     'the rule of answers from a VIP is deleted',
     'ip rule del priority 100 from 20.0.0.1; ip -6 rule del priority 100',
   ],
@@ -89,6 +95,7 @@ const DAMAGES: readonly (readonly [claim: string, script: string])[] = [
     'for name in nfqlb nat defrag snat-local; do nft delete table inet meridio-$name; done',
   ],
   ['the whole ruleset is flushed', 'nft flush ruleset'],
+  ['a table is put to sleep', "nft add table inet meridio-nfqlb '{ flags dormant; }'"],
   ['the rules of the mangle tables are flushed', 'iptables-nft -t mangle -F; ip6tables-nft -t mangle -F'],
   ['the mangle table is deleted', 'nft delete table ip mangle'],
   ['forwarding is switched off', 'echo 0 >/proc/sys/net/ipv4/ip_forward'],
@@ -288,6 +295,16 @@ t.test('what others remove or change is mended, logged and counted; what is thei
         'route del default table 5044',
         /5044 already holds/,
       ],
+      [
+        'route add 203.0.113.0/24 via 172.16.1.8 table 5044',
+        'route del 203.0.113.0/24 table 5044',
+        /5044 holds a route to 203.0.113.0.24 that this daemon did not make/,
+      ],
+      [
+        'route add default via 169.254.100.150 table 4096 metric 5',
+        'route del default table 4096 metric 5',
+        /4096 already holds/,
+      ],
     ] as const;
     for (const [add, remove, warning] of rows) {
       await inside(`ip ${add}`);
@@ -296,7 +313,7 @@ t.test('what others remove or change is mended, logged and counted; what is thei
       );
       const standing = await state();
       t.not(standing, whole, add);
-      if (add.includes('route')) {
+      if (add.includes('route replace')) {
         t.match(standing, /default via 172\.16\.1\.8 dev \S+ table 5044 proto static/);
         t.match(
           (await daemon.status()).targets.find(target => target.fwmark === 5044)?.pending,
@@ -323,6 +340,11 @@ t.test('what stands at our numbers before is refused, by name', async t => {
       'ip route add default via 172.16.0.6 table 5044',
       'ip route del default table 5044',
       /table 5044 already holds/,
+    ],
+    [
+      'ip route add 203.0.113.0/24 via 172.16.0.6 table 5044',
+      'ip route del 203.0.113.0/24 table 5044',
+      /table 5044 holds a route to 203.0.113.0.24 that/,
     ],
     ['ip -6 rule add priority 7 lookup 5044', 'ip -6 rule del priority 7', /looks up a target's table/],
     ['ip rule add priority 8 fwmark 5001/0xfff lookup 77', 'ip rule del priority 8', /takes marks of ours/],

@@ -162,9 +162,10 @@ t.test('killed while it stops', async t => {
 t.test('each start converged in time', async t => {
   const sorted = [...times].sort((a, b) => a - b);
   const median = sorted[sorted.length >> 1]!;
+  const worst = sorted.at(-1)!;
   const limit = CONVERGED_MS * (await leeway());
   t.comment(
-    `${times.length} starts: median ${median.toFixed(0)} ms, worst ${sorted.at(-1)!.toFixed(0)} ms, limit ${limit.toFixed(0)} ms`,
+    `${times.length} starts: median ${median.toFixed(0)} ms, worst ${worst.toFixed(0)} ms, limit ${limit.toFixed(0)} ms`,
   );
-  t.ok(median < limit, `${median.toFixed(0)} ms of ${limit.toFixed(0)}`);
+  t.ok(worst < limit, `${worst.toFixed(0)} ms of ${limit.toFixed(0)}`);
 });

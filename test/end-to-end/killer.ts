@@ -47,13 +47,21 @@ case "$input" in
   "route get "*|"neigh "*) printf '%s\\n' "$input" | $real "$@"; exit ;;
 esac
 echo "${program} $*" >>${directory}/calls
-read number moment <${directory}/armed
+read number moment victim <${directory}/armed
 if [ "$(wc -l <${directory}/calls)" -lt "$number" ]; then
   if [ ${program} = setpriv ]; then exec $real "$@"; fi
   printf '%s\\n' "$input" | $real "$@"
   exit
 fi
+if [ -n "$victim" ]; then
+  kill -9 "$victim"
+  if [ ${program} = setpriv ]; then exec $real "$@"; fi
+  printf '%s\\n' "$input" | $real "$@"
+  exit
+fi
 daemon=$PPID
+# Between the daemon and BIRD stands its guard.
+if [ ${program} = setpriv ]; then daemon=$(cut -d ' ' -f 4 /proc/$PPID/stat); fi
 case $moment in
   amid) printf '%s\\n' "$input" | head -n $(($(printf '%s\\n' "$input" | wc -l) / 2)) | $real "$@" ;;
   after)
@@ -78,11 +86,14 @@ export class Killer {
     return { PATH: `${this.directory}:${process.env.PATH}` };
   }
 
-  /** From now on calls are counted, from 1. */
-  arm({ number, moment }: Step): void {
+  /**
+   * From now on calls are counted, from 1.
+   * @param victim  pid of who is killed before call N instead of who makes it; the call is made then
+   */
+  arm({ number, moment }: Step, victim?: number): void {
     writeFileSync(this.file('calls'), '');
     appendFileSync(this.file('armed'), '');
-    writeFileSync(this.file('armed'), `${number} ${moment}\n`);
+    writeFileSync(this.file('armed'), `${number} ${moment} ${victim ?? ''}\n`);
   }
 
   /** Count calls, and kill nobody. */

@@ -3,6 +3,21 @@ import type { Processes } from '../../scripts/lab/processes.js';
 import { Topology } from '../../scripts/lab/topology.js';
 
 const TABLE = 'inet test-count';
+const HOOKS = [
+  { at: 'in', hook: 'prerouting' },
+  { at: 'out', hook: 'output' },
+] as const;
+
+export interface CountRule {
+  readonly match: string;
+  /** Packets that come in, or that are sent from here. */
+  readonly at: 'in' | 'out';
+  readonly verdict: 'continue' | 'drop';
+}
+
+/** A text alone is what it matches of the packets that come in. */
+const wholeRule = (rule: string | CountRule): CountRule =>
+  typeof rule === 'string' ? { match: rule, at: 'in', verdict: 'continue' } : rule;
 
 interface ListedRule {
   readonly rule?: {
@@ -18,16 +33,23 @@ export class PacketCount<Name extends string> {
     private readonly names: readonly Name[],
   ) {}
 
-  /** @param rules by name, what they match of the packets that come in */
+  /** @param rules by name */
   static async start<Name extends string>(
     { processes }: Topology,
     namespace: string,
-    rules: Readonly<Record<Name, string>>,
+    rules: Readonly<Record<Name, string | CountRule>>,
   ): Promise<PacketCount<Name>> {
     const names = Object.keys(rules) as Name[];
-    const lines = names.map(name => `${rules[name]} counter comment "${name}"`);
-    const chain = ['type filter hook prerouting priority -400', ...lines].join('\n');
-    const input = `table ${TABLE} {\nchain in {\n${chain}\n}\n}\n`;
+    const whole = names.map(name => ({ name, ...wholeRule(rules[name]) }));
+    const chain = ({ at, hook }: (typeof HOOKS)[number]): string => {
+      const lines = whole
+        .filter(rule => rule.at === at)
+        .map(({ name, match, verdict }) => `${match} counter ${verdict} comment "${name}"`);
+      return ['chain', at, '{', [`type filter hook ${hook} priority -400`, ...lines].join('\n'), '\n}'].join(
+        ' ',
+      );
+    };
+    const input = `table ${TABLE} {\n${HOOKS.map(chain).join('\n')}\n}\n`;
     await processes.command([...Topology.inside(namespace), 'nft', '-f', '-'], { input });
     return new PacketCount(processes, namespace, names);
   }

@@ -9,11 +9,7 @@ const COUNT = 1000;
 const ROUNDS = 9;
 /** What is promised, on an idle machine. */
 const COLD_MS = 1000;
-/**
- * 100 ms is the aim. On an idle machine of two slow cores one more takes 210 to 290 ms: 45 the file, of which 30 are YAML; 25
- * journal and comparison; the rest some eighteen processes of ip and nft, each of which costs this one 5 to 8 ms of forking.
- */
-const ONE_MORE_MS = 400;
+const ONE_MORE_MS = 100;
 
 /** As the daemon logs them: of each part, and of all. */
 type Parts = Readonly<Record<string, number>>;

@@ -69,6 +69,22 @@ t.test('BIRD that is killed is started again; what it routed goes on meanwhile',
   }
 });
 
+t.test('BIRD that hangs keeps nothing from being mended, and is ended', async t => {
+  const { pid, restarts } = (await daemon.status()).bird;
+  const { count } = (await daemon.status()).repairs;
+  process.kill(pid!, 'SIGSTOP');
+  const stopped = Date.now();
+  await lab.ip('-n', lab.topology.loadBalancer, 'rule', 'del', 'priority', '99');
+  await waitFor('the rule to be mended', BOUND_MS, async () => (await daemon.status()).repairs.count > count);
+  t.comment(`mended after ${Date.now() - stopped} ms`);
+  await waitFor('the next BIRD', BOUND_MS, async () => (await daemon.status()).bird.restarts > restarts);
+  t.comment(`another BIRD after ${Date.now() - stopped} ms`);
+  await waitFor('the hung one to be gone', BOUND_MS, () => !isRunning(pid!));
+  await sessionsUp(daemon, 2);
+  await lab.untilKnown(A);
+  await lab.untilKnown(B);
+});
+
 t.test('a daemon that is killed takes BIRD with it', async t => {
   const { pid } = (await daemon.status()).bird;
   const killed = Date.now();

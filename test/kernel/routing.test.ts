@@ -26,7 +26,13 @@ const DEFAULTS = [
   { priority: 0, src: 'all', table: '255' },
   { priority: 32766, src: 'all', table: '254' },
 ];
-const EMPTY: RoutingListing = { families: [4], rules: [parseRules(4, DEFAULTS)], routes: [], subnets: [] };
+const EMPTY: RoutingListing = {
+  families: [4],
+  rules: [parseRules(4, DEFAULTS)],
+  routes: [],
+  links: [],
+  narrow: [],
+};
 
 function ruleFor(fwmark: number, priority: number): Rule {
   return {
@@ -44,7 +50,8 @@ function listingOf(rules: readonly Rule[], routes: RoutingListing['routes'] = []
     families: [4],
     rules: [{ rules, all: rules.map(rule => ({ ...rule, rule })) }],
     routes,
-    subnets: [],
+    links: [],
+    narrow: [],
   };
 }
 
@@ -79,8 +86,14 @@ t.test('the example from nothing', t => {
 });
 
 t.test('answers to clients that are targets go straight to them: by the networks that targets are in', t => {
-  const subnets = ['172.16.0.0/24', '172.16.1.0/24', '169.254.100.0/24'].map(prefixOf);
-  const wanted = wantedRouting(EXAMPLE, { ...EMPTY, subnets }, NO_CLAIMS);
+  const links = ['172.16.0.0/24', '172.16.1.0/24', '169.254.100.0/24', '172.16.0.0/24'].map(
+    (prefix, index) => ({
+      ...prefixOf(prefix),
+      device: `link-${index}`,
+      isSubnet: true,
+    }),
+  );
+  const wanted = wantedRouting(EXAMPLE, { ...EMPTY, links }, NO_CLAIMS);
   t.same(
     additions(wanted, EMPTY)
       .map(change => change.line)
@@ -120,6 +133,21 @@ t.test('a VIP of all addresses is two halves', t => {
   t.end();
 });
 
+t.test('the neighbour of a target that is added is forgotten, unless another mark leads to it already', t => {
+  const listing = listingOf(
+    [ruleFor(5001, 99)],
+    parseRoutes(4, [{ dst: 'default', gateway: '172.16.0.6', dev: 'x', table: '5001' }]),
+  );
+  const claims = claimsWith({ rules: [ruleFor(5001, 99)], routes: [{ family: 4, table: 5001 }] });
+  const targets = [target(1, '172.16.0.6'), target(2, '172.16.0.6'), target(3, '172.16.0.8')];
+  const wanted = wantedRouting({ ...EXAMPLE, targets }, listing, claims);
+  t.same(
+    addedHops(wanted, listing, claims).map(hop => hop.address),
+    ['172.16.0.8'],
+  );
+  t.end();
+});
+
 t.test('priorities', t => {
   const ours = (rule: Rule) => rule.table !== 666;
   const rows: [claim: string, marks: number[], standing: Rule[], expected: number[]][] = [
@@ -142,7 +170,8 @@ t.test('what is applied and claimed needs no line, whatever the spelling', t => 
   const only = { ...EXAMPLE, vips: [], egress: [], markRanges: [], targets: [target(1, 'fd00:0:0:1::6')] };
   const listing: RoutingListing = {
     families: [6],
-    subnets: [],
+    links: [],
+    narrow: [],
     rules: [parseRules(6, [{ priority: 60, src: 'all', fwmark: '0x1389', table: '5001' }])],
     routes: parseRoutes(6, [
       { dst: 'default', gateway: 'fd00::1:0:0:0:6', dev: 'x', table: '5001', metric: 1024 },
@@ -195,6 +224,43 @@ t.test('a default route by another hand in a wanted table is a clash', t => {
   t.same(clashes(wanted, listing, claimsWith({ routes: [{ family: 4, table: 5044 }] })), []);
   t.end();
 });
+
+t.test(
+  'what took the place of our route is replaced; what stands beside it, or leads elsewhere, is a clash',
+  t => {
+    const only = { ...EXAMPLE, vips: [], egress: [], markRanges: [], targets: [target(44, '172.16.1.6')] };
+    const claims = claimsWith({ routes: [{ family: 4, table: 5044 }] });
+    const links = [
+      { ...prefixOf('172.16.0.0/16'), device: 'wide', isSubnet: true },
+      { ...prefixOf('172.16.1.0/24'), device: 'c', isSubnet: true },
+    ];
+    const ours = { dst: 'default', gateway: '172.16.1.6', dev: 'c', table: '5044' };
+    const outcome = (route: object, narrow: RoutingListing['narrow'] = []) => {
+      const listing = { ...EMPTY, rules: [], links, narrow, routes: parseRoutes(4, [route as never]) };
+      const wanted = wantedRouting(only, listing, claims);
+      return {
+        added: additions(wanted, listing)
+          .map(change => change.line)
+          .filter(line => line.startsWith('route')),
+        clashing: clashes(wanted, listing, claims).length,
+      };
+    };
+    const mended = { added: ['route replace default via 172.16.1.6 dev c table 5044'], clashing: 0 };
+    t.same(outcome(ours), { added: [], clashing: 0 });
+    for (const [claim, change] of [
+      ['another interface', { dev: 'wide' }],
+      ['a path MTU', { metrics: [{ mtu: 900 }] }],
+      ['another type', { type: '7', gateway: undefined, dev: undefined }],
+      ['another next hop', { gateway: '172.16.1.9' }],
+    ] as const)
+      t.same(outcome({ ...ours, ...change }), mended, claim);
+    t.same(outcome({ ...ours, metric: 5 }).clashing, 1, 'beside ours');
+    t.same(outcome({ ...ours, protocol: '4' }).clashing, 1, "in our place, with another's name");
+    const narrow = [{ family: 4 as const, table: 5044, destination: '20.0.0.0/24' }];
+    t.same(outcome(ours, narrow).clashing, 1, 'more specific than ours');
+    t.end();
+  },
+);
 
 t.test('rules by another hand that meet our tables or marks are clashes', t => {
   const wanted = wantedRouting(EXAMPLE, EMPTY, NO_CLAIMS);

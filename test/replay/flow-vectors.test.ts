@@ -4,8 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { dump } from 'js-yaml';
 import t from 'tap';
-import { stringify } from 'yaml';
 import { pcapOf } from '../fixture/pcap.js';
 import { configTextOf, vectors } from '../fixture/vectors.js';
 
@@ -19,7 +19,7 @@ t.test(
     for (const [index, set] of vectors.flowSets.entries()) {
       const config = join(directory, `set-${index}.yaml`);
       const capture = join(directory, `set-${index}.pcap`);
-      writeFileSync(config, stringify(JSON.parse(configTextOf(set))));
+      writeFileSync(config, dump(JSON.parse(configTextOf(set))));
       const packets = set.packets.map(({ hex }) => Buffer.from(hex, 'hex'));
       writeFileSync(capture, pcapOf(packets, { linkType: 101 }));
       const argv = [MAGMARK, 'replay', '--config', config, '--json', capture];

@@ -126,11 +126,21 @@ function claims({ traffic, kernel }: VmReport): void {
   });
 
   t.test("the tests of the kernel's room pass with the carrier nft", t => {
-    const { code, stdout, stderr } = kernel.found;
+    const { code, stdout, stderr } = kernel.found.kernel;
     if (code !== 0) t.comment(`${stdout}\n${stderr}`);
     t.equal(code, 0, 'exit code');
     t.match(stdout, /^ok \d+ - the listings are those of the reference/m, 'they ran');
     t.notMatch(stdout, /^\s*not ok/m, 'none failed');
+    t.end();
+  });
+
+  t.test('a takeover with the carrier nft loses no packet', t => {
+    const { code, stdout, stderr } = kernel.found.takeover;
+    if (code !== 0) t.comment(`${stdout}\n${stderr}`);
+    for (const line of stdout.split('\n').filter(line => / lost; /.test(line))) t.comment(line.trim());
+    t.equal(code, 0, 'exit code');
+    t.match(stdout, /# carrier nft$/m, 'carrier');
+    t.match(stdout, /^ok \d+ - twice, and then with other targets and flows/m, 'it ran');
     t.end();
   });
 }

@@ -1,0 +1,51 @@
+/** `magmark diff [FILE]`: what the kernel lacks, and holds too much, as the daemon finds it. Changes nothing. */
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { styleText } from 'node:util';
+import { loadConfig } from '../config/load.js';
+import type { Difference, DiffReply } from '../control/api.js';
+import { ask } from '../control/client.js';
+import { socketPath } from '../control/socket.js';
+import { ConfigError } from '../types/errors.js';
+
+const SIGNS: Readonly<
+  Record<Difference['kind'], readonly [sign: string, color: 'green' | 'yellow' | 'red' | 'magenta']>
+> = { missing: ['+', 'green'], changed: ['~', 'yellow'], surplus: ['-', 'red'], foreign: ['!', 'magenta'] };
+
+/**
+ * @param file a configuration to ask about in place of the one that is in force
+ * @returns exit code, as of diff(1): 1 if anything differs
+ * @throws ConfigError with one line per fault, ControlError with what the daemon answered
+ */
+export async function diff(
+  file: string | undefined,
+  options: { socket?: string; json?: boolean },
+): Promise<0 | 1> {
+  const differences = await asked(file, socketPath(options.socket));
+  process.stdout.write(options.json ? `${JSON.stringify(differences, null, 2)}\n` : diffText(differences));
+  return differences.length === 0 ? 0 : 1;
+}
+
+async function asked(file: string | undefined, socket: string): Promise<DiffReply> {
+  if (file === undefined) return ask<DiffReply>(socket, '/v1/diff');
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new ConfigError([`${file}: cannot be read: ${(error as Error).message}`]);
+  }
+  loadConfig(text, file);
+  return ask<DiffReply>(socket, `/v1/diff?${new URLSearchParams({ name: resolve(file) })}`, text);
+}
+
+export function diffText(differences: DiffReply): string {
+  if (differences.length === 0) return 'nothing differs\n';
+  const isTerminal = process.stdout.isTTY;
+  return differences
+    .map(({ kind, what }) => {
+      const [sign, color] = SIGNS[kind];
+      const line = `${sign} ${what}`;
+      return `${isTerminal ? styleText(color, line) : line}\n`;
+    })
+    .join('');
+}

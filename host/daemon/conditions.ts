@@ -1,0 +1,65 @@
+/** Whether the daemon is alive, and whether packets can be sent to it. Pure. */
+import { type Condition, type Judgement, judgementOf } from '../types/health.js';
+
+export interface Facts {
+  readonly queues: readonly { readonly queue: number; readonly bound: boolean; readonly unboundMs: number }[];
+  /** The last look at the kernel found all as it is wanted, or mended it. */
+  readonly kernelAsWanted: boolean;
+  readonly targets: { readonly all: number; readonly active: number };
+  /** null: none are configured. */
+  readonly gateways: {
+    readonly birdUp: boolean;
+    readonly sessions: number;
+    readonly sessionsUp: number;
+    /** VIPs that they are told of. */
+    readonly announced: number;
+  } | null;
+  readonly stopping: boolean;
+}
+
+/** A worker that died is back after a second at most, unless it cannot be bound again: far beyond that and a slow start. */
+const DEAD_MS = 10_000;
+
+/** Alive: the one who asks was answered, and every worker serves or is about to. */
+export function judgeAlive({ queues }: Pick<Facts, 'queues'>): Judgement {
+  const dead = queues.filter(({ unboundMs }) => unboundMs > DEAD_MS);
+  const detail =
+    dead.length === 0
+      ? 'each worker serves, or is being restarted'
+      : `for more than ${DEAD_MS / 1000} s no worker has served queue ${dead.map(({ queue }) => queue).join(', ')}`;
+  return judgementOf([{ name: 'workers', ok: dead.length === 0, detail }]);
+}
+
+/** Ready: a packet that comes now gets to a target, and gateways send some. */
+export function judgeReady(facts: Facts): Judgement {
+  const { queues, kernelAsWanted, targets, gateways, stopping } = facts;
+  const bound = queues.filter(queue => queue.bound).length;
+  return judgementOf([
+    ...(stopping ? [{ name: 'running', ok: false, detail: 'magmark is stopping' }] : []),
+    { name: 'workers', ok: bound === queues.length, detail: `${bound} of ${queues.length} queues are bound` },
+    {
+      name: 'ruleset',
+      ok: kernelAsWanted,
+      detail: kernelAsWanted
+        ? 'rules, routes and tables are applied'
+        : 'rules, routes or tables could not be compared or mended: see the log',
+    },
+    {
+      name: 'targets',
+      ok: targets.active > 0,
+      detail: `${targets.active} of ${targets.all} targets take traffic`,
+    },
+    ...(gateways === null ? [] : [announced(gateways)]),
+  ]);
+}
+
+function announced(gateways: NonNullable<Facts['gateways']>): Condition {
+  const { birdUp, sessions, sessionsUp, announced: vips } = gateways;
+  return {
+    name: 'announced',
+    ok: birdUp && sessionsUp > 0 && vips > 0,
+    detail: birdUp
+      ? `${vips} VIPs are announced, ${sessionsUp} of ${sessions} sessions with gateways are up`
+      : 'BIRD does not run',
+  };
+}

@@ -1,0 +1,155 @@
+/**
+ * The running daemon's side of a takeover. While it lasts it holds the turn of changes, so nothing is read, mended or
+ * announced from here; packets are answered all the time. It goes on by itself unless `finish` was asked for.
+ */
+import {
+  type DrainReply,
+  HANDOVER_PATH,
+  HANDOVER_PROTOCOL,
+  type HandoverLine,
+  type HandoverRequest,
+} from '../control/handover.js';
+import { RequestError, type Routes, Streamed } from '../control/server.js';
+import { version } from '../version.js';
+import type { Daemon } from './daemon.js';
+import { namespaceInode } from './namespace.js';
+import type { KnownFacts } from './predecessor.js';
+
+/** Far above what ten thousand new targets take. */
+const LONGEST_MS = 120_000;
+/** An empty queue of a thousand packets takes a few ms. */
+const DRAIN_MS = 10_000;
+
+export class Handover {
+  private outcome: 'finished' | 'given back' | null = null;
+  /** Resolves when one of the two has been asked for. */
+  private readonly asked = new AbortController();
+  private givenBack: Promise<void> | null = null;
+
+  constructor(
+    private readonly daemon: Daemon,
+    private readonly successor: HandoverRequest,
+  ) {}
+
+  /** @param gone aborted when who takes over has gone */
+  async *lines(gone: AbortSignal): AsyncGenerator<string> {
+    const { daemon } = this;
+    const { log } = daemon.options;
+    const release = await daemon.holdTurn();
+    try {
+      await daemon.frontend.pause();
+      log.info(
+        { successor: this.successor.pid, version: this.successor.version },
+        'another magmark takes over',
+      );
+      yield line({ type: 'begun', ...factsOf(daemon) });
+      const late = AbortSignal.timeout(LONGEST_MS);
+      await aborted(AbortSignal.any([gone, late, this.asked.signal]));
+      if (this.outcome === null) {
+        const reason = gone.aborted ? 'who took over has gone' : `it took more than ${LONGEST_MS / 1000} s`;
+        await this.giveBack(reason);
+        if (!gone.aborted) yield line({ type: 'ended', reason });
+      }
+      // Until the other one has read the answers.
+      if (this.outcome === 'finished')
+        await aborted(AbortSignal.any([gone, AbortSignal.timeout(LONGEST_MS)]));
+    } finally {
+      if (this.outcome === 'finished') daemon.options.onLeft();
+      else release();
+    }
+  }
+
+  /** The rules lead to the other's queues. */
+  async drain(): Promise<DrainReply> {
+    const begun = performance.now();
+    const drained = await this.daemon.pool.drained(DRAIN_MS);
+    return { drained, waitedMs: Math.round(performance.now() - begun) };
+  }
+
+  /** Everything is the other's. */
+  async finish(): Promise<void> {
+    if (this.outcome !== null) throw new RequestError(409, `the handover was ${this.outcome} before`);
+    this.outcome = 'finished';
+    await this.daemon.leave();
+    this.asked.abort();
+  }
+
+  /** Go on by oneself. */
+  giveBack(reason: string): Promise<void> {
+    if (this.outcome === 'finished') throw new RequestError(409, 'the handover was finished before');
+    this.outcome = 'given back';
+    this.givenBack ??= this.daemon.goOn(reason).finally(() => this.asked.abort());
+    return this.givenBack;
+  }
+}
+
+export function handoverRoutes(daemon: Daemon): Routes {
+  let current: Handover | null = null;
+  const present = (): Handover => {
+    if (current === null) throw new RequestError(409, 'there is no handover');
+    return current;
+  };
+  return {
+    [`POST ${HANDOVER_PATH}`]: ({ body, gone }) => {
+      const request = JSON.parse(body) as HandoverRequest;
+      if (request.protocol !== HANDOVER_PROTOCOL) {
+        throw new RequestError(
+          409,
+          `magmark ${request.version} cannot take over from magmark ${version}: they speak versions ` +
+            `${request.protocol} and ${HANDOVER_PROTOCOL} of the handover; stop this one and start that one`,
+        );
+      }
+      if (current !== null) throw new RequestError(409, 'another magmark is taking over already');
+      if (daemon.options.stop.aborted) throw new RequestError(409, 'magmark is stopping');
+      const handover = new Handover(daemon, request);
+      current = handover;
+      return new Streamed(
+        'application/x-ndjson',
+        whole(handover.lines(gone), () => (current = null)),
+      );
+    },
+    [`POST ${HANDOVER_PATH}/drain`]: () => present().drain(),
+    [`POST ${HANDOVER_PATH}/finish`]: async () => {
+      await present().finish();
+      return {};
+    },
+    [`POST ${HANDOVER_PATH}/give-back`]: async ({ body }) => {
+      await present().giveBack(body);
+      return {};
+    },
+  };
+}
+
+async function* whole(lines: AsyncGenerator<string>, end: () => unknown): AsyncGenerator<string> {
+  try {
+    yield* lines;
+  } finally {
+    end();
+  }
+}
+
+function factsOf(daemon: Daemon): KnownFacts {
+  const { options, pool, service } = daemon;
+  return {
+    protocol: HANDOVER_PROTOCOL,
+    version,
+    pid: process.pid,
+    namespace: namespaceInode(),
+    queues: pool.queues,
+    journalPath: options.journalPath,
+    frontendDirectory: options.frontendDirectory,
+    addresses: service.addresses,
+    known: service.known(),
+  };
+}
+
+function line(value: HandoverLine<KnownFacts>): string {
+  return `${JSON.stringify(value)}\n`;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,144 @@
+/** The daemon as metrics and health see it: what it holds in memory, and /proc. No program is started for it. */
+import { prefixText } from '../config/address.js';
+import { batchBounds, batchSizes, decisionBounds, decisionTimes, verdictCounts } from '../core/counters.js';
+import { type ImageStore, type ImageStream, targetKey } from '../core/image.js';
+import { reasonNames } from '../core/reason.js';
+import type { Observation, QueueObservation, StreamObservation } from '../metrics/observation.js';
+import type { Answers } from '../metrics/server.js';
+import type { QueueStatistics } from '../queue/pool.js';
+import { version } from '../version.js';
+import { type Facts, judgeAlive, judgeReady } from './conditions.js';
+import type { Daemon } from './daemon.js';
+import { IDLE_CAUSES } from './serving.js';
+
+export function answersOf(daemon: Daemon): Answers {
+  return {
+    observe: () => observe(daemon),
+    alive: () => judgeAlive(factsOf(daemon)),
+    ready: () => judgeReady(factsOf(daemon)),
+  };
+}
+
+function factsOf({ config, frontend, options, pool, service, tally }: Daemon): Facts {
+  const targets = config.streams.reduce((sum, stream) => sum + stream.targets.length, 0);
+  const { bird, sessions } = frontend.state();
+  return {
+    queues: pool.bindings(),
+    kernelAsWanted: tally.looks.lastSucceeded,
+    targets: { all: targets, active: targets - service.idle.length },
+    gateways:
+      config.gateways.length === 0
+        ? null
+        : {
+            birdUp: bird.status === 'running',
+            sessions: sessions.length,
+            sessionsUp: sessions.filter(({ up }) => up).length,
+            announced: service.announced.length,
+          },
+    stopping: options.stop.aborted,
+  };
+}
+
+function observe(daemon: Daemon): Observation {
+  const { config, images, tally, repairs } = daemon;
+  const { core, rebuilds } = images;
+  const image = images.current!;
+  const { bird, sessions } = daemon.frontend.state();
+  const causes = new Map(daemon.service.idle.map(({ fwmark, cause }) => [fwmark, cause]));
+  const announced = new Set(daemon.service.announced.map(prefixText));
+  const { looks, reloads } = tally;
+  return {
+    version,
+    node: process.version,
+    carrier: daemon.kernel.carrier,
+    generation: image.generation,
+    imageBytes: images.usedBytes,
+    queues: daemon.pool.statistics().map((queue, worker) => queueOf(images, queue, worker)),
+    batchBounds: batchBounds(core),
+    decisionBounds: decisionBounds(core),
+    flows: image.flows.map(({ name, flow }) => ({
+      name,
+      stream: flow.stream,
+      matches: images.counters.read(name),
+    })),
+    streams: image.streams.map(stream => streamOf(images, stream, causes)),
+    idleCauses: IDLE_CAUSES,
+    rebuilds,
+    looks: { count: looks.succeeded + looks.failed, failed: looks.failed, repairs: repairs.changes },
+    reloads: {
+      succeeded: reloads.succeeded,
+      refused: reloads.failed,
+      lastSucceeded: reloads.lastSucceeded,
+      lastSuccessAt: daemon.source.at.getTime() / 1000,
+    },
+    bird: {
+      wanted: config.gateways.length > 0,
+      up: bird.status === 'running',
+      restarts: bird.restarts,
+    },
+    sessions: sessions.map(({ gateway, address, family, protocol, up, bfd }) => ({
+      gateway,
+      address,
+      family,
+      protocol,
+      up,
+      bfdUp: bfd === 'none' ? null : bfd === 'up',
+    })),
+    vips: config.vips.map(prefixText).map(prefix => ({ prefix, announced: announced.has(prefix) })),
+    warnings: daemon.warnings.length,
+  };
+}
+
+function queueOf({ core, memory }: ImageStore, queue: QueueStatistics, worker: number): QueueObservation {
+  const { Reason } = core;
+  const names = reasonNames(core);
+  const marked = new Set([Reason.Ok, Reason.NoFlow, Reason.NoTarget]);
+  return {
+    queue: queue.queue,
+    bound: queue.bound,
+    restarts: queue.restarts,
+    // Those that can be, from 0 on.
+    decided: verdictCounts(core, memory, worker)
+      .filter(({ verdict, reason }) => (verdict === 'accept' ? marked.has(reason) : reason !== Reason.Ok))
+      .filter(({ reason }) => reason !== Reason.NotPrime)
+      .map(({ verdict, reason, packets, bytes }) => ({ verdict, reason: names[reason]!, packets, bytes })),
+    batchSizes: batchSizes(core, memory, worker),
+    decisions: decisionTimes(core, memory, worker),
+    verdictErrors: queue.shim.verdictErrors,
+    kernel: queue.kernel,
+  };
+}
+
+function streamOf(
+  images: ImageStore,
+  image: ImageStream,
+  causes: ReadonlyMap<number, string>,
+): StreamObservation {
+  const { stream, tableSize } = image;
+  const slots = slotsOf(images, image);
+  return {
+    name: stream.name,
+    tableSize,
+    targets: stream.targets.map(target => ({
+      identifier: target.identifier,
+      packets: images.targetCounters.read(targetKey(stream, target)),
+      slots: slots[target.identifier - 1]!,
+      idle: causes.get(target.fwmark) ?? null,
+    })),
+  };
+}
+
+/** Counted once an image: a table of ten million slots takes some 20 ms. */
+const counted = new WeakMap<ImageStream, Uint32Array>();
+
+/** Slots of each index. */
+function slotsOf(images: ImageStore, image: ImageStream): Uint32Array {
+  const known = counted.get(image);
+  if (known !== undefined) return known;
+  // The last is nobody's: empty slots are 0xffff.
+  const slots = new Uint32Array(0x10000);
+  for (const index of images.table(image)) slots[index]!++;
+  const own = slots.slice(0, image.stream.maxTargets);
+  counted.set(image, own);
+  return own;
+}

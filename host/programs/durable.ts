@@ -1,0 +1,38 @@
+/** Files that outlive a loss of power: written whole beside their place, synced, renamed into it. */
+import { open, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { onFile } from './file.js';
+
+/**
+ * Put `text` in the place of the file at `path`, of mode 0600: whoever reads it finds the former text or this one. The
+ * name itself is on the disk after `syncDirectory`.
+ * @param noun what the file is, for messages: `journal`
+ * @throws EnvironmentError naming the file; the one at `path` is then as it was
+ */
+export async function replaceSynced(noun: string, path: string, text: string): Promise<void> {
+  const draft = `${path}.new`;
+  await onFile(`write ${noun}`, draft, () => writeSynced(draft, text));
+  await onFile(`replace ${noun}`, path, () => rename(draft, path));
+}
+
+async function writeSynced(path: string, text: string): Promise<void> {
+  const file = await open(path, 'w', 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** What was renamed or removed in the directory of `path` stays so. @throws EnvironmentError naming `path` */
+export async function syncDirectory(noun: string, path: string): Promise<void> {
+  await onFile(`sync the directory of ${noun}`, path, async () => {
+    const directory = await open(dirname(path), 'r');
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  });
+}

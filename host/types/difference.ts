@@ -1,0 +1,10 @@
+/** One thing in which the kernel is not as a configuration wants it. */
+export interface Difference {
+  /**
+   * - `missing`: a change would add it; `changed`: it would put it right; `surplus`: it would remove it;
+   * - `foreign`: it stands by another hand where our numbers are, and would be left.
+   */
+  readonly kind: 'missing' | 'changed' | 'surplus' | 'foreign';
+  /** A line of `ip`, an object of nftables, a rule of iptables, a setting. */
+  readonly what: string;
+}

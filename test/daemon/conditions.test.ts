@@ -1,0 +1,51 @@
+import t from 'tap';
+import { type Facts, judgeAlive, judgeReady } from '../../host/daemon/conditions.js';
+
+const bound = { queue: 0, bound: true, unboundMs: 0 };
+const GATEWAYS = { birdUp: true, sessions: 2, sessionsUp: 1, announced: 1 };
+const READY: Facts = {
+  queues: [bound, { ...bound, queue: 1 }],
+  kernelAsWanted: true,
+  targets: { all: 4, active: 1 },
+  gateways: GATEWAYS,
+  stopping: false,
+};
+
+t.test('ready takes workers, rules, one target, and gateways that are told of a VIP', t => {
+  t.equal(judgeReady(READY).ok, true);
+  t.equal(judgeReady({ ...READY, gateways: null }).ok, true, 'no gateways are configured');
+  const rows: [claim: string, facts: Partial<Facts>, condition: string][] = [
+    ['a worker is dead', { queues: [bound, { queue: 1, bound: false, unboundMs: 1 }] }, 'workers'],
+    ['the kernel could not be compared', { kernelAsWanted: false }, 'ruleset'],
+    ['no target takes traffic', { targets: { all: 4, active: 0 } }, 'targets'],
+    ['there is no target', { targets: { all: 0, active: 0 } }, 'targets'],
+    ['BIRD does not run', { gateways: { ...GATEWAYS, birdUp: false } }, 'announced'],
+    ['no session is up', { gateways: { ...GATEWAYS, sessionsUp: 0 } }, 'announced'],
+    ['no VIP is served', { gateways: { ...GATEWAYS, announced: 0 } }, 'announced'],
+    ['it is stopping', { stopping: true }, 'running'],
+  ];
+  for (const [claim, facts, condition] of rows) {
+    const { ok, conditions } = judgeReady({ ...READY, ...facts });
+    t.equal(ok, false, claim);
+    t.strictSame(
+      conditions.filter(each => !each.ok).map(({ name }) => name),
+      [condition],
+      claim,
+    );
+  }
+  t.end();
+});
+
+t.test('alive ends with a worker that does not come back', t => {
+  t.equal(judgeAlive(READY).ok, true);
+  t.equal(
+    judgeAlive({ queues: [{ queue: 0, bound: false, unboundMs: 2000 }] }).ok,
+    true,
+    'it is being restarted',
+  );
+  t.match(judgeAlive({ queues: [bound, { queue: 7, bound: false, unboundMs: 10_001 }] }), {
+    ok: false,
+    conditions: [{ name: 'workers', detail: 'for more than 10 s no worker has served queue 7' }],
+  });
+  t.end();
+});

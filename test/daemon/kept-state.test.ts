@@ -1,0 +1,111 @@
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { KeptState, statePath } from '../../host/daemon/kept-state.js';
+import { firstConfiguration } from '../../host/daemon/source.js';
+
+const TEXT = 'vips: [20.0.0.1/32] # ä\nstreams: []\nflows: []\n';
+const KEPT = { name: '/etc/magmark/config.yaml', text: TEXT, at: new Date('2026-11-24T18:00:00.123Z') };
+
+t.test('what was kept is read again: name, text, time; nobody else may read it', async t => {
+  const path = join(t.testdir(), 'new', 'state.json');
+  const state = new KeptState(path);
+  await state.keep(KEPT);
+  t.equal(state.fault, null);
+  t.equal(state.keptAt, KEPT.at);
+  t.equal(statSync(path).mode & 0o777, 0o600);
+  t.same(new KeptState(path).read(), KEPT);
+  await state.keep({ ...KEPT, text: '' });
+  t.same(new KeptState(path).read(), { ...KEPT, text: '' });
+  t.notOk(existsSync(`${path}.new`));
+});
+
+t.test('a file is preferred; without one what was kept is used and named', async t => {
+  const path = join(t.testdir({ 'config.yaml': TEXT.replace('20.0.0.1', '20.0.0.2') }), 'state.json');
+  const state = new KeptState(path);
+  await state.keep(KEPT);
+  const file = join(path, '../config.yaml');
+  t.match(firstConfiguration(file, state), { kind: 'file', name: file });
+  t.match(firstConfiguration(null, state), { kind: 'state', name: KEPT.name, text: TEXT });
+});
+
+t.test('a state that cannot be used is an error that names file and fault', async t => {
+  const path = join(t.testdir(), 'state.json');
+  const state = new KeptState(path);
+  t.throws(() => state.read(), { code: 'CONFIG_INVALID', message: `${path}: nothing is kept there` });
+  await state.keep(KEPT);
+  const whole = readFileSync(path, 'utf8');
+  const rows: [claim: string, text: string, fault: RegExp][] = [
+    ['empty', '', /state\.json: Unexpected end of JSON/],
+    ['cut short', whole.slice(0, -20), /state\.json: Unterminated string/],
+    ['no object', '17', /not a state of magmark/],
+    ['null', 'null', /not a state of magmark/],
+    ['another file', '{"a":1}', /not a state of magmark/],
+    [
+      'a later version',
+      whole.replace('"version":1', '"version":2'),
+      /of version 2, and this magmark reads 1/,
+    ],
+    ['a version that is none', whole.replace('"version":1', '"version":"1"'), /of version "1"/],
+    ['no text', whole.replace('"text"', '"txt"'), /its name, time or text is missing/],
+    ['no time', whole.replace('2026-', 'MMXXVI-'), /"MMXXVI-11-.*" is no time/],
+    [
+      'one digit of the text',
+      whole.replace('20.0.0.1', '20.0.0.3'),
+      /not the one that was written \(sha256\)/,
+    ],
+  ];
+  for (const [claim, text, fault] of rows) {
+    writeFileSync(path, text);
+    t.throws(() => state.read(), { code: 'CONFIG_INVALID', message: fault }, claim);
+    t.throws(() => firstConfiguration(null, state), { message: path }, claim);
+    t.equal(readFileSync(path, 'utf8'), text, 'it stays');
+  }
+  rmSync(path);
+  mkdirSync(path);
+  t.throws(() => state.read(), { message: /state\.json: cannot be read: EISDIR/ });
+});
+
+t.test('a kept text that this version does not take is told by path and fault', async t => {
+  const path = join(t.testdir(), 'state.json');
+  const state = new KeptState(path);
+  await state.keep({ ...KEPT, text: `${TEXT}colour: red\n` });
+  t.throws(() => firstConfiguration(null, state), {
+    code: 'CONFIG_INVALID',
+    message: /^.*state\.json, kept of \/etc\/magmark\/config\.yaml: colour: /,
+  });
+});
+
+t.test('what cannot be kept is a fault, the former stays, and once it can it is', async t => {
+  const path = join(t.testdir(), 'state.json');
+  const state = new KeptState(path);
+  await state.keep(KEPT);
+  const other = { ...KEPT, text: `${TEXT}# other\n`, at: new Date() };
+  const rows: [claim: string, make: () => void, fault: RegExp][] = [
+    ['no space', () => symlinkSync('/dev/full', `${path}.new`), /write state .*state\.json\.new: ENOSPC/],
+    ['a directory in its place', () => mkdirSync(`${path}.new`), /state\.json\.new: EISDIR/],
+  ];
+  for (const [claim, make, fault] of rows) {
+    make();
+    await state.keep(other);
+    t.match(state.fault, fault, claim);
+    t.match(state.warnings, [/^what is in force is not kept for a start without a file: /]);
+    t.equal(state.keptAt, KEPT.at, claim);
+    t.same(new KeptState(path).read(), KEPT, claim);
+    rmSync(`${path}.new`, { recursive: true });
+  }
+  await state.keep(other);
+  t.equal(state.fault, null);
+  t.same(state.warnings, []);
+  t.same(new KeptState(path).read(), other);
+
+  const nowhere = new KeptState('/proc/none/state.json');
+  await nowhere.keep(KEPT);
+  t.match(nowhere.fault, /\/proc\/none cannot be made/);
+});
+
+t.test('namespaces with a name have a state each', t => {
+  t.equal(statePath('lb-1'), '/var/lib/magmark/state-lb-1.json');
+  t.equal(statePath(null), '/var/lib/magmark/state.json');
+  t.end();
+});
