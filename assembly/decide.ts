@@ -1,9 +1,10 @@
 /** The decision: parse, match, hash, look up. One call a batch; each packet ends with a verdict, a mark and a reason. */
+import { firstMatch } from './classifier';
+import { settledTarget } from './connection';
 import { countBatch, countReason, countTargets, increment } from './count';
-import { djb2 } from './djb2';
-import { firstMatch } from './flow';
+import { djb2Key, djb2Ports } from './djb2';
 import {
-  Control, Descriptor, EMPTY, FlowRecord, ImageHeader, IpProtocol, NONE, Parsed, Region, StreamRecord, TargetRecord, Verdict,
+  CHANGED, Control, Descriptor, EMPTY, FlowRecord, ImageHeader, IpProtocol, NONE, Parsed, Region, StreamRecord, TargetRecord, Verdict,
   WorkerState,
 } from './layout';
 import { parse, ports } from './packet';
@@ -26,7 +27,7 @@ export function decide(worker: usize, first: u32, count: u32): void {
   let at = worker + Region.WorkerDescriptors + <usize>(first * Region.DescriptorSize);
   for (let n: u32 = 0; n < count; n++, at += Region.DescriptorSize) {
     const descriptor = changetype<Descriptor>(at);
-    const reason = decideOne(header, descriptor, parsed, worker + Region.WorkerFlowCounters);
+    const reason = decideOne(header, state, descriptor, parsed, worker + Region.WorkerFlowCounters);
     descriptor.reason = <u32>reason;
     descriptor.fragment = parsed.fragment;
     countReason(worker, descriptor);
@@ -46,7 +47,7 @@ export function rest(worker: usize): void {
   atomic.store<u32>(worker + offsetof<WorkerState>('epoch'), 0);
 }
 
-function decideOne(header: ImageHeader, descriptor: Descriptor, parsed: Parsed, flowCounters: usize): Reason {
+function decideOne(header: ImageHeader, state: WorkerState, descriptor: Descriptor, parsed: Parsed, flowCounters: usize): Reason {
   descriptor.verdict = Verdict.Drop;
   descriptor.mark = 0;
   descriptor.flow = NONE;
@@ -79,10 +80,14 @@ function decideOne(header: ImageHeader, descriptor: Descriptor, parsed: Parsed, 
   const hash = keyHash(header, parsed);
   descriptor.hash = hash;
   const stream = changetype<StreamRecord>(<usize>header.streams + <usize>flow.stream * offsetof<StreamRecord>());
-  const target = load<u16>(<usize>stream.table + <usize>((hash % stream.size) * 2));
-  if (target == EMPTY) {
-    if (header.markNoTarget != 0) accept(descriptor, header.noTargetMark);
-    return Reason.NoTarget;
+  let target = load<u16>(<usize>stream.table + <usize>((hash % stream.size) * 2));
+  // One comparison for both: a slot that has not changed pays nothing.
+  if (target >= CHANGED) {
+    if (target == EMPTY) {
+      if (header.markNoTarget != 0) accept(descriptor, header.noTargetMark);
+      return Reason.NoTarget;
+    }
+    target = settledTarget(state, target, parsed);
   }
   descriptor.target = <u32>target;
   const owner = changetype<TargetRecord>(<usize>stream.targets + <usize>target * offsetof<TargetRecord>());
@@ -112,8 +117,5 @@ function enterEncapsulated(parsed: Parsed): Reason {
 
 @inline
 function keyHash(header: ImageHeader, parsed: Parsed): u32 {
-  const key = changetype<usize>(parsed);
-  return header.sctpPortsHash != 0 && parsed.protocol == IpProtocol.Sctp
-    ? djb2(key + offsetof<Parsed>('sourcePort'), 4)
-    : djb2(key, offsetof<Parsed>('transport'));
+  return header.sctpPortsHash != 0 && parsed.protocol == IpProtocol.Sctp ? djb2Ports(parsed) : djb2Key(parsed);
 }

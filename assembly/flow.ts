@@ -1,18 +1,13 @@
 /**
- * Which flow a packet belongs to. `firstMatch` is the whole interface: a structure that is faster than this
- * linear walk takes its place behind the same signature.
+ * What a flow asks of a packet, condition by condition, and the linear walk: the reference for `firstMatch`
+ * (assembly/classifier.ts), and what decides where there are too few flows for anything else.
  */
 import { ByteMatchRecord, CidrRecord, FlowRecord, ImageHeader, IpProtocol, NONE, Parsed, Protocols, RangeRecord } from './layout';
 import { reach } from './packet';
 import { Reason } from './reason';
 
-/**
- * The first flow of the image, by priority and order, whose conditions all hold. If it is not known whether a flow's do,
- * since a byte statement reads bytes that are on the wire and not here, `parsed.unread` says why: choosing a lower flow
- * would be a guess.
- * @returns its index, or NONE
- */
-export function firstMatch(header: ImageHeader, parsed: Parsed): u32 {
+/** `firstMatch` by trying every flow in its turn. */
+export function linearMatch(header: ImageHeader, parsed: Parsed): u32 {
   const byAddress = header.promiscuousPing != 0 && parsed.plainIcmp != 0;
   let at = <usize>header.flows;
   for (let index: u32 = 0; index < header.flowCount; index++, at += offsetof<FlowRecord>()) {
@@ -46,7 +41,7 @@ function protocolBit(protocol: u32): u32 {
 }
 
 @inline
-function inCidrs(records: u32, count: u32, address0: u64, address1: u64): bool {
+export function inCidrs(records: u32, count: u32, address0: u64, address1: u64): bool {
   if (count == 0) return true;
   let at = <usize>records;
   const end = at + <usize>count * offsetof<CidrRecord>();
@@ -59,7 +54,7 @@ function inCidrs(records: u32, count: u32, address0: u64, address1: u64): bool {
 
 /** @param port network order; 0 where the protocol has none, which is in no range */
 @inline
-function inRanges(records: u32, count: u32, port: u16): bool {
+export function inRanges(records: u32, count: u32, port: u16): bool {
   if (count == 0) return true;
   const value = bswap<u16>(port);
   let at = <usize>records;
@@ -75,7 +70,7 @@ function inRanges(records: u32, count: u32, port: u16): bool {
  * All statements about the packet's own protocol must hold; one about bytes that the packet has not does not hold. One
  * about bytes that are on the wire and not here leaves its reason in `parsed.unread`, unless another does not hold.
  */
-function matchesBytes(flow: FlowRecord, parsed: Parsed): bool {
+export function matchesBytes(flow: FlowRecord, parsed: Parsed): bool {
   // Its parse ended before there was one; only a trace asks about such a packet.
   if (parsed.transport == 0) return false;
   let unread = Reason.Ok;

@@ -1,7 +1,7 @@
 /** What the core offers: the export list. The layout of its memory is in `layout.ts`. */
 export { decide, rest } from './decide';
 export { populate, populateScratchBytes, primeAtMost } from './maglev';
-export { Layout, Limit, Protocols, Region, IpProtocol } from './layout';
+export { AxisOf, Check, IpProtocol, KindOf, Layout, Limit, Protocols, Region } from './layout';
 export { Reason } from './reason';
 export { timed } from './timing';
 export { trace } from './trace';

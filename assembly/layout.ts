@@ -23,8 +23,10 @@ export const enum Limit {
   Batch = 64,
   /** Flow counters of one worker. */
   Flows = 131072,
-  /** Largest number of targets of a stream: slots are u16, 0xffff is EMPTY. */
-  Targets = 65534,
+  /** Largest number of targets of a stream: slots are u16, from CHANGED on they say more than a target, and 0xffff is EMPTY. */
+  Targets = 32767,
+  /** Slots of a PrefixIndex that one address may take. */
+  Probes = 8,
   /** Target counters of one worker, for those of all streams. */
   TargetCounters = 131072,
   /** Room for reasons where packets are counted by them. */
@@ -42,6 +44,9 @@ export const enum Limit {
 export const NONE: u32 = 0xffffffff;
 /** A slot that no target owns. */
 export const EMPTY: u16 = 0xffff;
+
+/** A slot with this bit has a target that is not the one it had: the slot of `StreamRecord.previous` says which that was. */
+export const CHANGED: u16 = 0x8000;
 
 /** Netfilter's verdicts (linux/netfilter.h). */
 export const enum Verdict {
@@ -129,6 +134,22 @@ export class WorkerState {
   tracing: u32;
   /** Generation by which the last batch was decided. */
   decidedBy: u32;
+  /** Connection[4 * (connectionMask + 1)], see assembly/connection.ts; 0: none. */
+  connections: u32;
+  /** Sets, a power of 2, less 1. */
+  connectionMask: u32;
+}
+
+/** A connection whose slot has changed its target, and that stays with the former one. Four make a set, in one cache line. */
+@unmanaged
+export class Connection {
+  /** Digest of its key; 0: no connection. */
+  digest: u64;
+  /** For whoever fills the table: when it was last seen. */
+  seen: u32;
+  /** Index of its target. */
+  target: u16;
+  padding: u16;
 }
 
 /** Packets of one verdict and reason. */
@@ -164,7 +185,7 @@ export class ImageHeader {
   noFlowMark: u32;
   markNoTarget: u32;
   noTargetMark: u32;
-  /** Room for the classifier that will take the place of the linear match. */
+  /** Classifier; 0: the flows are tried one by one. */
   classifier: u32;
 }
 
@@ -326,10 +347,132 @@ export class ByteMatchRecord {
   value: u32;
 }
 
+/** Root of what `firstMatch` walks; how, says assembly/classifier.ts. A flow is in one of the three. */
+@unmanaged
+export class Classifier {
+  /** PrefixIndex */
+  destinations: u32;
+  /** PrefixIndex */
+  sources: u32;
+  /** PrefixNode of the flows that are in neither; 0: none. */
+  rest: u32;
+}
+
+/** From an address to the node of the longest prefix that holds it. */
+@unmanaged
+export class PrefixIndex {
+  /** The best flow that any of its nodes offers, or NONE. */
+  best: u32;
+  /** u32[slotMask + 1]: PrefixNode of a whole address, by its hash; 0 ends a search. */
+  slots: u32;
+  slotMask: u32;
+  /** Axis of the IPv4 addresses, whose rows are u32: PrefixNode from that bound on, or 0. */
+  axis4: u32;
+  /** The same of all other addresses. */
+  axis6: u32;
+}
+
+/** One prefix and the flows that are filed under it: Candidate[count] behind it, or blocks. */
+@unmanaged
+export class PrefixNode {
+  /** Its address as in Parsed. */
+  address0: u64;
+  address1: u64;
+  /** The best flow that it and its parents offer. */
+  best: u32;
+  /** PrefixNode of the next shorter prefix that holds it, or 0. */
+  parent: u32;
+  /** Block[count]; 0: candidates. */
+  blocks: u32;
+  count: u32;
+}
+
+/** One flow in a list, with as much of its conditions as has room. */
+@unmanaged
+export class Candidate {
+  /** Index of the FlowRecord: the smaller, the better. */
+  flow: u32;
+  /** Bit by KindOf of packets that it takes; five bits up, of those whose other address is not IPv4's. */
+  kinds: u16;
+  /** Bit set: Check. */
+  checks: u16;
+  /** The least port of its ranges, and how far the greatest lies behind it; host order. */
+  destinationPort: u16;
+  destinationPortSpan: u16;
+  sourcePort: u16;
+  sourcePortSpan: u16;
+  /** The other address (the source of a packet by whose destination the flow is filed): `word & mask == value`, network order. */
+  otherMask: u32;
+  otherValue: u32;
+}
+
+/** Up to Limit.BlockFlows flows as bits of rows. A row: a word with a bit for each word that is not 0, then the words. */
+@unmanaged
+export class Block {
+  /** Its first flow. */
+  best: u32;
+  /** Bytes of a row. */
+  stride: u32;
+  /** Candidate[], in the order of the bits. */
+  candidates: u32;
+  /** Rows by KindOf. */
+  kinds: u32;
+  /** Axis by AxisOf. */
+  axes: u32;
+}
+
+/** The bounds at which something changes along a field, and what it is from each of them on. */
+@unmanaged
+export class Axis {
+  /** Ascending from 0: u32 of ports and IPv4 addresses; two u64 of other addresses, the high one first. */
+  bounds: u32;
+  /** 0: no flow of the block asks about the field. */
+  count: u32;
+  /** Rows by bound. */
+  rows: u32;
+  /** The second bound: what is less needs no search. Not of IPv6, here and below. */
+  base: u32;
+  /** Part `min((value - base) >> shift, lastPart)` of the field ... */
+  shift: u32;
+  lastPart: u32;
+  /** ... begins at the bound of this index, and ends at most at that of the next: u32[lastPart + 2] */
+  starts: u32;
+}
+
+/** Which field an axis is of. */
+export const enum AxisOf {
+  DestinationPort = 0,
+  SourcePort = 1,
+  Destination4 = 2,
+  Destination6 = 3,
+  Source4 = 4,
+  Source6 = 5,
+}
+
+/** What a packet is to protocols and ports. */
+export const enum KindOf {
+  Tcp = 0,
+  Udp = 1,
+  Sctp = 2,
+  /** Neither of these. */
+  Other = 3,
+  /** Plain ICMP where ping is matched by addresses alone: hidden flows take no part in it. */
+  Ping = 4,
+  Count = 5,
+}
+
+/** What must be asked of the FlowRecord. */
+export const enum Check {
+  /** Its addresses and port ranges. */
+  Conditions = 1,
+  /** Its byte statements. */
+  Bytes = 2,
+}
+
 /** A pool of targets and its Maglev table. */
 @unmanaged
 export class StreamRecord {
-  /** u16[size]: target index or EMPTY */
+  /** u16[size]: target index, with CHANGED where it is not the former one; or EMPTY */
   table: u32;
   /** Prime. */
   size: u32;
@@ -337,7 +480,7 @@ export class StreamRecord {
   targets: u32;
   targetCount: u32;
   activeCount: u32;
-  /** Room for a per-slot previous owner, u16[size]: connections that must not move. 0: none. */
+  /** u16[size]: target index before, of slots with CHANGED: connections that must not move stay with it. 0: none. */
   previous: u32;
 }
 
@@ -424,6 +567,13 @@ export const enum Layout {
   WorkerBatches = offsetof<WorkerState>('batches'),
   WorkerPackets = offsetof<WorkerState>('packets'),
   WorkerTracing = offsetof<WorkerState>('tracing'),
+  WorkerConnections = offsetof<WorkerState>('connections'),
+  WorkerConnectionMask = offsetof<WorkerState>('connectionMask'),
+
+  ConnectionDigest = offsetof<Connection>('digest'),
+  ConnectionSeen = offsetof<Connection>('seen'),
+  ConnectionTarget = offsetof<Connection>('target'),
+  ConnectionBytes = offsetof<Connection>(),
 
   ReasonCountPackets = offsetof<ReasonCount>('packets'),
   ReasonCountByteCount = offsetof<ReasonCount>('bytes'),
@@ -444,6 +594,7 @@ export const enum Layout {
   HeaderNoFlowMark = offsetof<ImageHeader>('noFlowMark'),
   HeaderMarkNoTarget = offsetof<ImageHeader>('markNoTarget'),
   HeaderNoTargetMark = offsetof<ImageHeader>('noTargetMark'),
+  HeaderClassifier = offsetof<ImageHeader>('classifier'),
   HeaderBytes = offsetof<ImageHeader>(),
 
   ControlGeneration = offsetof<Control>('generation'),
@@ -502,11 +653,51 @@ export const enum Layout {
   RangeBytes = offsetof<RangeRecord>(),
   ByteMatchBytes = offsetof<ByteMatchRecord>(),
 
+  ClassifierDestinations = offsetof<Classifier>('destinations'),
+  ClassifierSources = offsetof<Classifier>('sources'),
+  ClassifierRest = offsetof<Classifier>('rest'),
+  ClassifierBytes = offsetof<Classifier>(),
+  IndexBest = offsetof<PrefixIndex>('best'),
+  IndexSlots = offsetof<PrefixIndex>('slots'),
+  IndexSlotMask = offsetof<PrefixIndex>('slotMask'),
+  IndexAxis4 = offsetof<PrefixIndex>('axis4'),
+  IndexAxis6 = offsetof<PrefixIndex>('axis6'),
+  IndexBytes = offsetof<PrefixIndex>(),
+  NodeAddress = offsetof<PrefixNode>('address0'),
+  NodeBest = offsetof<PrefixNode>('best'),
+  NodeParent = offsetof<PrefixNode>('parent'),
+  NodeBlocks = offsetof<PrefixNode>('blocks'),
+  NodeCount = offsetof<PrefixNode>('count'),
+  NodeBytes = offsetof<PrefixNode>(),
+  CandidateFlow = offsetof<Candidate>('flow'),
+  CandidateKinds = offsetof<Candidate>('kinds'),
+  CandidateChecks = offsetof<Candidate>('checks'),
+  CandidateDestinationPort = offsetof<Candidate>('destinationPort'),
+  CandidateSourcePort = offsetof<Candidate>('sourcePort'),
+  CandidateOtherMask = offsetof<Candidate>('otherMask'),
+  CandidateOtherValue = offsetof<Candidate>('otherValue'),
+  CandidateBytes = offsetof<Candidate>(),
+  BlockBest = offsetof<Block>('best'),
+  BlockStride = offsetof<Block>('stride'),
+  BlockCandidates = offsetof<Block>('candidates'),
+  BlockKinds = offsetof<Block>('kinds'),
+  BlockAxes = offsetof<Block>('axes'),
+  BlockBytes = offsetof<Block>(),
+  AxisBounds = offsetof<Axis>('bounds'),
+  AxisCount = offsetof<Axis>('count'),
+  AxisRows = offsetof<Axis>('rows'),
+  AxisBase = offsetof<Axis>('base'),
+  AxisShift = offsetof<Axis>('shift'),
+  AxisLastPart = offsetof<Axis>('lastPart'),
+  AxisStarts = offsetof<Axis>('starts'),
+  AxisBytes = offsetof<Axis>(),
+
   StreamTable = offsetof<StreamRecord>('table'),
   StreamSize = offsetof<StreamRecord>('size'),
   StreamTargets = offsetof<StreamRecord>('targets'),
   StreamTargetCount = offsetof<StreamRecord>('targetCount'),
   StreamActiveCount = offsetof<StreamRecord>('activeCount'),
+  StreamPrevious = offsetof<StreamRecord>('previous'),
   StreamBytes = offsetof<StreamRecord>(),
 
   TargetMark = offsetof<TargetRecord>('mark'),

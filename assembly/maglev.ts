@@ -10,9 +10,17 @@ const RAND_WORDS: u32 = 31;
 /** Outputs that glibc's srand() throws away, and the seeds before them. */
 const RAND_FIRST: u32 = 344;
 
-/** Bytes of scratch that `populate` needs for `targetCount` indexes. */
+/** Bytes of scratch that `populate` needs for `targetCount` indexes: with the table M + N words, since rows are stepped and not kept. */
 export function populateScratchBytes(targetCount: u32): u32 {
-  return (RAND_WORDS + 2 * targetCount) * 4;
+  return RAND_WORDS * 4 + targetCount * <u32>offsetof<Row>();
+}
+
+/** How far an active index is in its row of the permutation table. */
+@unmanaged
+class Row {
+  index: u32;
+  next: u32;
+  skip: u32;
 }
 
 /** r[i] = r[i-3] + r[i-31]; the ring holds the last 31. */
@@ -36,8 +44,7 @@ function step(ring: usize, i: u32): u32 {
 export function populate(slots: usize, size: u32, active: usize, targetCount: u32, scratch: usize): Reason {
   if (size < 3 || primeAtMost(size) != size) return Reason.NotPrime;
   const ring = scratch;
-  const nexts = ring + <usize>(RAND_WORDS * 4);
-  const skips = nexts + <usize>(targetCount * 4);
+  const rows = ring + <usize>(RAND_WORDS * 4);
 
   // glibc's srand(1): Lehmer seeds, then 310 values that nobody sees. Never reseeded within a table.
   let seed: u64 = 1;
@@ -48,34 +55,38 @@ export function populate(slots: usize, size: u32, active: usize, targetCount: u3
   let turn: u32 = 34;
   for (; turn < RAND_FIRST; turn++) step(ring, turn);
 
-  // An index owns its numbers whoever sits there: inactive ones consume theirs too.
-  let activeCount: u32 = 0;
+  // An index owns its numbers whoever sits there: inactive ones consume theirs too. Only active ones are gone through
+  // below: with 3 of 10,000 active, a round over all of them would make a large table take minutes.
+  let end = rows;
   for (let index: u32 = 0; index < targetCount; index++) {
     const offset = (step(ring, turn++) >> 1) % size;
     const skip = ((step(ring, turn++) >> 1) % (size - 1)) + 1;
-    store<u32>(nexts + <usize>(index * 4), offset);
-    store<u32>(skips + <usize>(index * 4), skip);
-    if (load<u8>(active + <usize>index) != 0) activeCount++;
+    if (load<u8>(active + <usize>index) == 0) continue;
+    const row = changetype<Row>(end);
+    row.index = index;
+    row.next = offset;
+    row.skip = skip;
+    end += offsetof<Row>();
   }
 
   for (let slot: u32 = 0; slot < size; slot++) store<u16>(slots + <usize>(slot * 2), EMPTY);
-  if (activeCount == 0) return Reason.Ok;
+  if (end == rows) return Reason.Ok;
 
   let filled: u32 = 0;
   while (true) {
-    for (let index: u32 = 0; index < targetCount; index++) {
-      if (load<u8>(active + <usize>index) == 0) continue;
-      const skip = load<u32>(skips + <usize>(index * 4));
-      let next = load<u32>(nexts + <usize>(index * 4));
+    for (let at = rows; at < end; at += offsetof<Row>()) {
+      const row = changetype<Row>(at);
+      const skip = row.skip;
+      let next = row.next;
       // offset + j * skip overflows u32 above 65,536 slots: add and wrap instead.
       while (load<u16>(slots + <usize>(next * 2)) != EMPTY) {
         next += skip;
         if (next >= size) next -= size;
       }
-      store<u16>(slots + <usize>(next * 2), <u16>index);
+      store<u16>(slots + <usize>(next * 2), <u16>row.index);
       next += skip;
       if (next >= size) next -= size;
-      store<u32>(nexts + <usize>(index * 4), next);
+      row.next = next;
       if (++filled == size) return Reason.Ok;
     }
   }

@@ -26,9 +26,23 @@ export function reach(parsed: Parsed, at: usize, length: u32): Reason {
   return last <= parsed.wireEnd && last > parsed.readEnd ? Reason.HeadersTooDeep : Reason.Truncated;
 }
 
+@inline
+function clear(at: usize): void {
+  store<u64>(at, 0);
+  store<u64>(at, 0, 8);
+  store<u64>(at, 0, 16);
+  store<u64>(at, 0, 24);
+  store<u64>(at, 0, 32);
+  store<u64>(at, 0, 40);
+  store<u64>(at, 0, 48);
+  store<u64>(at, 0, 56);
+  store<u64>(at, 0, 64);
+  store<u64>(at, 0, 72);
+}
+
 /** Fill `parsed` with the key of the packet that `descriptor` names. */
 export function parse(descriptor: Descriptor, parsed: Parsed): Reason {
-  memory.fill(changetype<usize>(parsed), 0, offsetof<Parsed>());
+  clear(changetype<usize>(parsed));
   const at = <usize>descriptor.offset;
   const length = min(descriptor.length, <u32>Limit.ReadBytes);
   parsed.end = descriptor.offset + length;

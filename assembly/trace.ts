@@ -2,7 +2,7 @@
  * Decided packets for who watches: into the worker's ring, without waiting. It has a parse of its own, so that a decision
  * that nobody watches costs what it would if this file were not there.
  */
-import { firstMatch } from './flow';
+import { firstMatch } from './classifier';
 import { Control, Descriptor, ImageHeader, Limit, NONE, Parsed, Region, TraceRecord, TraceRing, Tracing, WorkerState } from './layout';
 import { parse } from './packet';
 import { Reason } from './reason';

@@ -15,7 +15,7 @@ const MAX_MARK = 0xffffffff;
 /** nfqlb's integers. */
 const LEAST_PRIORITY = -0x80000000;
 const MOST_PRIORITY = 0x7fffffff;
-const MAX_TARGETS = 65534;
+const MAX_TARGETS = 32767;
 const MAX_TABLE_SIZE = 10_000_000;
 const MAX_PORT = 65535;
 /** The order in which nfqlb lists them. */

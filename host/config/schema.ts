@@ -69,7 +69,7 @@ const healthCheck = z
 
 const stream = z.strictObject({
   name,
-  maxTargets: z.int().min(1).max(65534).default(100),
+  maxTargets: z.int().min(1).max(32767).default(100),
   tableSize: z
     .int()
     .min(1)

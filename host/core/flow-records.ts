@@ -1,7 +1,7 @@
 /** Match rules as the core reads them: FlowRecord[] and the arrays that they point to. Off the hot path. */
-import { unitedRanges, withoutCovered } from '../types/address.js';
+import { unitedRanges } from '../types/address.js';
 import type { ByteMatch, Flow, PortRange, Prefix, Protocol } from '../types/config.js';
-import { addressBytes, maskBytes } from './key.js';
+import { LINE_LAST, LOW_HALF, networksOf } from './network.js';
 import type { Core } from './wasm.js';
 
 /** What must hold of a packet. An empty array matches all. */
@@ -79,19 +79,16 @@ class Writer {
   /** CidrRecord[] of the same addresses; what is covered by another is left out. */
   private cidrs(prefixes: readonly Prefix[]): Place {
     const { CidrBytes } = this.core.Layout;
-    const merged = ([4, 6] as const).flatMap(family =>
-      withoutCovered(prefixes.filter(each => each.family === family)),
-    );
-    const address = this.allocate(merged.length * CidrBytes);
-    merged.forEach((prefix, index) => {
-      const mask = maskBytes(prefix);
-      this.bytes.set(
-        addressBytes(prefix).map((byte, at) => byte & mask[at]!),
-        address + index * CidrBytes,
-      );
-      this.bytes.set(mask, address + index * CidrBytes + 16);
+    const networks = networksOf(prefixes);
+    const address = this.allocate(networks.length * CidrBytes);
+    networks.forEach(({ first, last }, index) => {
+      const at = address + index * CidrBytes;
+      const mask = LINE_LAST ^ first ^ last;
+      [first >> 64n, first & LOW_HALF, mask >> 64n, mask & LOW_HALF].forEach((half, place) => {
+        this.view.setBigUint64(at + 8 * place, half, false);
+      });
     });
-    return { address, count: merged.length };
+    return { address, count: networks.length };
   }
 
   /** RangeRecord[] of the same ports; what meets or touches is one. */

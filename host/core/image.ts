@@ -4,9 +4,12 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Config, Flow, Stream, Target } from '../types/config.js';
+import { ImageError } from '../types/errors.js';
 import { Arena } from './arena.js';
+import { CLASSIFIER_LIMITS, writeClassifier } from './classifier.js';
 import { NamedCounters } from './counters.js';
-import { type FlowConditions, type Place, writeFlowRecords } from './flow-records.js';
+import { type FlowConditions, type FlowRecord, type Place, writeFlowRecords } from './flow-records.js';
+import { Slab } from './slab.js';
 import { type Core, workerArea } from './wasm.js';
 
 /** One flow as the core sees it: by priority; hidden ones find UDP-encapsulated SCTP. */
@@ -85,6 +88,7 @@ export class ImageStore {
     readonly core: Core,
     readonly memory: WebAssembly.Memory,
     readonly workers: number,
+    private readonly limits = CLASSIFIER_LIMITS,
   ) {
     this.view = new DataView(memory.buffer);
     this.words = new Int32Array(memory.buffer);
@@ -258,7 +262,12 @@ export class ImageStore {
     return { address, count: streams.length };
   }
 
-  private writeFlows(flows: readonly ImageFlow[], config: Config, blocks: Blocks): Place {
+  private writeFlows(
+    flows: readonly ImageFlow[],
+    config: Config,
+    blocks: Blocks,
+  ): Place & { readonly classifier: number } {
+    const streams = new Map(config.streams.map(({ name }, index) => [name, index]));
     const records = flows.map(({ name, flow, hidden }) => {
       const encapPort = flow.udpEncapPort ?? 0;
       const found = { destinationPortRanges: [{ first: encapPort, last: encapPort }] };
@@ -267,19 +276,48 @@ export class ImageStore {
         : flow;
       return {
         conditions,
-        stream: config.streams.findIndex(stream => stream.name === flow.stream),
+        stream: streams.get(flow.stream)!,
         counter: this.counters.indexOf(name),
         encapPort: hidden ? encapPort : 0,
       };
     });
-    return writeFlowRecords(this.core, this.memory, records, bytes => this.allocate(bytes, blocks));
+    const slab = new Slab(bytes => this.allocate(bytes, blocks));
+    const place = writeFlowRecords(this.core, this.memory, records, bytes => slab.place(bytes, 16));
+    return { ...place, classifier: this.writeClassifier(records, blocks) };
   }
 
-  private writeHeader(at: number, generation: number, config: Config, flows: Place, streams: Place): void {
+  /** Address of the classifier; 0: the core tries the flows one by one, since they are few, or there is no room for more. */
+  private writeClassifier(records: readonly FlowRecord[], blocks: Blocks): number {
+    if (records.length < this.limits.leastFlows) return 0;
+    const own: number[] = [];
+    try {
+      const allocate = (bytes: number) => {
+        const address = this.arena.allocate(bytes);
+        own.push(address);
+        return address;
+      };
+      const classifier = writeClassifier(this.core, this.memory, records, allocate, this.limits);
+      blocks.own.push(...own);
+      return classifier;
+    } catch (error) {
+      if (!(error instanceof ImageError)) throw error;
+      for (const address of own) this.arena.free(address);
+      return 0;
+    }
+  }
+
+  private writeHeader(
+    at: number,
+    generation: number,
+    config: Config,
+    flows: Place & { readonly classifier: number },
+    streams: Place,
+  ): void {
     const { Layout } = this.core;
     this.clear(at, Layout.HeaderBytes);
     this.word(at + Layout.HeaderGeneration, generation);
     this.array(at + Layout.HeaderFlows, flows);
+    this.word(at + Layout.HeaderClassifier, flows.classifier);
     this.array(at + Layout.HeaderStreams, streams);
     this.word(at + Layout.HeaderSctpPortsHash, config.hashMode === 'sctp-ports' ? 1 : 0);
     this.word(at + Layout.HeaderPromiscuousPing, config.promiscuousPing ? 1 : 0);

@@ -1,6 +1,6 @@
 /** Addresses as the core compares them: 16 bytes in network order, IPv4 as ::ffff:a.b.c.d. */
 import { addressNumber } from '../types/address.js';
-import type { Family, Prefix } from '../types/config.js';
+import type { Family } from '../types/config.js';
 
 const MAPPED = 0xffff_0000_0000n;
 
@@ -14,13 +14,4 @@ export function addressBytes({
 }): Uint8Array {
   const number = family === 4 ? MAPPED | addressNumber(address) : addressNumber(address);
   return Uint8Array.from({ length: 16 }, (_, index) => Number((number >> BigInt(8 * (15 - index))) & 0xffn));
-}
-
-/** The 16 mask bytes of a prefix. */
-export function maskBytes(prefix: Prefix): Uint8Array {
-  const length = prefix.family === 4 ? 96 + prefix.length : prefix.length;
-  return Uint8Array.from(
-    { length: 16 },
-    (_, index) => (0xff << (8 - Math.min(8, Math.max(0, length - 8 * index)))) & 0xff,
-  );
 }

@@ -9,7 +9,7 @@ const DEFAULT_SHM = 'nfqlb';
 const DEFAULT_TABLE_SIZE = 997;
 const DEFAULT_TARGETS = 32;
 const MAX_TABLE_SIZE = 10_000_000;
-const MAX_TARGETS = 65534;
+const MAX_TARGETS = 32767;
 const MAX_MARK = 0xffffffff;
 const MAX_INT = 0x7fffffff;
 

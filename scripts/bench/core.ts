@@ -1,35 +1,21 @@
 /**
- * `npm run bench:core [-- --json --rounds N --sample-ms N --loop-packets N]`: the decision in Wasm beside the same decision in C at -O3,
- * in nanoseconds a packet. Exit 1 if they decide one packet differently, or if the loop makes garbage.
+ * `npm run bench:core [-- --json --rounds N --sample-ms N --loop-packets N --most-flows N]`: the decision in Wasm beside that
+ * of one flow in C at -O3, in nanoseconds a packet; what images and tables cost to build. Exit 1 if Wasm and C decide one
+ * packet differently, or if the loop makes garbage.
  */
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { MagmarkError } from '../../host/types/errors.js';
+import { type Building, measureBuilding } from './building.js';
+import { type Changed, measureChanged } from './changed.js';
+import { measureRow, OneFlow, type Row } from './decision.js';
+import { type Figures, median } from './figures.js';
 import { type Garbage, measureGarbage } from './garbage.js';
 import { Opponent } from './opponent.js';
+import { CASES, ONE_FLOW } from './shape.js';
+import { type Table as MeasuredTable, measureTables } from './tables.js';
 import { measureWatching, type Watching } from './watching.js';
-import { decideBatches, descriptorsOf, type Workload, workloadOf } from './workload.js';
-
-interface Figures {
-  readonly median: number;
-  readonly fastest: number;
-  readonly slowest: number;
-  readonly samples: readonly number[];
-}
-
-interface Row {
-  readonly family: 4 | 6;
-  readonly flows: number;
-  readonly packetsPerSample: number;
-  readonly differentPackets: number;
-  /** Nanoseconds a packet. */
-  readonly wasm: Figures;
-  readonly c: Figures;
-  /** Median over the rounds of Wasm's time over C's. */
-  readonly ratio: number;
-  /** Both sides wrote the same descriptors. */
-  readonly agree: boolean;
-}
+import { decideBatches, workloadOf } from './workload.js';
 
 interface Report {
   readonly ok: boolean;
@@ -37,104 +23,140 @@ interface Report {
   readonly node: string;
   readonly rounds: number;
   readonly rows: readonly Row[];
+  readonly changed: Changed;
+  readonly tables: readonly MeasuredTable[];
+  readonly building: readonly Building[];
   readonly watching: Watching;
   readonly garbage: Garbage;
 }
 
-const FAMILIES = [4, 6] as const;
-const FLOWS = [1, 100, 1000] as const;
-const CALIBRATION_BATCHES = 200;
+const BUILT_FLOWS = [1000, 10_000, 100_000];
+/** Each of their samples is an image of hundreds of tables. */
+const MOST_TABLE_ROUNDS = 5;
 /** What the measurement itself leaves in the heap; 3,125 batches of one small object each leave 127 KB. */
 const MOST_HEAP_GROWTH_BYTES = 65_536;
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((one, other) => one - other);
-  return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
-}
-
-function figures(samples: readonly number[]): Figures {
-  return { median: median(samples), fastest: Math.min(...samples), slowest: Math.max(...samples), samples };
-}
-
-/** Nanoseconds of Wasm for `batches` batches. */
-function measureWasm(workload: Workload, batches: number): number {
-  decideBatches(workload, (batches >> 2) + workload.areas); // caches and branch predictors, as in core.c
-  const from = process.hrtime.bigint();
-  decideBatches(workload, batches);
-  return Number(process.hrtime.bigint() - from);
-}
-
-/** The samples of one case; the two sides take turns, and the first turn changes hands. */
-function measureRow(workload: Workload, opponent: Opponent, rounds: number, sampleMs: number): Row {
-  const perPacket = (nanoseconds: number, batches: number) =>
-    nanoseconds / (batches * workload.core.Limit.Batch);
-  // Before this side has decided: the other gets no answer to agree with.
-  opponent.load(workload);
-  decideBatches(workload, workload.areas);
-  const agree = descriptorsOf(workload).equals(opponent.descriptors(workload));
-  const batchNs = measureWasm(workload, CALIBRATION_BATCHES) / CALIBRATION_BATCHES;
-  const batches = Math.max(workload.areas, Math.round((sampleMs * 1e6) / batchNs));
-  const wasm: number[] = [];
-  const c: number[] = [];
-  for (let round = 0; round < rounds; round++) {
-    if (round % 2 === 0) wasm.push(perPacket(measureWasm(workload, batches), batches));
-    c.push(perPacket(opponent.measure(workload, batches), batches));
-    if (round % 2 === 1) wasm.push(perPacket(measureWasm(workload, batches), batches));
-  }
-  return {
-    family: workload.family,
-    flows: workload.flows,
-    packetsPerSample: batches * workload.core.Limit.Batch,
-    differentPackets: workload.areas * workload.core.Limit.Batch,
-    wasm: figures(wasm),
-    c: figures(c),
-    ratio: median(wasm.map((nanoseconds, round) => nanoseconds / c[round]!)),
-    agree,
-  };
-}
-
-async function bench(rounds: number, sampleMs: number, loopPackets: number): Promise<Report> {
-  const workloads = FAMILIES.flatMap(family => FLOWS.map(flows => workloadOf(family, flows)));
-  const opponent = Opponent.compile(workloads[0]!.core);
+async function bench(
+  rounds: number,
+  sampleMs: number,
+  loopPackets: number,
+  mostFlows: number,
+): Promise<Report> {
+  const workload = workloadOf(ONE_FLOW[4], 4, 1);
+  const opponent = Opponent.compile(workload.core);
   try {
-    const rows = workloads.map(workload => measureRow(workload, opponent, rounds, sampleMs));
-    // All of the rows' rounds have warmed the loop: what it still allocates, it allocates for ever.
-    const batches = Math.ceil(loopPackets / workloads[0]!.core.Limit.Batch);
-    const garbage = await measureGarbage(
-      () => decideBatches(workloads[0]!, batches),
-      batches * workloads[0]!.core.Limit.Batch,
+    const oneFlow = new OneFlow(opponent, sampleMs);
+    const rows = CASES.filter(({ flows }) => flows <= mostFlows).map(each =>
+      measureRow(each, opponent, oneFlow, rounds, sampleMs),
     );
-    const watching = await measureWatching(workloads[0]!, rounds, sampleMs, median);
+    // All of the rows' rounds have warmed the loop: what it still allocates, it allocates for ever.
+    const batches = Math.ceil(loopPackets / workload.core.Limit.Batch);
+    const garbage = await measureGarbage(
+      () => decideBatches(workload, batches),
+      batches * workload.core.Limit.Batch,
+    );
+    const watching = await measureWatching(workload, rounds, sampleMs, median);
+    const changed = measureChanged(rounds, sampleMs);
+    const tables = await measureTables(Math.min(rounds, MOST_TABLE_ROUNDS));
+    const building = measureBuilding(BUILT_FLOWS.filter(flows => flows <= mostFlows));
     const clean = garbage.collections === 0 && garbage.heapGrowthBytes <= MOST_HEAP_GROWTH_BYTES;
     const ok = rows.every(row => row.agree) && clean && garbage.control > 0;
-    return { ok, compiler: opponent.compiler, node: process.version, rounds, rows, watching, garbage };
+    const { compiler } = opponent;
+    return {
+      ok,
+      compiler,
+      node: process.version,
+      rounds,
+      rows,
+      changed,
+      tables,
+      building,
+      watching,
+      garbage,
+    };
   } finally {
     opponent.close();
   }
 }
 
-function text({ rows, watching, garbage, compiler, node, rounds }: Report): string {
-  const range = ({ fastest, slowest }: Figures) => `${fastest.toFixed(1)} to ${slowest.toFixed(1)}`;
+function range({ fastest, slowest }: Figures): string {
+  return `${fastest.toFixed(1)} to ${slowest.toFixed(1)}`;
+}
+
+/** Beside what is aimed at. */
+function beside(target: number | null): string {
+  return target === null ? '' : `at most ${target}`;
+}
+
+/** Text in the first column, numbers in the others. */
+function tableOf(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
   const table = new Table({
-    head: ['', 'flows', 'Wasm', 'fastest to slowest', 'C -O3', 'fastest to slowest', 'Wasm / C', 'decisions'],
-    colAligns: ['left', 'right', 'right', 'right', 'right', 'right', 'right', 'left'],
+    head: [...head],
+    colAligns: head.map((_, column) => (column === 0 ? 'left' : 'right')),
     style: { head: [], border: [] },
   });
-  for (const { family, flows, wasm, c, ratio, agree } of rows)
-    table.push([
-      `IPv${family}`,
+  table.push(...rows.map(row => [...row]));
+  return table.toString();
+}
+
+function decisions(rows: readonly Row[]): string {
+  return tableOf(
+    [
+      '',
+      'flows',
+      'Wasm',
+      'fastest to slowest',
+      'C, one flow',
+      'ratio',
+      'target',
+      'C, same flows',
+      'decisions',
+    ],
+    rows.map(({ shape, flows, wasm, c, ratio, target, cSameFlows, agree }) => [
+      shape,
       flows,
       wasm.median.toFixed(1),
       range(wasm),
       c.median.toFixed(1),
-      range(c),
       ratio.toFixed(2),
+      beside(target),
+      cSameFlows.toFixed(0),
       agree ? 'the same' : 'DIFFERENT',
-    ]);
+    ]),
+  );
+}
+
+function text(report: Report): string {
+  const { rows, changed, tables, building, watching, garbage, compiler, node, rounds } = report;
+  const abouts = new Map(rows.map(({ shape, about }) => [shape, about]));
   return [
     `Nanoseconds for one packet's decision: medians of ${rounds} samples taken by turns, packets spread evenly over the flows.`,
-    table.toString(),
-    `Wasm / C is the median of the rounds' ratios. Node.js ${node}; ${compiler}.`,
+    decisions(rows),
+    ...[...abouts].map(([shape, about]) => `${shape}: ${about}.`),
+    'The ratio is the median of the rounds\' ratios to C with one flow; "C, same flows" tries them one after the other (one sample).',
+    `Node.js ${node}; ${compiler}.`,
+    '',
+    `Slots that have another target than before (IPv4, 1 flow): ${changed.none.median.toFixed(1)} with none, ` +
+      `${changed.others.median.toFixed(1)} where all others have (median of the ratios ${changed.ratioOthers.toFixed(3)}), ` +
+      `${changed.all.median.toFixed(1)} where the packets' own have (${changed.ratioAll.toFixed(2)}).`,
+    '',
+    'Milliseconds to build tables:',
+    tableOf(
+      ['', 'median', 'fastest to slowest', 'target'],
+      tables.map(({ name, time, targetMs }) => [name, time.median.toFixed(2), range(time), beside(targetMs)]),
+    ),
+    'Milliseconds to build an image, and bytes a flow in it: of records (and four tables), and of the classifier besides.',
+    tableOf(
+      ['', 'flows', 'records, ms', 'classifier, ms', 'records, bytes', 'classifier, bytes'],
+      building.map(({ shape, flows, recordsMs, classifierMs, recordBytes, classifierBytes }) => [
+        shape,
+        flows,
+        recordsMs.toFixed(0),
+        classifierMs.toFixed(0),
+        recordBytes.toFixed(0),
+        classifierBytes.toFixed(0),
+      ]),
+    ),
     `Watching (IPv4, 1 flow): ${watching.without.toFixed(1)} without, ${watching.off.toFixed(1)} with a trace that is off ` +
       `(median of the ratios ${watching.ratioOff.toFixed(3)}), ${watching.on.toFixed(1)} with one of every packet.`,
     `Garbage: ${garbage.collections} collections and ${garbage.heapGrowthBytes} bytes of heap growth over ` +
@@ -152,16 +174,17 @@ function optionsOf(args: readonly string[]) {
         rounds: { type: 'string', default: '9' },
         'sample-ms': { type: 'string', default: '60' },
         'loop-packets': { type: 'string', default: '5000000' },
+        'most-flows': { type: 'string', default: '100000' },
       },
     });
-    const count = (name: 'rounds' | 'sample-ms' | 'loop-packets'): number => {
+    const count = (name: 'rounds' | 'sample-ms' | 'loop-packets' | 'most-flows'): number => {
       if (!/^[1-9][0-9]{0,9}$/.test(values[name]))
         throw new Error(`--${name} takes a number from 1 on, not ${values[name]}`);
       return Number(values[name]);
     };
     return {
       json: values.json,
-      counts: [count('rounds'), count('sample-ms'), count('loop-packets')] as const,
+      counts: [count('rounds'), count('sample-ms'), count('loop-packets'), count('most-flows')] as const,
     };
   } catch (error) {
     throw new UsageError(`bench:core: ${(error as Error).message}`);

@@ -79,8 +79,13 @@ export class Opponent {
   }
 
   /** Keep a copy of the workload's memory, for the calls that follow. */
-  load({ memory, flows, family }: Workload): void {
-    writeFileSync(this.image({ flows, family }), new Uint8Array(memory.buffer));
+  load(workload: Workload): void {
+    writeFileSync(this.image(workload), touched(workload.memory));
+  }
+
+  /** Throw the copy away. */
+  unload(workload: Workload): void {
+    rmSync(this.image(workload));
   }
 
   /** Nanoseconds for `batches` batches. */
@@ -97,8 +102,8 @@ export class Opponent {
     rmSync(this.folder, { recursive: true });
   }
 
-  private image({ flows, family }: Pick<Workload, 'flows' | 'family'>): string {
-    return join(this.folder, `${family}-${flows}.memory`);
+  private image({ flows, family, shape }: Pick<Workload, 'flows' | 'family' | 'shape'>): string {
+    return join(this.folder, `${shape}-${family}-${flows}.memory`);
   }
 
   private run(workload: Workload, what: string): Buffer {
@@ -106,4 +111,12 @@ export class Opponent {
       maxBuffer: OUTPUT_BYTES,
     });
   }
+}
+
+/** Without the end of it that nobody has written to. */
+function touched(memory: WebAssembly.Memory): Uint8Array {
+  const words = new Int32Array(memory.buffer);
+  let count = words.length;
+  while (count > 0 && words[count - 1] === 0) count--;
+  return new Uint8Array(memory.buffer, 0, count * Int32Array.BYTES_PER_ELEMENT);
 }

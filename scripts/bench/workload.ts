@@ -1,35 +1,51 @@
-/** What is measured: images of 1, 100 and 1,000 flows, and packets that are spread evenly over them. */
+/** What is measured: an image of the flows of a shape, and packets that are spread evenly over them. */
+import { CLASSIFIER_LIMITS } from '../../host/core/classifier.js';
 import { ImageStore, memoryBytes } from '../../host/core/image.js';
 import { type Core, compileCore, createMemory, instantiateCore, workerArea } from '../../host/core/wasm.js';
-import type { Config, Family } from '../../host/types/config.js';
+import type { Config, Family, Flow, Stream } from '../../host/types/config.js';
+import { Random } from './random.js';
+import type { Packet, Shape } from './shape.js';
 
 /** Worker areas, each with a batch of its own: enough different packets that no branch predictor learns them by heart. */
 const AREAS = 16;
 /** Rings of traces take 2 MiB an area. */
-const ARENA_BYTES = 64 * 1024 * 1024;
+const ARENA_BYTES = 256 * 1024 * 1024;
 const STREAMS = 4;
 const TARGETS = 100;
-const PORT = 4000;
+const SEED = 2016;
 
 export interface Workload {
   readonly family: Family;
   readonly flows: number;
+  readonly shape: string;
   readonly areas: number;
   readonly core: Core;
   readonly images: ImageStore;
   readonly memory: WebAssembly.Memory;
 }
 
-/** `flows` flows, each for TCP to port 4000 of a VIP of its own; packets of 40 to 60 bytes from many clients to all of them. */
-export function workloadOf(family: Family, flows: number): Workload {
+/** Packets of 40 to 60 bytes from many clients to all of the flows. */
+export function workloadOf(shape: Shape, family: Family, flows: number): Workload {
+  const { core, memory, images } = storeOf(AREAS);
+  const random = new Random(SEED);
+  const config = configOf(shape, flows, random);
+  images.publish(config);
+  for (let area = 0; area < AREAS; area++)
+    placeBatch(core, memory, area, family, config.flows, shape, random);
+  return { shape: shape.name, family, flows, areas: AREAS, core, images, memory };
+}
+
+/** A memory with room for whatever is measured. */
+export function storeOf(
+  workers: number,
+  limits = CLASSIFIER_LIMITS,
+  arenaBytes = ARENA_BYTES,
+): { core: Core; memory: WebAssembly.Memory; images: ImageStore } {
   const module = compileCore();
   const layout = instantiateCore(module, createMemory(1024 * 1024));
-  const memory = createMemory(memoryBytes(layout, AREAS, ARENA_BYTES));
+  const memory = createMemory(memoryBytes(layout, workers, arenaBytes));
   const core = instantiateCore(module, memory);
-  const images = new ImageStore(core, memory, AREAS);
-  images.publish(configOf(family, flows));
-  for (let area = 0; area < AREAS; area++) placeBatch(core, memory, area, family, flows);
-  return { family, flows, areas: AREAS, core, images, memory };
+  return { core, memory, images: new ImageStore(core, memory, workers, limits) };
 }
 
 /** Decide `batches` batches, turn by turn of the areas. This is what is measured: nothing in it makes an object. */
@@ -68,11 +84,22 @@ export function descriptorsOf({ core, memory, areas }: Workload): Buffer {
   );
 }
 
-function vipOf(family: Family, index: number): string {
-  return family === 4 ? `20.0.${index >> 8}.${index & 255}` : `2000::${(index + 1).toString(16)}`;
+export function streamOf(stream: number, targets: number, tableSize: number, capacity = targets): Stream {
+  return {
+    name: `stream-${stream}`,
+    maxTargets: capacity,
+    tableSize,
+    fwmarkOffset: 5000 + stream * 1000,
+    targets: Array.from({ length: targets }, (_, index) => ({
+      identifier: index + 1,
+      fwmark: 5001 + stream * 1000 + index,
+      ips: [],
+    })),
+    healthCheck: null,
+  };
 }
 
-function configOf(family: Family, flows: number): Config {
+export function configOf(shape: Shape, flows: number, random = new Random(SEED)): Config {
   return {
     queues: { first: 0, last: 0 },
     queueLength: 1024,
@@ -82,29 +109,13 @@ function configOf(family: Family, flows: number): Config {
     ecmp: true,
     routerId: null,
     portNats: [],
-    streams: Array.from({ length: STREAMS }, (_, stream) => ({
-      name: `stream-${stream}`,
-      maxTargets: TARGETS,
-      tableSize: 100 * TARGETS,
-      fwmarkOffset: 5000 + stream * TARGETS,
-      targets: Array.from({ length: TARGETS }, (_, index) => ({
-        identifier: index + 1,
-        fwmark: 5001 + stream * TARGETS + index,
-        ips: [],
-      })),
-      healthCheck: null,
-    })),
+    streams: Array.from({ length: STREAMS }, (_, stream) => streamOf(stream, TARGETS, 100 * TARGETS)),
     flows: Array.from({ length: flows }, (_, index) => ({
       name: `flow-${index}`,
       stream: `stream-${index % STREAMS}`,
-      priority: 1,
       protocols: ['tcp'],
-      vips: [{ family, address: vipOf(family, index), length: family === 4 ? 32 : 128 }],
-      sourceSubnets: [],
-      destinationPortRanges: [{ first: PORT, last: PORT }],
-      sourcePortRanges: [],
-      byteMatches: [],
       udpEncapPort: null,
+      ...shape.flow(index, flows, random),
     })),
     hashMode: 'five-tuple',
     promiscuousPing: true,
@@ -120,15 +131,19 @@ function placeBatch(
   memory: WebAssembly.Memory,
   area: number,
   family: Family,
-  flows: number,
+  flows: readonly Flow[],
+  shape: Shape,
+  random: Random,
 ): void {
   const { Region, Layout, Limit } = core;
   const view = new DataView(memory.buffer);
   for (let n = 0; n < Limit.Batch; n++) {
     const number = area * Limit.Batch + n;
     // A step that shares no factor with the number of packets: neighbours are far apart, and all flows get their share.
-    const flow = Math.floor((((number * 389) % (AREAS * Limit.Batch)) * flows) / (AREAS * Limit.Batch));
-    const packet = tcpPacket(family, flow, number);
+    const flow = Math.floor(
+      (((number * 389) % (AREAS * Limit.Batch)) * flows.length) / (AREAS * Limit.Batch),
+    );
+    const packet = tcpPacket(family, shape.packet(flows[flow]!, random));
     const at = workerArea(core, area) + Region.WorkerPackets + n * Region.PacketSize;
     new Uint8Array(memory.buffer, at, packet.length).set(packet);
     const descriptor = workerArea(core, area) + Region.WorkerDescriptors + n * Region.DescriptorSize;
@@ -139,8 +154,11 @@ function placeBatch(
   }
 }
 
-/** A TCP header without payload, from client `client` to the VIP of flow `flow`. */
-function tcpPacket(family: Family, flow: number, client: number): Uint8Array {
+/** A TCP header without payload. */
+function tcpPacket(
+  family: Family,
+  { source, destination, sourcePort, destinationPort, window }: Packet,
+): Uint8Array {
   const headerBytes = family === 4 ? 20 : 40;
   const packet = new Uint8Array(headerBytes + 20);
   const view = new DataView(packet.buffer);
@@ -148,19 +166,20 @@ function tcpPacket(family: Family, flow: number, client: number): Uint8Array {
     view.setUint16(0, 0x4500);
     view.setUint16(2, packet.length);
     view.setUint16(8, 0x4006);
-    view.setUint32(12, 0xc0000000 + client * 7919);
-    view.setUint32(16, 0x14000000 + flow);
+    view.setUint32(12, Number(source));
+    view.setUint32(16, Number(destination));
   } else {
     view.setUint16(0, 0x6000);
     view.setUint16(4, 20);
     view.setUint16(6, 0x0640);
-    view.setUint32(8, 0x20010db8);
-    view.setUint32(20, client * 7919);
-    view.setUint16(24, 0x2000);
-    view.setUint32(36, flow + 1);
+    view.setBigUint64(8, source >> 64n);
+    view.setBigUint64(16, source & 0xffff_ffff_ffff_ffffn);
+    view.setBigUint64(24, destination >> 64n);
+    view.setBigUint64(32, destination & 0xffff_ffff_ffff_ffffn);
   }
-  view.setUint16(headerBytes, 1024 + ((client * 31) % 60000));
-  view.setUint16(headerBytes + 2, PORT);
+  view.setUint16(headerBytes, sourcePort);
+  view.setUint16(headerBytes + 2, destinationPort);
   view.setUint8(headerBytes + 12, 0x50);
+  view.setUint16(headerBytes + 14, window);
   return packet;
 }

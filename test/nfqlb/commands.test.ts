@@ -80,7 +80,7 @@ t.test('a command line that is wrong is refused before anybody is asked', async 
     ['fwmark --src=1.2.3.4:70000 --dst=1.2.3.4:5', /70000 is not a whole number from 0 to 65535/],
     ['fwmark --proto=icmp --src=1.2.3.4:5 --dst=1.2.3.4:5', /icmp is none of tcp, udp, sctp/],
     ['init --M=big', /--M: big is not a whole number from 0 to 10000000/],
-    ['init --N=0', /--N: 0 is not a whole number from 1 to 65534/],
+    ['init --N=0', /--N: 0 is not a whole number from 1 to 32767/],
     ['init --shm', /--shm needs a value/],
     ['init --size=5', /no option --size; there are --ownfw, --shm, --M, --N/],
     ['init extra', /init does not take extra/],
