@@ -1,7 +1,8 @@
 /**
  * The program in a guest, where the kernel has nftables' `queue` statement: `node guest.js WORK RESULTS SCTP`.
  * - traffic: runs the demonstration, then makes SCTP associations through a daemon of its own and lists its tables;
- * - kernel: runs the tests of the kernel's room, and that of a takeover.
+ * - kernel: runs the tests of the kernel's room;
+ * - takeover: runs the test of a takeover.
  * It writes RESULTS/report.json. What is found wrong is in the report; the host judges.
  */
 import { execFile } from 'node:child_process';
@@ -13,15 +14,7 @@ import { LabDaemon } from '../lab/daemon.js';
 import { LabGateway } from '../lab/gateway.js';
 import { VIP } from '../lab/plan.js';
 import { Topology } from '../lab/topology.js';
-import type {
-  CommandReport,
-  GuestReport,
-  KernelReport,
-  Listings,
-  Part,
-  TrafficReport,
-  Work,
-} from './report.js';
+import type { CommandReport, GuestReport, Listings, Part, TrafficReport, Work } from './report.js';
 import { associations, SCTP_FLOW, startSctpTargets } from './sctp.js';
 
 const CONFIG = fileURLToPath(new URL('../../../scripts/lab/config.yaml', import.meta.url));
@@ -119,15 +112,22 @@ async function traffic(): Promise<TrafficReport> {
   return { demo, listings, sctp };
 }
 
-const kernelTests = async (): Promise<KernelReport> => ({
-  kernel: await timed('tests', () => command(['node', '--enable-source-maps', KERNEL_TESTS])),
-  takeover: await timed('takeover', () =>
+const kernelTests = (): Promise<CommandReport> =>
+  timed('tests', () => command(['node', '--enable-source-maps', KERNEL_TESTS]));
+
+const takeoverTest = (): Promise<CommandReport> =>
+  timed('takeover', () =>
     command(['env', `MAGMARK_LOAD=${LOAD}`, 'node', '--enable-source-maps', TAKEOVER_TEST]),
-  ),
-});
+  );
+
+const WORK: { readonly [Name in keyof Work]: () => Promise<Work[Name]> } = {
+  traffic,
+  kernel: kernelTests,
+  takeover: takeoverTest,
+};
 
 const report: GuestReport<keyof Work> = {
-  found: work === 'traffic' ? await traffic() : await kernelTests(),
+  found: await WORK[work](),
   kernel: release(),
   nft: (await command(['nft', '--version'])).stdout.trim(),
   durationsMs,

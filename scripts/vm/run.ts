@@ -1,5 +1,6 @@
 /**
- * `node run.js [--json]`: the virtual machines, from set-up to report. --json: the VmReport on stdout. Progress on stderr.
+ * `node run.js [--json] [--takeover]`: the virtual machines, from set-up to report. --json: the VmReport on stdout. Progress
+ * on stderr. --takeover: the takeover too, behind the others.
  * exit: 0 the guests came to a result, whatever it is; 1 one did not; 2 this machine cannot run them; 130, 143 interrupted.
  */
 import { spawnSync } from 'node:child_process';
@@ -104,9 +105,10 @@ const setup = spawnSync(inRoot('scripts/vm/setup'), { stdio: ['ignore', 'inherit
 if (setup.error !== undefined) throw setup.error;
 if (setup.status !== 0) process.exit(setup.status ?? 1);
 const [traffic, kernel] = await Promise.all([machine('traffic'), machine('kernel')]);
-if (traffic === null || kernel === null) process.exit(1);
+const takeover = process.argv.includes('--takeover') ? await machine('takeover') : undefined;
+if (traffic === null || kernel === null || takeover === null) process.exit(1);
 if (process.argv.includes('--json')) {
-  const report: VmReport = { traffic, kernel };
+  const report: VmReport = { traffic, kernel, takeover };
   await new Promise<void>(resolve => process.stdout.write(`${JSON.stringify(report)}\n`, () => resolve()));
 }
 process.exit(0);
