@@ -134,7 +134,7 @@ export class ControlServer {
   }
 
   private async replyTo(request: IncomingMessage, gone: AbortSignal): Promise<unknown> {
-    const url = new URL(request.url ?? '/', 'http://magmark');
+    const url = urlOf(request.url ?? '/');
     const { routes } = this;
     // A body that is not asked for is read all the same, or the answer could not be.
     const body = await bodyOf(request);
@@ -160,6 +160,12 @@ async function removeStale(path: string): Promise<void> {
   });
   if (alive) throw new ControlError(`control socket ${path}: another process listens there`);
   unlinkSync(path);
+}
+
+/** @throws RequestError */
+function urlOf(text: string): URL {
+  if (!URL.canParse(text, 'http://magmark')) throw new RequestError(400, `${text} is no path`);
+  return new URL(text, 'http://magmark');
 }
 
 function unknownRoute(routes: Routes, method: string, path: string): RequestError {

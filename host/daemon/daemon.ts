@@ -223,7 +223,12 @@ export class Daemon {
         ...traceFlowRoutes(daemon.traceFlows, nfqlbTrace(tracer, shmName)),
         ...handoverRoutes(daemon),
       };
-      if (predecessor !== null) await daemon.takeSeat(predecessor);
+      if (predecessor !== null) {
+        // The last moment at which the other one can go on; a worker of ours answers what waits before it ends.
+        if (options.stop.aborted) await undoStart();
+        daemon.proceed();
+        await daemon.takeSeat(predecessor);
+      }
       if (first.kind !== 'state') await daemon.inTurn(() => daemon.keepState(first));
       metrics.answers = answersOf(daemon);
       if (predecessor !== null) await daemon.listenAfter();
@@ -486,6 +491,7 @@ export class Daemon {
     this.proceed();
     await onSteered();
     watch.lap('steered');
+    this.proceed();
     await this.images.retire();
     await this.service.announce();
     watch.lap('announced');

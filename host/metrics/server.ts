@@ -22,6 +22,8 @@ interface Listening {
 }
 
 const REQUEST_MS = 10_000;
+/** Node looks for late requests every 30 s by default: so long could idle connections keep everybody out. */
+const LOOK_MS = 1000;
 const MOST_CONNECTIONS = 64;
 const PATHS = ['/metrics', '/healthz', '/readyz'];
 
@@ -62,7 +64,12 @@ export class MetricsServer {
   }
 
   private async open(address: ListenAddress): Promise<Listening> {
-    const server = createServer({ maxHeaderSize: 8192, requestTimeout: REQUEST_MS });
+    const server = createServer({
+      maxHeaderSize: 8192,
+      requestTimeout: REQUEST_MS,
+      headersTimeout: REQUEST_MS,
+      connectionsCheckingInterval: LOOK_MS,
+    });
     server.maxConnections = MOST_CONNECTIONS;
     const exposition = await import('./exposition.js');
     server.on('request', (request, response) => void this.answer(request, response, exposition));

@@ -78,6 +78,7 @@ t.test('what cannot be answered is told with its status', async t => {
     ['GET', '/v1/nothing', 404, /there is no \/v1\/nothing; version 1 has \/v1\/status, \/v1\/echo/],
     ['POST', '/v1/status', 405, /POST is not possible on \/v1\/status: GET is/],
     ['GET', '/v1/faults', 400, /a: wrong/],
+    ['GET', '//', 400, /\/\/ is no path/],
     ['GET', '/v1/clash', 409, /taken/],
     ['GET', '/v1/refused', 403, /its file is the truth/],
     ['GET', '/v1/bug', 500, /nobody expected this/],

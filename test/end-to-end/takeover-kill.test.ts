@@ -123,6 +123,19 @@ t.test('a new one that is asked to stop gives back, and nothing is lost', async 
   await expectWhole(t, ONE, standing, 'stopped');
 });
 
+t.test('so does one that is asked after the rules led to its queues', async t => {
+  const lost = await lostDuring(async () => {
+    const next = lab.takeOver(OTHER);
+    await waitFor('the queues of the running one to be empty', BOUND_MS, () =>
+      next.log().some(({ msg }) => msg === 'its queues are empty'),
+    );
+    next.signal('SIGTERM');
+    await next.ended();
+  });
+  t.equal(lost, 0);
+  await expectWhole(t, ONE, standing, 'stopped after the switch');
+});
+
 t.test('the last daemon that dies takes BIRD with it', async t => {
   const { bird } = await running.status();
   const killed = Date.now();
