@@ -7,6 +7,8 @@ const PIECE_CHARACTERS = 65_536;
 export class Output {
   private pending = '';
   private soon: NodeJS.Immediate | null = null;
+  /** While the reader is slow: one wait for all that is written meanwhile. */
+  private drained: Promise<unknown> | null = null;
 
   constructor(private readonly stream: NodeJS.WriteStream = process.stdout) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
@@ -38,6 +40,10 @@ export class Output {
   private async flush(): Promise<void> {
     const text = this.pending;
     this.pending = '';
-    if (text !== '' && !this.stream.write(text)) await once(this.stream, 'drain');
+    if (text === '' || this.stream.write(text)) return;
+    this.drained ??= once(this.stream, 'drain').finally(() => {
+      this.drained = null;
+    });
+    await this.drained;
   }
 }

@@ -21,10 +21,33 @@ export async function status({ socket, json, watch }: StatusOptions): Promise<vo
   for (;;) {
     const reply = await ask<StatusReply>(socketPath(socket), '/v1/status');
     if (json) process.stdout.write(`${watch ? JSON.stringify(reply) : JSON.stringify(reply, null, 2)}\n`);
-    else process.stdout.write(`${watch && process.stdout.isTTY ? CLEAR_SCREEN : ''}${statusText(reply)}`);
+    else process.stdout.write(`${watch && process.stdout.isTTY ? CLEAR_SCREEN : ''}${onScreen(reply)}`);
     if (!watch) return;
     await delay(WATCH_MS);
   }
+}
+
+/** On a terminal, in as many of its lines as it has. */
+function onScreen(reply: StatusReply): string {
+  const { isTTY, rows, columns } = process.stdout;
+  return isTTY ? screenText(reply, rows, columns) : statusText(reply);
+}
+
+/**
+ * As many targets as there is room for; lines that are too long are cut. What is behind the last row is left out, but for
+ * the prompt's own.
+ */
+export function screenText(reply: StatusReply, rows: number, columns: number): string {
+  let text = '';
+  for (let shown = SHOWN_TARGETS; shown >= 0; shown--) {
+    text = statusText(reply, shown);
+    if (text.split('\n').length <= rows) break;
+  }
+  const lines = text.split('\n').slice(0, Math.max(rows - 1, 1));
+  return lines
+    .map(line => (line.length > columns ? `${line.slice(0, columns - 1)}…` : line))
+    .join('\n')
+    .replace(/\n?$/, '\n');
 }
 
 /** What one screen has room for. */
@@ -33,10 +56,10 @@ const SHOWN_VIPS = 6;
 const SHOWN_WARNINGS = 6;
 
 /** The daemon on one screen: of many targets, those that take no traffic come first. */
-export function statusText(status: StatusReply): string {
+export function statusText(status: StatusReply, mostTargets = SHOWN_TARGETS): string {
   const { bird, repairs, source, targets, vips } = status;
   const idle = targets.filter(({ pending }) => pending !== null);
-  const shown = [...idle, ...targets.filter(({ pending }) => pending === null)].slice(0, SHOWN_TARGETS);
+  const shown = [...idle, ...targets.filter(({ pending }) => pending === null)].slice(0, mostTargets);
   const withdrawn = vips.filter(({ announced }) => !announced);
   return [
     `magmark ${status.version}, pid ${status.pid}, since ${status.startedAt}`,
@@ -55,7 +78,7 @@ export function statusText(status: StatusReply): string {
           )}`),
     `BIRD ${bird.status}${bird.lastError === null ? '' : `, ${bird.restarts} restarts, last failure: ${bird.lastError}`}`,
     `${targets.length} targets, ${idle.length} of them take no traffic`,
-    targetsText({ ...status, targets: shown }),
+    ...(shown.length === 0 ? [] : [targetsText({ ...status, targets: shown })]),
     ...(shown.length < targets.length ? [`and ${targets.length - shown.length} more: magmark targets`] : []),
     ...(status.gateways.length === 0 ? [] : [gatewaysText(status)]),
     queuesText(status),

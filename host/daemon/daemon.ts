@@ -219,7 +219,9 @@ export class Daemon {
       const tracer = new Tracer({ images, firstQueue: queues.first });
       const routes = {
         ...routesOf(daemon),
-        ...traceRoutes(tracer, images.core.Limit.ReadBytes),
+        ...traceRoutes(tracer, images.core.Limit.ReadBytes, error =>
+          log.error({ err: error }, 'the place of a reader of traces could not be freed'),
+        ),
         ...traceFlowRoutes(daemon.traceFlows, nfqlbTrace(tracer, shmName)),
         ...handoverRoutes(daemon),
       };

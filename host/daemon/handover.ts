@@ -91,7 +91,7 @@ export function handoverRoutes(daemon: Daemon): Routes {
   };
   return {
     [`POST ${HANDOVER_PATH}`]: ({ body, gone }) => {
-      const request = JSON.parse(body) as HandoverRequest;
+      const request = requestOf(body);
       if (request.protocol !== HANDOVER_PROTOCOL) {
         throw new RequestError(
           409,
@@ -152,4 +152,15 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve();
     else signal.addEventListener('abort', () => resolve(), { once: true });
   });
+}
+
+/** @throws RequestError */
+function requestOf(body: string): HandoverRequest {
+  try {
+    const request = JSON.parse(body) as HandoverRequest | null;
+    if (typeof request?.protocol === 'number') return request;
+  } catch {
+    // Told below, like every other body.
+  }
+  throw new RequestError(400, 'the body is not {"protocol": NUMBER, "version": TEXT, "pid": NUMBER}');
 }

@@ -64,7 +64,9 @@ export function routesOf(flowLb: FlowLb): Routes {
       return { level: flowLb.logLevel };
     },
 
-    ...traceRoutes(tracer, images.core.Limit.ReadBytes),
+    ...traceRoutes(tracer, images.core.Limit.ReadBytes, error =>
+      flowLb.options.log.error({ err: error }, 'the place of a reader of traces could not be freed'),
+    ),
     ...traceFlowRoutes(
       flowLb.traceFlows,
       nfqlbTrace(tracer, name => name),

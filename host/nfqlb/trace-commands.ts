@@ -1,4 +1,5 @@
 /** `trace` and `loglevel`. */
+import { once } from 'node:events';
 import type { LogLevel } from '../control/api.js';
 import { follow } from '../control/client.js';
 import { type Command, change, read, socketOf } from './command.js';
@@ -45,8 +46,9 @@ export const traceCommands: Readonly<Record<string, Command>> = {
         throw new UsageError('trace needs one of --mask and --selection');
       const bits = mask === undefined ? maskOfSelection(selection!) : maskOf(mask);
       process.stdout.write(`Mask=0x${bits.toString(16).padStart(8, '0')}\n`);
+      // A reader that is slow is waited for: the daemon tells what that one misses.
       for await (const chunk of follow(socketOf(args), `/v1/trace-text?mask=${bits}`))
-        process.stdout.write(chunk);
+        if (!process.stdout.write(chunk)) await once(process.stdout, 'drain');
       return { stdout: '' };
     },
   },

@@ -28,7 +28,8 @@ async function* follow(
         continue;
       }
       const reader = await tracer.open({ flows: wanted, snapLength: 0 });
-      const close = (): void => void reader.close();
+      // That it failed is told by the close below, which is waited for.
+      const close = (): void => void reader.close().catch(() => undefined);
       if (over.aborted) close();
       else over.addEventListener('abort', close);
       let lost = 0;

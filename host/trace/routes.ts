@@ -14,8 +14,9 @@ const OPTIONS: readonly string[] = [...CONDITIONS, 'snaplen', 'count'];
  * `GET /v1/trace?protocols=&dsts=&srcs=&dports=&sports=&match=&snaplen=&count=` follows until the client goes, `count`
  * packets were told, or `POST /v1/trace/end` with `{"reader": ID}` ends it, which tells what is on its way first.
  * @param mostSnapLength bytes of a packet that are there at most
+ * @param onError        is told why the place of a reader that went away could not be freed
  */
-export function traceRoutes(tracer: Tracer, mostSnapLength: number): Routes {
+export function traceRoutes(tracer: Tracer, mostSnapLength: number, onError: (error: Error) => void): Routes {
   const readers = new Map<number, TraceReader>();
   let opened = 0;
   return {
@@ -28,7 +29,7 @@ export function traceRoutes(tracer: Tracer, mostSnapLength: number): Routes {
       readers.set(id, reader);
       const leave = (): void => {
         readers.delete(id);
-        void reader.close();
+        reader.close().catch(onError);
       };
       if (gone.aborted) leave();
       else gone.addEventListener('abort', leave);

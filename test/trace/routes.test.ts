@@ -26,7 +26,7 @@ async function serve() {
   const socket = join(directory, `${Math.random()}.sock`);
   const errors: Error[] = [];
   const server = await ControlServer.start(socket, error => errors.push(error));
-  server.routes = traceRoutes(tracer, decider.core.Limit.ReadBytes);
+  server.routes = traceRoutes(tracer, decider.core.Limit.ReadBytes, error => t.fail(error.message));
   return { decider, socket, server, errors };
 }
 
