@@ -46,7 +46,7 @@ t.test('every family is read by a strict reader, and has what was observed', asy
 t.test('promtool, where there is one, finds nothing', async t => {
   const said = promtool(await exposition(observationOf()));
   t.equal(said ?? '', '');
-  if (said === null) t.comment('there is no promtool here');
+  if (said === null) t.comment('THE METRICS ARE NOT CHECKED WITH PROMTOOL: there is none here');
 });
 
 t.test('names that need escaping come back as they were', async t => {
