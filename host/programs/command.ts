@@ -43,7 +43,7 @@ export const PATH = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`;
 
 export const run: Run = async (program, args, options = {}) => {
   if (options.input === undefined) return runWith({ stdin: 'ignore' }, program, args, options);
-  if (!OPENS_STDIN.has(program)) return runWith({ input: options.input }, program, args, options);
+  if (READS_STDIN.has(program)) return runWith({ input: options.input }, program, args, options);
   const file = await inputFile(options.input);
   try {
     // Any descriptor does; execa's types name 0 alone.
@@ -53,10 +53,13 @@ export const run: Run = async (program, args, options = {}) => {
   }
 };
 
-/** Node's pipes are sockets, and these open /dev/stdin by its path, which the kernel refuses for a socket. */
-const OPENS_STDIN = new Set(['nft']);
+/** These read what they have open; a pipe is 1 ms quicker than a file. */
+const READS_STDIN = new Set(['ip']);
 
-/** An open file without a name that holds `text`. */
+/**
+ * An open file without a name that holds `text`. Node's pipes are sockets, and nft opens /dev/stdin by its path, which
+ * the kernel refuses for a socket.
+ */
 async function inputFile(text: string): Promise<FileHandle> {
   const refusals: string[] = [];
   // A container with a read-only root has no writable /tmp, but it has /dev/shm.
