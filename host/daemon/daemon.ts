@@ -13,7 +13,7 @@ import type { ImageStore } from '../core/image.js';
 import { Frontend } from '../frontend/frontend.js';
 import { readPasswords } from '../frontend/password.js';
 import type { InterfaceAddress } from '../frontend/router-id.js';
-import { type AddOutcome, Kernel } from '../kernel/kernel.js';
+import { type AddOutcome, type Ahead, Kernel } from '../kernel/kernel.js';
 import type { NextHop, WantedKernel } from '../kernel/wanted.js';
 import { MetricsServer } from '../metrics/server.js';
 import { WorkerPool } from '../queue/pool.js';
@@ -74,6 +74,12 @@ const FORGOTTEN_MS = 1000;
 export class Stopped extends Error {}
 
 /** What is taken before the kernel is changed, and given back last. */
+/** Under way while a configuration is read. */
+interface AskedAhead {
+  readonly listing: Ahead;
+  readonly addresses: Promise<InterfaceAddress[]>;
+}
+
 interface Holdings {
   /** null while the daemon that this one takes over from still has it. */
   seat: Seat | null;
@@ -214,7 +220,10 @@ export class Daemon {
       // Neighbours of a running daemon's targets have answered before.
       const patienceMs = predecessor === null ? START_PATIENCE_MS : RELOAD_PATIENCE_MS;
       await daemon.inTurn(() =>
-        daemon.applyOrUndo(config, patienceMs, watch, undoStart, async () => predecessor?.drain()),
+        daemon.orUndo(
+          () => daemon.apply(config, patienceMs, watch, async () => predecessor?.drain()),
+          undoStart,
+        ),
       );
       const tracer = new Tracer({ images, firstQueue: queues.first });
       const routes = {
@@ -298,7 +307,7 @@ export class Daemon {
       if (stop.aborted) return;
       const watch = new Stopwatch();
       try {
-        const addresses = ownAddresses();
+        const ahead = this.askAhead();
         await this.tally.reloads.count(async () => {
           if (configFile === null) {
             throw new ConfigError(['no file was named at the start: magmark apply FILE brings one about']);
@@ -307,7 +316,7 @@ export class Daemon {
           this.fileText = readText(configFile);
           const next = found('file', configFile, this.fileText);
           watch.lap('configuration');
-          await this.change(next, addresses, watch);
+          await this.change(next, ahead, watch);
         });
       } catch (error) {
         if (error instanceof Stopped) return;
@@ -338,8 +347,8 @@ export class Daemon {
     return this.inTurn(async () => {
       this.proceed();
       const watch = new Stopwatch();
-      const addresses = ownAddresses();
-      await this.tally.reloads.count(async () => this.change(found('apply', name, text), addresses, watch));
+      const ahead = this.askAhead();
+      await this.tally.reloads.count(async () => this.change(found('apply', name, text), ahead, watch));
       const { generation } = this.images.current!;
       this.options.log.info({ name, generation, milliseconds: watch.milliseconds() }, 'applied');
     });
@@ -360,16 +369,26 @@ export class Daemon {
     });
   }
 
-  private async change(next: Found, addresses: Promise<InterfaceAddress[]>, watch: Stopwatch): Promise<void> {
+  /** What a change needs of the kernel whatever it is: asked for before its text is read, the two side by side. */
+  private askAhead(): AskedAhead {
+    const listing = this.kernel.listAhead();
+    const addresses = hostAddresses();
+    // Whoever awaits it is told, unless the text is refused before.
+    addresses.catch(() => undefined);
+    return { listing, addresses };
+  }
+
+  private async change(next: Found, ahead: AskedAhead, watch: Stopwatch): Promise<void> {
     const former = this.config;
     const { config, kind, name } = next;
-    refuseCoveredHosts(config, await addresses);
+    refuseCoveredHosts(config, await ahead.addresses);
     refuseRestartOnly(former, config);
     watch.lap('refusals');
     try {
       await this.holdings.metrics.during(config.metrics, () =>
-        this.applyOrUndo(config, RELOAD_PATIENCE_MS, watch, () =>
-          this.apply(former, RELOAD_PATIENCE_MS, watch),
+        this.orUndo(
+          () => this.apply(config, RELOAD_PATIENCE_MS, watch, undefined, ahead.listing),
+          () => this.apply(former, RELOAD_PATIENCE_MS, watch),
         ),
       );
     } finally {
@@ -476,6 +495,7 @@ export class Daemon {
     patienceMs: number,
     watch: Stopwatch,
     onSteered: () => Promise<void> = async () => {},
+    ahead?: Ahead,
   ): Promise<void> {
     const wanted = this.wanted(config);
     this.proceed();
@@ -484,7 +504,12 @@ export class Daemon {
     await this.service.withdrawMissing(config);
     watch.lap('withdrawn');
     const serving = this.service.servingMarks(config);
-    const outcome = await this.kernel.add(wanted, { serving, patienceMs, lap: part => watch.lap(part) });
+    const outcome = await this.kernel.add(wanted, {
+      serving,
+      patienceMs,
+      ahead,
+      lap: part => watch.lap(part),
+    });
     this.proceed();
     await this.service.publish(config, outcome.pending);
     watch.lap('image');
@@ -636,15 +661,9 @@ export class Daemon {
   }
 
   /** Apply, or go back: `undo` runs before the error is passed on. */
-  private async applyOrUndo(
-    config: Config,
-    patienceMs: number,
-    watch: Stopwatch,
-    undo: () => Promise<void>,
-    onSteered?: () => Promise<void>,
-  ): Promise<void> {
+  private async orUndo(apply: () => Promise<void>, undo: () => Promise<void>): Promise<void> {
     try {
-      await this.apply(config, patienceMs, watch, onSteered);
+      await apply();
     } catch (error) {
       try {
         await undo();
@@ -677,14 +696,6 @@ function textOrNull(file: string): string | null {
     if (!(error instanceof ConfigError)) throw error;
     return null;
   }
-}
-
-/** Asked for before the configuration is read: the two take their time side by side. */
-function ownAddresses(): Promise<InterfaceAddress[]> {
-  const addresses = hostAddresses();
-  // Whoever awaits it is told, unless the configuration is refused before.
-  addresses.catch(() => undefined);
-  return addresses;
 }
 
 function refuseCoveredHosts(config: Config, addresses: readonly InterfaceAddress[]): void {

@@ -75,8 +75,16 @@ export interface AddOptions {
   readonly clashesAreWarnings?: boolean;
   /** Tables of targets where others may have changed something: all their routes are looked at. Those of new ones are. */
   readonly inspect?: readonly number[];
+  /** A listing from `listAhead`; of tables that are new, other routes than the default one are left to the next look. */
+  readonly ahead?: Ahead | undefined;
   /** Called after each part of the work, with its name: for a breakdown of its time. */
   readonly lap?: (part: string) => void;
+}
+
+/** A listing that is under way while the configuration is being read. */
+export interface Ahead {
+  readonly ipv6: Ipv6State;
+  readonly listed: ReturnType<typeof listRouting>;
 }
 
 export interface AddOutcome {
@@ -160,11 +168,12 @@ export class Kernel {
     return this.inTurn(async () => {
       const { serving = new Set(), patienceMs = 0, lap = () => {} } = options;
       this.ipv6 = await ipv6State();
+      const ahead = options.ahead?.ipv6 === this.ipv6 ? options.ahead : undefined;
       const before = this.journal.claims;
       const claimed = new Set(before.routes.map(({ table }) => table));
       const marks = wanted.targets.map(({ fwmark }) => fwmark);
       const inspected = new Set([...(options.inspect ?? []), ...marks.filter(mark => !claimed.has(mark))]);
-      const { listing, neighbours: listed } = await this.list([...inspected]);
+      const { listing, neighbours: listed } = await (ahead?.listed ?? this.list([...inspected]));
       lap('listed');
       const routing = wantedRouting(wanted, listing, before);
       const clashing = clashes(routing, listing, before);
@@ -172,8 +181,9 @@ export class Kernel {
         throw new ClashError(clashing.join('\n'));
       }
       const foreign = foreignRoutes(routing, listing, before);
-      await this.journal.write(unitedClaims(before, claimsOf(routing, listing, before)));
-      lap('journal');
+      const written = this.journal.write(unitedClaims(before, claimsOf(routing, listing, before)));
+      // While the disk is being waited for; what fails here is told after that.
+      written.catch(() => undefined);
       const added = additions(routing, listing, foreign);
       const { changes, asked, forgotten } = neighbourChanges(
         routing,
@@ -182,6 +192,8 @@ export class Kernel {
         listed,
         patienceMs > 0,
       );
+      await written;
+      lap('journal');
       const [settings, outcome] = await Promise.all([
         applySysctls(this.ipv6),
         added.length + changes.length === 0
@@ -203,6 +215,14 @@ export class Kernel {
       const changed = made.map(({ family, line }) => `ip -${family} ${line}`);
       return { pending, hops, warnings, forgotten, changes: [...settings.changes, ...changed] };
     });
+  }
+
+  /** List what `add` compares with, side by side with other work; for one that follows at once. */
+  listAhead(): Ahead {
+    const listed = this.list();
+    // Whoever awaits it is told, unless the change is refused before.
+    listed.catch(() => undefined);
+    return { ipv6: this.ipv6, listed };
   }
 
   /** Have the kernel ask for neighbours. @returns one line for each refusal */
