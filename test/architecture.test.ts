@@ -56,13 +56,18 @@ const ROOMS: readonly Room[] = [
     why: 'BIRD knows VIPs, gateways and addresses; no queue, no rule',
   },
   {
-    folder: 'host/health',
+    folder: 'host/native',
     may: ['host/types', 'node:'],
+    why: 'what was compiled is loaded in one place; who uses it knows what it answers',
+  },
+  {
+    folder: 'host/health',
+    may: ['host/native', 'host/types', 'node:'],
     why: 'a check asks one address by one mark and tells what came of it',
   },
   {
     folder: 'host/queue',
-    may: ['host/core', 'host/types', 'node:'],
+    may: ['host/core', 'host/native', 'host/types', 'node:'],
     why: 'threads, queues and the core; no rule, route or text',
   },
   {
@@ -110,7 +115,7 @@ const ROOMS: readonly Room[] = [
   },
   {
     folder: 'host/notify',
-    may: ['host/types', 'node:'],
+    may: ['host/native', 'host/types', 'node:'],
     why: 'what a supervisor is told; what is so is the business of who tells',
   },
   {

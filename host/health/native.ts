@@ -1,6 +1,6 @@
 /** The only file that loads native/probe.cc. It makes errors of what comes back. */
-import { createRequire } from 'node:module';
 import { getSystemErrorName } from 'node:util';
+import { nativeShim } from '../native/load.js';
 import type { Family } from '../types/config.js';
 import { EnvironmentError, KernelError } from '../types/errors.js';
 import { answerOf } from './question.js';
@@ -20,25 +20,10 @@ interface Shim {
   close(descriptor: number): number;
 }
 
-const SHIM = '../../../native/build/Release/probe.node';
 const STEPS = ['socket', 'mark', 'configure'] as const;
 const STEP_SIZE = 4096;
 
-let loaded: Shim | undefined;
-
-function shim(): Shim {
-  if (loaded === undefined) {
-    try {
-      loaded = createRequire(import.meta.url)(SHIM) as Shim;
-    } catch (error) {
-      throw new EnvironmentError(
-        `load the native shim: ${(error as Error).message}; \`npm run build:native\` makes it`,
-        { cause: error },
-      );
-    }
-  }
-  return loaded;
-}
+const shim = nativeShim<Shim>('probe');
 
 /**
  * A TCP socket that is not connected yet and sends by `mark` from its first packet on; closing it resets.

@@ -1,6 +1,6 @@
 /** The only file that loads native/notify.cc. It makes errors of what comes back. */
-import { createRequire } from 'node:module';
 import { getSystemErrorName } from 'node:util';
+import { nativeShim } from '../native/load.js';
 import { EnvironmentError } from '../types/errors.js';
 
 /** native/notify.cc. Negative numbers are -errno. */
@@ -8,23 +8,7 @@ interface Shim {
   send(name: Uint8Array, bytes: Uint8Array): number;
 }
 
-const SHIM = '../../../native/build/Release/notify.node';
-
-let loaded: Shim | undefined;
-
-function shim(): Shim {
-  if (loaded === undefined) {
-    try {
-      loaded = createRequire(import.meta.url)(SHIM) as Shim;
-    } catch (error) {
-      throw new EnvironmentError(
-        `load the native shim: ${(error as Error).message}; \`npm run build:native\` makes it`,
-        { cause: error },
-      );
-    }
-  }
-  return loaded;
-}
+const shim = nativeShim<Shim>('notify');
 
 /**
  * Send one datagram to a unix socket.

@@ -2,8 +2,8 @@
  * The only file that loads the native shim. It checks arguments before they cross, and makes errors of what comes back.
  * Contract of this room: packets move here; what they mean is the core's business.
  */
-import { createRequire } from 'node:module';
 import { getSystemErrorName } from 'node:util';
+import { nativeShim } from '../native/load.js';
 import { EnvironmentError, KernelError } from '../types/errors.js';
 import { readQueues } from './proc.js';
 
@@ -71,7 +71,6 @@ interface Shim {
   namespaceCookie(): bigint | null | number;
 }
 
-const SHIM = '../../../native/build/Release/nfqueue.node';
 const STEPS = [
   'fit the memory',
   'open a netlink socket',
@@ -81,23 +80,7 @@ const STEPS = [
 ] as const;
 const STEP_SIZE = 4096;
 
-let loaded: Shim | undefined;
-
-function shim(): Shim {
-  if (loaded === undefined) {
-    try {
-      loaded = createRequire(import.meta.url)(SHIM) as Shim;
-    } catch (error) {
-      throw new EnvironmentError(
-        `load the native shim: ${(error as Error).message}; \`npm run build:native\` makes it`,
-        {
-          cause: error,
-        },
-      );
-    }
-  }
-  return loaded;
-}
+const shim = nativeShim<Shim>('nfqueue');
 
 /** One bound netfilter queue. It belongs to the thread that opened it; its socket closes with that thread's end. */
 export class NetfilterQueue {
