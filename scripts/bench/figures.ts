@@ -22,3 +22,37 @@ export function milliseconds(run: () => void): number {
   run();
   return Number(process.hrtime.bigint() - from) / 1e6;
 }
+
+/** Quotients of samples that were taken side by side, round by round. */
+export function ratios(ours: readonly number[], theirs: readonly number[]): Figures {
+  if (ours.length !== theirs.length || ours.length === 0)
+    throw new RangeError(`${ours.length} samples beside ${theirs.length}`);
+  return figures(ours.map((each, round) => each / theirs[round]!));
+}
+
+/** How far apart the samples are, as a part of their median. */
+export function spread({ median: middle, fastest, slowest }: Figures): number {
+  return (slowest - fastest) / middle;
+}
+
+export interface Target {
+  readonly atLeast?: number;
+  readonly atMost?: number;
+}
+
+/** One line of a report that programs read. */
+export interface NamedFigure {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: string;
+  /** Of `ratio` where there is one, else of `value`; null: none. */
+  readonly target: Target | null;
+  /** To what the name says; median of the rounds' ratios. */
+  readonly ratio: number | null;
+  readonly samples: readonly number[];
+}
+
+export function meets({ value, ratio, target }: NamedFigure): boolean {
+  const judged = ratio ?? value;
+  return judged >= (target?.atLeast ?? -Infinity) && judged <= (target?.atMost ?? Infinity);
+}

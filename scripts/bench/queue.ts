@@ -1,0 +1,157 @@
+/**
+ * `npm run bench:queue [-- --json --ladder --profile --nfqlb PATH --rounds N --sample-ms N]`: packets through one queue, by
+ * magmark as it ships, beside programs in C that do nothing but answer, and beside plain forwarding. Needs root, a C
+ * compiler and, for system calls and the profile, perf; it works in network namespaces of its own. Exit 1 if a target is missed.
+ */
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { MagmarkError } from '../../host/types/errors.js';
+import { NFQLB } from '../lab/daemon.js';
+import { meets } from './figures.js';
+import { type Compiled, compile } from './queue/compile.js';
+import { BATCHED, inC, nfqlb, PLAIN_FORWARDING, SINGLE } from './queue/contestant.js';
+import { measureLadder } from './queue/ladder.js';
+import { QueueNetwork } from './queue/network.js';
+import { profile } from './queue/profile.js';
+import {
+  BATCHED_NAME,
+  contestantsText,
+  figuresOf,
+  ladderText,
+  MAGMARK,
+  profileText,
+  type Report,
+  SINGLE_NAME,
+  targetsText,
+  tripsText,
+} from './queue/report.js';
+import { measureAll, type Span } from './queue/rounds.js';
+
+interface Options extends Span {
+  readonly json: boolean;
+  readonly ladder: boolean;
+  readonly profile: boolean;
+  readonly nfqlb: string | null;
+}
+
+class UsageError extends MagmarkError {
+  readonly code = 'USAGE';
+  override readonly exitCode = 2;
+}
+
+/** @throws UsageError */
+function optionsOf(args: readonly string[]): Options {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        json: { type: 'boolean', default: false },
+        ladder: { type: 'boolean', default: false },
+        profile: { type: 'boolean', default: false },
+        nfqlb: { type: 'string' },
+        rounds: { type: 'string', default: '9' },
+        'sample-ms': { type: 'string', default: '500' },
+      },
+    });
+    const count = (name: 'rounds' | 'sample-ms'): number => {
+      if (!/^[1-9][0-9]{0,5}$/.test(values[name]))
+        throw new Error(`--${name} takes a number from 1 on, not ${values[name]}`);
+      return Number(values[name]);
+    };
+    const { json, ladder } = values;
+    return {
+      ...{ json, ladder, profile: values.profile, nfqlb: values.nfqlb ?? null },
+      ...{ rounds: count('rounds'), milliseconds: count('sample-ms') },
+    };
+  } catch (error) {
+    throw new UsageError(`bench:queue: ${(error as Error).message}`);
+  }
+}
+
+/** Lines that `--trace-gc` wrote so far: of any thread of the process. */
+function collections(logFile: string): number {
+  return (
+    readFileSync(logFile, 'utf8').match(/^\[[^\]]*\] +[0-9]+ ms: (Scavenge|Mark-Compact)/gm)?.length ?? 0
+  );
+}
+
+/** @returns what to print, and whether all targets were met */
+async function bench(
+  network: QueueNetwork,
+  compiled: Compiled,
+  options: Options,
+): Promise<{ text: string; report: Report }> {
+  const common = { compiler: compiled.compiler, node: process.version, rounds: options.rounds };
+  const machine = `Medians of ${options.rounds} rounds, taken by turns. Node.js ${common.node}; ${common.compiler}, -O3.`;
+  if (options.ladder) {
+    const ladder = await measureLadder(network, compiled, options);
+    return {
+      text: `${ladderText(ladder)}\n${machine}`,
+      report: { ok: true, figures: [], ladder, ...common },
+    };
+  }
+  const magmark = await nfqlb(network, MAGMARK, 10, [process.execPath, '--trace-gc', NFQLB], 'magmark-bench');
+  if (options.profile) {
+    const shares = await profile(network, magmark, options.milliseconds);
+    return { text: profileText(shares), report: { ok: true, figures: [], profile: shares, ...common } };
+  }
+  const contestants = [
+    PLAIN_FORWARDING,
+    inC(network, compiled, SINGLE_NAME, 1, SINGLE),
+    inC(network, compiled, BATCHED_NAME, 2, BATCHED),
+    magmark,
+  ];
+  if (options.nfqlb !== null)
+    contestants.push(await nfqlb(network, 'nfqlb', 11, [options.nfqlb], 'nfqlb-bench'));
+  const before = collections(magmark.logFile);
+  const measured = await measureAll(network, contestants, options);
+  const named = figuresOf(measured, { before, during: collections(magmark.logFile) - before });
+  const text = [
+    contestantsText(measured),
+    tripsText(measured),
+    targetsText(named),
+    `${machine} Ratios are medians of the rounds' ratios; latencies are judged without what plain forwarding takes.`,
+  ];
+  return { text: text.join('\n'), report: { ok: named.every(meets), figures: named, ...common } };
+}
+
+/** Removes what was made, also on Ctrl-C. */
+async function main(args: readonly string[]): Promise<number> {
+  const options = optionsOf(args);
+  const compiled = compile();
+  const network = new QueueNetwork(compiled);
+  let removed: Promise<void> | null = null;
+  const remove = (): Promise<void> => {
+    removed ??= network.destroy();
+    return removed;
+  };
+  let interrupted: number | null = null;
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)
+    process.on(signal, () => {
+      interrupted = code;
+      // What is being measured fails when its programs are ended.
+      remove().then(() => process.exit(code));
+    });
+  try {
+    await network.create();
+    const { text, report } = await bench(network, compiled, options);
+    console.log(options.json ? JSON.stringify(report) : text);
+    return report.ok ? 0 : 1;
+  } catch (error) {
+    if (interrupted === null) throw error;
+    return interrupted;
+  } finally {
+    await remove();
+  }
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  if (!(error instanceof MagmarkError)) throw error;
+  console.error(error.message);
+  process.exitCode = error.exitCode;
+}

@@ -1,0 +1,165 @@
+/** One measurement of one contestant: packets under saturation, round trips at a rate, TCP. */
+import { execFile } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { busiest, type Contestant, type Counts, threadTimes } from './contestant.js';
+import type { QueueNetwork, RoundTrip } from './network.js';
+
+export interface Saturated {
+  /** Packets a second that reached the receiver. */
+  readonly rate: number;
+  /** Packets a second that were sent. */
+  readonly offered: number;
+  /** The kernel dropped them at the queue; null: there is none. */
+  readonly dropped: number | null;
+  /** Nanoseconds of the answering thread a packet; null: there is none. */
+  readonly threadTime: number | null;
+  readonly counts: Counts | null;
+}
+
+/** Compilers, caches and queues have settled by then. */
+const WARM_MS = 250;
+
+async function under<Result>(
+  contestant: Contestant,
+  measure: (pid: number) => Promise<Result>,
+): Promise<[Result, Counts | null]> {
+  const pid = await contestant.start();
+  let result: Result;
+  try {
+    result = await measure(pid);
+  } catch (error) {
+    await contestant.stop();
+    throw error;
+  }
+  return [result, await contestant.stop()];
+}
+
+/** The receiver's growth over `milliseconds` of a load that began before and ends after. */
+async function growth(
+  network: QueueNetwork,
+  load: (milliseconds: number) => Promise<unknown>,
+  milliseconds: number,
+  meanwhile: () => void = () => {},
+) {
+  const running = load(milliseconds + 2 * WARM_MS);
+  await delay(WARM_MS);
+  meanwhile();
+  const from = network.received();
+  await delay(milliseconds);
+  const to = network.received();
+  meanwhile();
+  await running;
+  const seconds = (to.at - from.at) / 1000;
+  return {
+    packets: (to.packets - from.packets) / seconds,
+    bytes: (to.bytes - from.bytes) / seconds,
+    seconds,
+  };
+}
+
+export async function saturate(
+  network: QueueNetwork,
+  contestant: Contestant,
+  milliseconds: number,
+): Promise<Saturated> {
+  const { queue, destination } = contestant;
+  const [saturated, counts] = await under(contestant, async pid => {
+    const times: number[] = [];
+    const look = () => {
+      if (pid !== 0) times.push([...threadTimes(pid).values()].reduce((sum, each) => sum + each, 0));
+    };
+    const before = queue === null ? 0 : network.dropped(queue);
+    let sent = 0;
+    const load = async (span: number) => {
+      const from = performance.now();
+      ({ sent } = await network.flood(destination, span, 0));
+      sent /= (performance.now() - from) / 1000;
+    };
+    const { packets, seconds } = await growth(network, load, milliseconds, look);
+    const dropped = queue === null ? null : network.dropped(queue) - before;
+    const threadTime = pid === 0 ? null : (times[1]! - times[0]!) / (packets * seconds);
+    return { rate: packets, offered: sent, dropped, threadTime };
+  });
+  return { ...saturated, counts };
+}
+
+/** Bits a second of TCP. */
+export async function stream(
+  network: QueueNetwork,
+  contestant: Contestant,
+  milliseconds: number,
+  connections: number,
+): Promise<number> {
+  const load = (span: number) => network.stream(contestant.destination, span, connections);
+  const [{ bytes }] = await under(contestant, () => growth(network, load, milliseconds));
+  return bytes * 8;
+}
+
+export async function roundTrips(
+  network: QueueNetwork,
+  contestant: Contestant,
+  milliseconds: number,
+  rate: number,
+): Promise<RoundTrip> {
+  return (await under(contestant, () => network.roundtrip(contestant.destination, milliseconds, rate)))[0];
+}
+
+/**
+ * System calls a packet of the answering thread while packets come faster than it answers, as the kernel's tracepoint counts
+ * them; null: this machine has no perf that could.
+ */
+export async function systemCalls(
+  network: QueueNetwork,
+  contestant: Contestant,
+  milliseconds: number,
+): Promise<number | null> {
+  const [result] = await under(contestant, async pid => {
+    const before = threadTimes(pid);
+    const running = network.flood(contestant.destination, milliseconds + 3 * WARM_MS, 0);
+    await delay(WARM_MS);
+    const thread = busiest(pid, before);
+    const from = network.received();
+    const counted = await countCalls(thread, milliseconds);
+    const to = network.received();
+    await running;
+    // perf takes some time to attach and to end, in which packets go on: its own clock says how long it counted.
+    return counted === null
+      ? null
+      : counted.calls / (((to.packets - from.packets) / (to.at - from.at)) * counted.milliseconds);
+  });
+  return result;
+}
+
+async function countCalls(
+  thread: number,
+  milliseconds: number,
+): Promise<{ calls: number; milliseconds: number } | null> {
+  const words = [
+    'stat',
+    '-x',
+    ';',
+    '-e',
+    'raw_syscalls:sys_enter',
+    '-e',
+    'duration_time',
+    '-t',
+    `${thread}`,
+    '--',
+    'sleep',
+    `${milliseconds / 1000}`,
+  ];
+  try {
+    const { stderr } = await promisify(execFile)('perf', words);
+    const value = (event: string): number =>
+      Number(new RegExp(`^([0-9]+);[^;]*;${event}`, 'm').exec(stderr)?.[1]);
+    const calls = value('raw_syscalls:sys_enter');
+    const nanoseconds = value('duration_time');
+    return Number.isFinite(calls) && Number.isFinite(nanoseconds)
+      ? { calls, milliseconds: nanoseconds / 1e6 }
+      : null;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}

@@ -1,0 +1,69 @@
+/** All measurements of all contestants, by turns: a round has each of them once, and each round begins with another. */
+import { type Figures, figures } from '../figures.js';
+import type { Contestant } from './contestant.js';
+import { roundTrips, type Saturated, saturate, stream, systemCalls } from './measure.js';
+import type { QueueNetwork, RoundTrip } from './network.js';
+
+export interface Span {
+  readonly rounds: number;
+  /** Of one measurement. */
+  readonly milliseconds: number;
+}
+
+export const RATES: readonly number[] = [1000, 50_000];
+export const CONNECTIONS = 8;
+
+export interface Measured {
+  readonly name: string;
+  readonly saturated: readonly Saturated[];
+  /** Packets a second that reached the receiver. */
+  readonly rate: Figures;
+  /** By RATES, then by round. */
+  readonly trips: readonly (readonly RoundTrip[])[];
+  /** Bits a second, with segmentation offload. */
+  readonly tcp: Figures;
+  /** null: nobody answers, or this machine cannot count them. */
+  readonly systemCalls: number | null;
+}
+
+/** `measure` for each contestant in each round. @returns by contestant, then by round */
+export async function byTurns<Result>(
+  contestants: readonly Contestant[],
+  rounds: number,
+  measure: (contestant: Contestant) => Promise<Result>,
+): Promise<Result[][]> {
+  const results = contestants.map((): Result[] => []);
+  for (let round = 0; round < rounds; round++)
+    for (let n = 0; n < contestants.length; n++) {
+      const at = (round + n) % contestants.length;
+      results[at]!.push(await measure(contestants[at]!));
+    }
+  return results;
+}
+
+export async function measureAll(
+  network: QueueNetwork,
+  contestants: readonly Contestant[],
+  { rounds, milliseconds }: Span,
+): Promise<Measured[]> {
+  // Once for nothing: compilers settle.
+  for (const contestant of contestants) await saturate(network, contestant, milliseconds);
+  const saturated = await byTurns(contestants, rounds, each => saturate(network, each, milliseconds));
+  const trips: RoundTrip[][][] = [];
+  for (const rate of RATES)
+    trips.push(await byTurns(contestants, rounds, each => roundTrips(network, each, milliseconds, rate)));
+  const tcp = await byTurns(contestants, rounds, each => stream(network, each, milliseconds, CONNECTIONS));
+  const measured: Measured[] = [];
+  for (const [at, contestant] of contestants.entries()) {
+    const calls = contestant.queue === null ? null : await systemCalls(network, contestant, milliseconds);
+    measured.push({
+      name: contestant.name,
+      saturated: saturated[at]!,
+      rate: figures(saturated[at]!.map(each => each.rate)),
+      trips: trips.map(rate => rate[at]!),
+      tcp: figures(tcp[at]!),
+      systemCalls: calls,
+    });
+  }
+  return measured;
+}
