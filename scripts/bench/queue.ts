@@ -68,11 +68,15 @@ function optionsOf(args: readonly string[]): Options {
   }
 }
 
-/** Lines that `--trace-gc` wrote so far: of any thread of the process. */
+/**
+ * How often a worker's thread collected garbage so far, by what `--trace-gc` wrote: each line names its isolate, and the
+ * main thread's is the first.
+ */
 function collections(logFile: string): number {
-  return (
-    readFileSync(logFile, 'utf8').match(/^\[[^\]]*\] +[0-9]+ ms: (Scavenge|Mark-Compact)/gm)?.length ?? 0
-  );
+  const isolates = [
+    ...readFileSync(logFile, 'utf8').matchAll(/^\[[0-9]+:(0x[0-9a-f]+)\] +[0-9]+ ms: /gm),
+  ].map(([, isolate]) => isolate);
+  return isolates.filter(isolate => isolate !== isolates[0]).length;
 }
 
 /** @returns what to print, and whether all targets were met */
@@ -105,7 +109,9 @@ async function bench(
     contestants.push(await nfqlb(network, 'nfqlb', 11, [options.nfqlb], 'nfqlb-bench'));
   const before = collections(magmark.logFile);
   const measured = await measureAll(network, contestants, options);
-  const named = figuresOf(measured, { before, during: collections(magmark.logFile) - before });
+  // The worker's own start makes garbage.
+  if (before === 0) throw new Error(`no collection was seen in ${magmark.logFile}: --trace-gc says nothing`);
+  const named = figuresOf(measured, collections(magmark.logFile) - before);
   const text = [
     contestantsText(measured),
     tripsText(measured),

@@ -23,13 +23,6 @@ export interface Report {
   readonly rounds: number;
 }
 
-/** Collections of garbage in the whole process while packets went through it. */
-export interface Collections {
-  readonly during: number;
-  /** Before: what is counted is not always 0. */
-  readonly before: number;
-}
-
 const QUANTILES = ['p50', 'p99', 'p999'] as const;
 
 /** Microseconds that a way through the queue takes more than plain forwarding, round by round. */
@@ -41,7 +34,8 @@ export function addedBy(
   return trips.map((each, round) => each[quantile] - plain[round]![quantile]);
 }
 
-export function figuresOf(measured: readonly Measured[], collections: Collections): NamedFigure[] {
+/** @param collections of garbage in magmark's worker while packets went through it */
+export function figuresOf(measured: readonly Measured[], collections: number): NamedFigure[] {
   const of = (name: string): Measured => measured.find(each => each.name === name)!;
   const [magmark, single, batched, plain] = [of(MAGMARK), of(SINGLE_NAME), of(BATCHED_NAME), of(PLAIN_NAME)];
   const line = (
@@ -93,7 +87,7 @@ export function figuresOf(measured: readonly Measured[], collections: Collection
       const target = each === magmark ? { atMost: 0.25 } : null;
       return [line(`queue: system calls, ${each.name}`, 'a packet', figures([each.systemCalls]), target)];
     }),
-    line('queue: collections of garbage, magmark', 'collections', figures([collections.during]), {
+    line("queue: collections of garbage, magmark's worker", 'collections', figures([collections]), {
       atMost: 0,
     }),
     ...latencies,

@@ -1,0 +1,79 @@
+/** The benchmark of the queue works; its times are nobody's business here. */
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import type { NamedFigure } from '../../scripts/bench/figures.js';
+import { LADDER } from '../../scripts/bench/queue/ladder.js';
+import { waitFor } from '../../scripts/lab/wait.js';
+
+const BENCH = fileURLToPath(new URL('../../scripts/bench/queue.js', import.meta.url));
+const QUICK = ['--rounds', '1', '--sample-ms', '20'];
+const SKIP = process.getuid?.() === 0 ? false : 'network namespaces are made by root';
+const READY_MS = 20_000;
+
+const folder = await mkdtemp(join(tmpdir(), 'mm-'));
+t.teardown(() => rm(folder, { recursive: true }));
+/** So that what is left of a run can be told from other runs. */
+const env = { ...process.env, MAGMARK_DEMO_DIRECTORY: join(folder, 'runs') };
+
+function run(...options: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise(resolve => {
+    execFile(process.execPath, [BENCH, ...options], { env }, (error, stdout, stderr) =>
+      resolve({ code: error === null ? 0 : (error.code as number), stdout, stderr }),
+    );
+  });
+}
+
+t.test('every contestant passes packets, and nothing is left behind', { skip: SKIP }, async t => {
+  const { code, stdout, stderr } = await run(...QUICK, '--json');
+  t.ok(code <= 1, stderr);
+  const report = JSON.parse(stdout);
+  const named = new Map((report.figures as NamedFigure[]).map(each => [each.name, each]));
+  for (const name of ['plain forwarding', 'C, one verdict a packet', 'C, batched', 'magmark']) {
+    t.ok(named.get(`queue: ${name}`)!.value > 0, name);
+    t.ok(named.get(`queue: TCP, ${name}`)!.value > 0, `TCP, ${name}`);
+    if (name !== 'plain forwarding') t.ok(named.has(`queue: added p99 at 1000/s, ${name}`));
+  }
+  t.strictSame(named.get('queue: magmark to C, one verdict a packet')!.target, { atLeast: 1.25 });
+  t.strictSame(named.get('queue: magmark to C, batched')!.target, { atLeast: 0.95 });
+  t.notOk(existsSync(env.MAGMARK_DEMO_DIRECTORY));
+});
+
+t.test('a Ctrl-C removes everything', { skip: SKIP }, async t => {
+  const child = spawn(process.execPath, [BENCH], { env, stdio: 'ignore' });
+  const ended = once(child, 'exit');
+  // Magmark's log is there: all of the network stands, and packets go.
+  const id = await waitFor('the network to stand', READY_MS, () => {
+    if (!existsSync(env.MAGMARK_DEMO_DIRECTORY)) return null;
+    const runs = readdirSync(env.MAGMARK_DEMO_DIRECTORY).filter(name => /^mm-[0-9a-f]+$/.test(name));
+    return runs.find(name => existsSync(join(env.MAGMARK_DEMO_DIRECTORY, name, 'magmark.log')));
+  });
+  t.ok(existsSync(`/run/netns/${id}-lb`));
+  child.kill('SIGINT');
+  t.strictSame(await ended, [130, null]);
+  t.notOk(existsSync(env.MAGMARK_DEMO_DIRECTORY));
+  t.strictSame(
+    readdirSync('/run/netns').filter(name => name.startsWith(id)),
+    [],
+  );
+});
+
+t.test('the first rung of the ladder is what magmark does', async t => {
+  t.strictSame(LADDER[0]!.options, [
+    ...['--batch', '64', '--receive', 'recvmmsg', '--verdicts', 'concatenated'],
+  ]);
+  t.equal(new Set(LADDER.map(({ axis }) => axis)).size, LADDER.length);
+});
+
+t.test('options that make no sense are refused', async t => {
+  for (const option of [['--rounds', '0'], ['--sample-ms', 'x'], ['--jsn']]) {
+    const { code, stderr } = await run(...option);
+    t.equal(code, 2, option.join(' '));
+    t.match(stderr, /^bench:queue: [^\n]*\n$/);
+  }
+});
