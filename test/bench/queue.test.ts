@@ -12,7 +12,7 @@ import { LADDER } from '../../scripts/bench/queue/ladder.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 
 const BENCH = fileURLToPath(new URL('../../scripts/bench/queue.js', import.meta.url));
-const QUICK = ['--rounds', '1', '--sample-ms', '20'];
+const QUICK = ['--rounds', '1', '--sample-ms', '50'];
 const SKIP = process.getuid?.() === 0 ? false : 'network namespaces are made by root';
 const READY_MS = 20_000;
 

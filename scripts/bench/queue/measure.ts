@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { waitFor } from '../../lab/wait.js';
 import { busiest, type Contestant, type Counts, threadTimes } from './contestant.js';
 import type { QueueNetwork, RoundTrip } from './network.js';
 
@@ -17,8 +18,33 @@ export interface Saturated {
   readonly counts: Counts | null;
 }
 
-/** Compilers, caches and queues have settled by then. */
+/** Caches and queues have settled by then, after the first packets. */
 const WARM_MS = 250;
+const warm = (milliseconds: number): number => Math.min(WARM_MS, milliseconds);
+/** Programs have started by then. */
+const FIRST_MS = 10_000;
+const ATTACH_MS = 300;
+/** More than what a network says by itself. */
+const FIRST_PACKETS = 20;
+
+/** Start a load that goes on for `milliseconds` and its margins, and return when it has begun. */
+async function begun(
+  network: QueueNetwork,
+  load: (milliseconds: number) => Promise<unknown>,
+  milliseconds: number,
+): Promise<{ ended: Promise<unknown> }> {
+  const { packets } = network.received();
+  const ended = load(milliseconds + 3 * warm(milliseconds));
+  const over = ended.then(() => true);
+  // Its failure is told where it is waited for.
+  over.catch(() => undefined);
+  await waitFor('the first packets to arrive', FIRST_MS, async () => {
+    if (network.received().packets >= packets + FIRST_PACKETS) return true;
+    return Promise.race([over, delay(0, false)]);
+  });
+  await delay(warm(milliseconds));
+  return { ended };
+}
 
 async function under<Result>(
   contestant: Contestant,
@@ -42,14 +68,13 @@ async function growth(
   milliseconds: number,
   meanwhile: () => void = () => {},
 ) {
-  const running = load(milliseconds + 2 * WARM_MS);
-  await delay(WARM_MS);
+  const { ended } = await begun(network, load, milliseconds);
   meanwhile();
   const from = network.received();
   await delay(milliseconds);
   const to = network.received();
   meanwhile();
-  await running;
+  await ended;
   const seconds = (to.at - from.at) / 1000;
   return {
     packets: (to.packets - from.packets) / seconds,
@@ -116,14 +141,15 @@ export async function systemCalls(
 ): Promise<number | null> {
   const [result] = await under(contestant, async pid => {
     const before = threadTimes(pid);
-    const running = network.flood(contestant.destination, milliseconds + 3 * WARM_MS, 0);
-    await delay(WARM_MS);
+    // perf takes some time to attach and to end.
+    const flood = (span: number) => network.flood(contestant.destination, span + ATTACH_MS, 0);
+    const { ended } = await begun(network, flood, milliseconds);
     const thread = busiest(pid, before);
     const from = network.received();
     const counted = await countCalls(thread, milliseconds);
     const to = network.received();
-    await running;
-    // perf takes some time to attach and to end, in which packets go on: its own clock says how long it counted.
+    await ended;
+    // Packets go on meanwhile: perf's own clock says how long it counted.
     return counted === null
       ? null
       : counted.calls / (((to.packets - from.packets) / (to.at - from.at)) * counted.milliseconds);
