@@ -1,4 +1,5 @@
 /** Samples and what is said of them. */
+import { type Figure, type Target, verdict } from './report/figure.js';
 
 export interface Figures {
   readonly median: number;
@@ -35,24 +36,25 @@ export function spread({ median: middle, fastest, slowest }: Figures): number {
   return (slowest - fastest) / middle;
 }
 
-export interface Target {
-  readonly atLeast?: number;
-  readonly atMost?: number;
-}
-
 /** One line of a report that programs read. */
 export interface NamedFigure {
   readonly name: string;
+  /** What the target is about; where a ratio is aimed at, the ratio. */
   readonly value: number;
   readonly unit: string;
-  /** Of `ratio` where there is one, else of `value`; null: none. */
+  /** null: it is stated, and nothing is aimed at. */
   readonly target: Target | null;
-  /** To what the name says; median of the rounds' ratios. */
+  /** To what it is compared with, if that is not `value` itself; median of the rounds' ratios. */
   readonly ratio: number | null;
   readonly samples: readonly number[];
 }
 
-export function meets({ value, ratio, target }: NamedFigure): boolean {
-  const judged = ratio ?? value;
-  return judged >= (target?.atLeast ?? -Infinity) && judged <= (target?.atMost ?? Infinity);
+/** As a row of the document of all benchmarks. */
+export function rowOf({ name, value, unit, target, samples }: NamedFigure): Figure {
+  const range = [Math.min(...samples), Math.max(...samples)] as const;
+  return { name, value, unit, target, spread: samples.length > 1 ? range : null };
+}
+
+export function meets(figure: NamedFigure): boolean {
+  return verdict(rowOf(figure)) !== 'MISSED';
 }

@@ -5,23 +5,20 @@
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { MagmarkError } from '../../host/types/errors.js';
+import { EnvironmentError, MagmarkError } from '../../host/types/errors.js';
 import { NFQLB } from '../lab/daemon.js';
 import { meets } from './figures.js';
 import { type Compiled, compile } from './queue/compile.js';
 import { BATCHED, inC, nfqlb, PLAIN_FORWARDING, SINGLE } from './queue/contestant.js';
 import { measureLadder } from './queue/ladder.js';
+import { BATCHED_NAME, figuresOf, MAGMARK, SINGLE_NAME } from './queue/named.js';
 import { QueueNetwork } from './queue/network.js';
 import { profile } from './queue/profile.js';
 import {
-  BATCHED_NAME,
   contestantsText,
-  figuresOf,
   ladderText,
-  MAGMARK,
   profileText,
-  type Report,
-  SINGLE_NAME,
+  type QueueReport,
   targetsText,
   tripsText,
 } from './queue/report.js';
@@ -84,7 +81,7 @@ async function bench(
   network: QueueNetwork,
   compiled: Compiled,
   options: Options,
-): Promise<{ text: string; report: Report }> {
+): Promise<{ text: string; report: QueueReport }> {
   const common = { compiler: compiled.compiler, node: process.version, rounds: options.rounds };
   const machine = `Medians of ${options.rounds} rounds, taken by turns. Node.js ${common.node}; ${common.compiler}, -O3.`;
   if (options.ladder) {
@@ -97,6 +94,7 @@ async function bench(
   const magmark = await nfqlb(network, MAGMARK, 10, [process.execPath, '--trace-gc', NFQLB], 'magmark-bench');
   if (options.profile) {
     const shares = await profile(network, magmark, options.milliseconds);
+    if (shares === null) throw new EnvironmentError('a profile needs perf (Debian package linux-perf)');
     return { text: profileText(shares), report: { ok: true, figures: [], profile: shares, ...common } };
   }
   const contestants = [
@@ -108,17 +106,22 @@ async function bench(
   if (options.nfqlb !== null)
     contestants.push(await nfqlb(network, 'nfqlb', 11, [options.nfqlb], 'nfqlb-bench'));
   const before = collections(magmark.logFile);
-  const measured = await measureAll(network, contestants, options);
   // The worker's own start makes garbage.
   if (before === 0) throw new Error(`no collection was seen in ${magmark.logFile}: --trace-gc says nothing`);
+  const measured = await measureAll(network, contestants, options);
   const named = figuresOf(measured, collections(magmark.logFile) - before);
+  const shares = await profile(network, magmark, options.milliseconds);
   const text = [
     contestantsText(measured),
     tripsText(measured),
     targetsText(named),
+    ...(shares === null ? [] : [profileText(shares)]),
     `${machine} Ratios are medians of the rounds' ratios; latencies are judged without what plain forwarding takes.`,
   ];
-  return { text: text.join('\n'), report: { ok: named.every(meets), figures: named, ...common } };
+  return {
+    text: text.join('\n'),
+    report: { ok: named.every(meets), figures: named, profile: shares, ...common },
+  };
 }
 
 /** Removes what was made, also on Ctrl-C. */

@@ -1,6 +1,15 @@
 /** The arithmetic of the benchmarks. */
 import t from 'tap';
-import { figures, median, meets, type NamedFigure, ratios, spread } from '../../scripts/bench/figures.js';
+import {
+  figures,
+  median,
+  meets,
+  type NamedFigure,
+  ratios,
+  rowOf,
+  spread,
+} from '../../scripts/bench/figures.js';
+import { atLeast, atMost } from '../../scripts/bench/report/figure.js';
 
 t.test('the median of an even number of samples lies between the middle two', async t => {
   t.equal(median([9, 1, 5]), 5);
@@ -27,15 +36,26 @@ t.test('rounds that do not stand side by side are refused', async t => {
   t.throws(() => ratios([], []), RangeError);
 });
 
-t.test('a target is judged by the ratio where there is one, else by the value', async t => {
-  const figure = (more: Partial<NamedFigure>): NamedFigure => ({
-    ...{ name: 'n', value: 100, unit: 'u', target: null, ratio: null, samples: [] },
-    ...more,
+t.test('a figure meets its target or misses it, and what is no number meets nothing', async t => {
+  const figure = (value: number, target: NamedFigure['target']): NamedFigure => ({
+    ...{ name: 'n', value, unit: 'u', target, ratio: 7, samples: [value] },
   });
-  t.ok(meets(figure({})));
-  t.ok(meets(figure({ target: { atLeast: 100 } })));
-  t.notOk(meets(figure({ target: { atLeast: 101 } })));
-  t.notOk(meets(figure({ target: { atMost: 99 } })));
-  t.ok(meets(figure({ ratio: 0.5, target: { atMost: 1 } })));
-  t.notOk(meets(figure({ ratio: Number.NaN, target: { atMost: 1 } })), 'what is no number meets nothing');
+  t.ok(meets(figure(100, null)));
+  t.ok(meets(figure(100, atLeast(100))));
+  t.notOk(meets(figure(100, atLeast(101))));
+  t.notOk(meets(figure(100, atMost(99))));
+  t.notOk(meets(figure(Number.NaN, atMost(1))));
+});
+
+t.test('the range of one sample is not told', async t => {
+  const figure: NamedFigure = {
+    name: 'n',
+    value: 2,
+    unit: 'u',
+    target: null,
+    ratio: null,
+    samples: [1, 2, 4],
+  };
+  t.strictSame(rowOf(figure).spread, [1, 4]);
+  t.equal(rowOf({ ...figure, samples: [2] }).spread, null);
 });

@@ -1,106 +1,23 @@
-/** What was measured, as named figures for programs and as tables for people. */
+/** What was measured, as tables for people. */
 import Table from 'cli-table3';
-import { type Figures, figures, meets, type NamedFigure, ratios, spread, type Target } from '../figures.js';
+import { type Figures, figures, type NamedFigure, ratios, rowOf, spread } from '../figures.js';
+import { cells } from '../report/figure.js';
 import type { Step } from './ladder.js';
+import { BATCHED_NAME, QUANTILES, SINGLE_NAME } from './named.js';
 import type { RoundTrip } from './network.js';
 import type { Share } from './profile.js';
 import { type Measured, RATES } from './rounds.js';
 
-/** The contestants that magmark is compared with. */
-export const MAGMARK = 'magmark';
-export const SINGLE_NAME = 'C, one verdict a packet';
-export const BATCHED_NAME = 'C, batched';
-export const PLAIN_NAME = 'plain forwarding';
-
-export interface Report {
+export interface QueueReport {
   /** Whether all targets were met. */
   readonly ok: boolean;
   readonly figures: readonly NamedFigure[];
+  /** Of the worker's time; null: this machine has no perf. Absent where it was not asked for. */
+  readonly profile?: readonly Share[] | null;
   readonly ladder?: readonly Step[];
-  readonly profile?: readonly Share[];
   readonly compiler: string;
   readonly node: string;
   readonly rounds: number;
-}
-
-const QUANTILES = ['p50', 'p99', 'p999'] as const;
-
-/** Microseconds that a way through the queue takes more than plain forwarding, round by round. */
-export function addedBy(
-  trips: readonly RoundTrip[],
-  plain: readonly RoundTrip[],
-  quantile: (typeof QUANTILES)[number],
-): number[] {
-  return trips.map((each, round) => each[quantile] - plain[round]![quantile]);
-}
-
-/** @param collections of garbage in magmark's worker while packets went through it */
-export function figuresOf(measured: readonly Measured[], collections: number): NamedFigure[] {
-  const of = (name: string): Measured => measured.find(each => each.name === name)!;
-  const [magmark, single, batched, plain] = [of(MAGMARK), of(SINGLE_NAME), of(BATCHED_NAME), of(PLAIN_NAME)];
-  const line = (
-    name: string,
-    unit: string,
-    value: Figures,
-    target: Target | null = null,
-    ratio: number | null = null,
-  ): NamedFigure => ({
-    name,
-    value: value.median,
-    unit,
-    target,
-    ratio,
-    samples: value.samples,
-  });
-  const compared = (other: Measured, atLeast: number): NamedFigure =>
-    line(
-      `queue: magmark to ${other.name}`,
-      'packets/s',
-      magmark.rate,
-      { atLeast },
-      ratios(magmark.rate.samples, other.rate.samples).median,
-    );
-  const latencies = RATES.flatMap((rate, at) =>
-    measured
-      .filter(each => each !== plain)
-      .flatMap(each =>
-        QUANTILES.map(quantile => {
-          const added = addedBy(each.trips[at]!, plain.trips[at]!, quantile);
-          const judged = each === magmark && quantile === 'p99';
-          const beside = addedBy(single.trips[at]!, plain.trips[at]!, quantile);
-          return line(
-            `queue: added ${quantile} at ${rate}/s, ${each.name}`,
-            'us',
-            figures(added),
-            judged ? { atMost: 1 } : null,
-            each === single ? null : figures(added).median / figures(beside).median,
-          );
-        }),
-      ),
-  );
-  return [
-    ...measured.map(each => line(`queue: ${each.name}`, 'packets/s', each.rate)),
-    compared(single, 1.25),
-    compared(batched, 0.95),
-    ...measured.flatMap(each => {
-      if (each.systemCalls === null) return [];
-      const target = each === magmark ? { atMost: 0.25 } : null;
-      return [line(`queue: system calls, ${each.name}`, 'a packet', figures([each.systemCalls]), target)];
-    }),
-    line("queue: collections of garbage, magmark's worker", 'collections', figures([collections]), {
-      atMost: 0,
-    }),
-    ...latencies,
-    ...measured.map(each =>
-      line(
-        `queue: TCP, ${each.name}`,
-        'bit/s',
-        each.tcp,
-        null,
-        ratios(each.tcp.samples, plain.tcp.samples).median,
-      ),
-    ),
-  ];
 }
 
 function tableOf(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -174,17 +91,8 @@ export function tripsText(measured: readonly Measured[]): string {
 }
 
 export function targetsText(named: readonly NamedFigure[]): string {
-  const rows = named
-    .filter(({ target }) => target !== null)
-    .map(each => [
-      each.name,
-      (each.ratio ?? each.value).toFixed(3),
-      each.target!.atLeast === undefined
-        ? `at most ${each.target!.atMost}`
-        : `at least ${each.target!.atLeast}`,
-      meets(each) ? 'met' : 'MISSED',
-    ]);
-  return tableOf(['target', 'measured', 'wanted', ''], rows);
+  const rows = named.filter(({ target }) => target !== null).map(each => cells(rowOf(each)));
+  return tableOf(['target', 'measured', 'spread', 'wanted', ''], rows);
 }
 
 export function ladderText(ladder: readonly Step[]): string {

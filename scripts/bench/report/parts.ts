@@ -4,6 +4,7 @@ import type { CoreReport } from '../core.js';
 import { cliSection } from './cli.js';
 import { decisionSections } from './decision.js';
 import type { Section } from './figure.js';
+import { queueSections } from './queue.js';
 
 /** One benchmark, a script beside this folder. */
 export interface Part {
@@ -44,5 +45,6 @@ export const PARTS: readonly Part[] = [
     decisionSections,
     ({ ok }: CoreReport) => (ok ? null : 'Wasm and C decide differently, or the loop makes garbage'),
   ),
+  part('queue', '4 minutes', ['--rounds', '1', '--sample-ms', '50'], queueSections),
   part('cli', '1 minute', ['--rounds', '1'], (report: CliReport) => [cliSection(report)]),
 ];

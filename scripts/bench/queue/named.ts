@@ -1,0 +1,92 @@
+/** What was measured, as figures with a name each, beside their targets. */
+import { type Figures, figures, type NamedFigure, ratios } from '../figures.js';
+import { atLeast, atMost, type Target } from '../report/figure.js';
+import type { RoundTrip } from './network.js';
+import { type Measured, RATES } from './rounds.js';
+
+/** The contestants that magmark is compared with. */
+export const MAGMARK = 'magmark';
+export const SINGLE_NAME = 'C, one verdict a packet';
+export const BATCHED_NAME = 'C, batched';
+export const PLAIN_NAME = 'plain forwarding';
+
+export const QUANTILES = ['p50', 'p99', 'p999'] as const;
+
+/** Microseconds that a way through the queue takes more than plain forwarding, round by round. */
+export function addedBy(
+  trips: readonly RoundTrip[],
+  plain: readonly RoundTrip[],
+  quantile: (typeof QUANTILES)[number],
+): number[] {
+  return trips.map((each, round) => each[quantile] - plain[round]![quantile]);
+}
+
+function named(
+  name: string,
+  unit: string,
+  { median, samples }: Figures,
+  more: { readonly target?: Target; readonly ratio?: number } = {},
+): NamedFigure {
+  return { name, value: median, unit, target: more.target ?? null, ratio: more.ratio ?? null, samples };
+}
+
+/** @param collections of garbage in magmark's worker while packets went through it */
+export function figuresOf(measured: readonly Measured[], collections: number): NamedFigure[] {
+  const of = (name: string): Measured => measured.find(each => each.name === name)!;
+  const [magmark, single, batched, plain] = [of(MAGMARK), of(SINGLE_NAME), of(BATCHED_NAME), of(PLAIN_NAME)];
+  const compared = (other: Measured, target: Target): NamedFigure => {
+    const ratio = ratios(magmark.rate.samples, other.rate.samples);
+    return named(`packets a second, magmark to ${other.name}`, '', ratio, { target, ratio: ratio.median });
+  };
+  return [
+    compared(single, atLeast(1.25)),
+    compared(batched, atLeast(0.95)),
+    ...measured.map(each =>
+      named(`packets a second, ${each.name}`, 'packets/s', each.rate, {
+        ratio: ratios(each.rate.samples, single.rate.samples).median,
+      }),
+    ),
+    ...measured.flatMap(each =>
+      each.systemCalls === null
+        ? []
+        : [
+            named(
+              `system calls a packet, ${each.name}`,
+              '',
+              figures([each.systemCalls]),
+              each === magmark ? { target: atMost(0.25) } : {},
+            ),
+          ],
+    ),
+    named("collections of garbage, magmark's worker", '', figures([collections]), { target: atMost(0) }),
+    ...latencies(measured, magmark, single, plain),
+    ...measured.map(each =>
+      named(`TCP, ${each.name}`, 'bit/s', each.tcp, {
+        ratio: ratios(each.tcp.samples, plain.tcp.samples).median,
+      }),
+    ),
+  ];
+}
+
+/** The ratio is of the medians: in a single round what plain forwarding takes may be the greater part. */
+function latencies(
+  measured: readonly Measured[],
+  magmark: Measured,
+  single: Measured,
+  plain: Measured,
+): NamedFigure[] {
+  return RATES.flatMap((rate, at) =>
+    QUANTILES.flatMap(quantile => {
+      const added = (each: Measured) => figures(addedBy(each.trips[at]!, plain.trips[at]!, quantile));
+      const ratio = (each: Measured) => added(each).median / added(single).median;
+      const name = `added ${quantile} at ${rate} packets/s`;
+      const judged = named(`${name}, magmark to ${single.name}`, '', figures([ratio(magmark)]), {
+        target: atMost(1),
+      });
+      const stated = measured
+        .filter(each => each !== plain)
+        .map(each => named(`${name}, ${each.name}`, 'us', added(each), { ratio: ratio(each) }));
+      return quantile === 'p99' ? [judged, ...stated] : stated;
+    }),
+  );
+}
