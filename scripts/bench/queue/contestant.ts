@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { waitFor } from '../../lab/wait.js';
 import type { Compiled } from './compile.js';
 import { MARK, PLAIN, type QueueNetwork, VIP } from './network.js';
+import { PLACEMENT } from './placement.js';
 
 /** What the program in C says of itself. */
 export interface Counts {
@@ -59,7 +60,11 @@ export function inC(
     destination: VIP,
     queue,
     async start() {
-      child = await network.startReady('balancer', [compiled.programs.queue, ...always, ...options], 'bound');
+      child = await network.startReady(
+        'balancer',
+        [...PLACEMENT.answerer, compiled.programs.queue, ...always, ...options],
+        'bound',
+      );
       await network.steer(queue);
       return child.pid!;
     },
@@ -88,7 +93,7 @@ export async function nfqlb(
   table: string,
 ): Promise<Contestant & { readonly pid: number; readonly logFile: string }> {
   const logFile = network.log(name.replaceAll(/[^a-z]+/g, '-'));
-  const inside = [...network.inside('balancer'), ...command];
+  const inside = [...network.inside('balancer'), ...PLACEMENT.answerer, ...command];
   const options = [
     'flowlb',
     '--promiscuous_ping',

@@ -19,6 +19,7 @@ import { removeRun } from '../../lab/removal.js';
 import { type RunState, STATE_DIRECTORY, saveState, startTicks } from '../../lab/run-state.js';
 import { waitFor } from '../../lab/wait.js';
 import type { Compiled, Program } from './compile.js';
+import { PLACEMENT } from './placement.js';
 
 export const VIP = '20.0.0.1';
 export const PLAIN = '20.0.0.2';
@@ -210,7 +211,10 @@ export class QueueNetwork {
   }
 
   private async traffic<Result>(program: Program, words: readonly (string | number)[]): Promise<Result> {
-    const argv = [...this.inside('sender'), this.compiled.programs[program], ...words.map(String)];
+    const argv = [
+      ...[...this.inside('sender'), ...PLACEMENT.sender],
+      ...[this.compiled.programs[program], ...words.map(String)],
+    ];
     return JSON.parse((await this.processes.command(argv)).stdout) as Result;
   }
 
