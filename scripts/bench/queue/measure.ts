@@ -11,7 +11,7 @@ export interface Saturated {
   readonly rate: number;
   /** Packets a second that were sent. */
   readonly offered: number;
-  /** The kernel dropped them at the queue; null: there is none. */
+  /** Part of what was sent that the kernel dropped at the queue; null: there is none. */
   readonly dropped: number | null;
   /** Nanoseconds of the answering thread a packet; null: there is none. */
   readonly threadTime: number | null;
@@ -95,16 +95,15 @@ export async function saturate(
       if (pid !== 0) times.push([...threadTimes(pid).values()].reduce((sum, each) => sum + each, 0));
     };
     const before = queue === null ? 0 : network.dropped(queue);
-    let sent = 0;
+    let [sent, offered] = [0, 0];
     const load = async (span: number) => {
-      const from = performance.now();
       ({ sent } = await network.flood(destination, span, 0));
-      sent /= (performance.now() - from) / 1000;
+      offered = sent / (span / 1000);
     };
     const { packets, seconds } = await growth(network, load, milliseconds, look);
-    const dropped = queue === null ? null : network.dropped(queue) - before;
+    const dropped = queue === null ? null : (network.dropped(queue) - before) / sent;
     const threadTime = pid === 0 ? null : (times[1]! - times[0]!) / (packets * seconds);
-    return { rate: packets, offered: sent, dropped, threadTime };
+    return { rate: packets, offered, dropped, threadTime };
   });
   return { ...saturated, counts };
 }

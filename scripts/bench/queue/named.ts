@@ -46,6 +46,7 @@ export function figuresOf(measured: readonly Measured[], collections: number): N
         ratio: ratios(each.rate.samples, single.rate.samples).median,
       }),
     ),
+    ...measured.flatMap(each => answering(each, single)),
     ...measured.flatMap(each =>
       each.systemCalls === null
         ? []
@@ -65,6 +66,19 @@ export function figuresOf(measured: readonly Measured[], collections: number): N
         ratio: ratios(each.tcp.samples, plain.tcp.samples).median,
       }),
     ),
+  ];
+}
+
+/** What there is where somebody answers. */
+function answering(each: Measured, single: Measured): NamedFigure[] {
+  if (each.saturated[0]!.threadTime === null) return [];
+  const times = ({ saturated }: Measured) => saturated.map(({ threadTime }) => threadTime!);
+  const dropped = each.saturated.map(sample => sample.dropped!);
+  return [
+    named(`CPU time a packet, ${each.name}`, 'ns', figures(times(each)), {
+      ratio: ratios(times(each), times(single)).median,
+    }),
+    named(`dropped at the queue, of all sent, ${each.name}`, '', figures(dropped)),
   ];
 }
 

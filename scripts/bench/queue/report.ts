@@ -34,10 +34,10 @@ const thousands = (value: number): string => (value / 1000).toFixed(0);
 const around = (value: Figures): string =>
   `${thousands(value.median)} (${thousands(value.fastest)} to ${thousands(value.slowest)})`;
 
-function dropsOf({ saturated }: Measured): string {
-  if (saturated[0]!.dropped === null) return '';
-  const packets = saturated.reduce((sum, { dropped }) => sum + dropped!, 0);
-  return thousands(packets / saturated.length);
+/** The median of what is not known of those that nobody answers. */
+function middle(measured: Measured, of: 'dropped' | 'threadTime', digits: number): string {
+  const values = measured.saturated.map(each => each[of]).filter(value => value !== null);
+  return values.length === 0 ? '' : figures(values).median.toFixed(digits);
 }
 
 /** Rates beside what they are compared with. */
@@ -49,7 +49,8 @@ export function contestantsText(measured: readonly Measured[]): string {
     around(each.rate),
     spread(each.rate).toFixed(2),
     thousands(figures(each.saturated.map(({ offered }) => offered)).median),
-    dropsOf(each),
+    middle(each, 'dropped', 3),
+    middle(each, 'threadTime', 0),
     ratios(each.rate.samples, single.rate.samples).median.toFixed(2),
     ratios(each.rate.samples, batched.rate.samples).median.toFixed(2),
     each.systemCalls?.toFixed(3) ?? '',
@@ -62,6 +63,7 @@ export function contestantsText(measured: readonly Measured[]): string {
       'spread',
       'sent',
       'dropped',
+      'CPU ns/packet',
       'to C single',
       'to C batched',
       'calls/packet',
@@ -73,11 +75,11 @@ export function contestantsText(measured: readonly Measured[]): string {
 
 /** Round trips as they were, with plain forwarding's own. */
 export function tripsText(measured: readonly Measured[]): string {
-  const middle = (trips: readonly RoundTrip[], quantile: (typeof QUANTILES)[number]): string =>
+  const medianOf = (trips: readonly RoundTrip[], quantile: (typeof QUANTILES)[number]): string =>
     figures(trips.map(each => each[quantile])).median.toFixed(0);
   const rows = measured.map(({ name, trips }) => [
     name,
-    ...trips.flatMap(rate => QUANTILES.map(quantile => middle(rate, quantile))),
+    ...trips.flatMap(rate => QUANTILES.map(quantile => medianOf(rate, quantile))),
     `${trips.flat().reduce((sum, { requests, answered }) => sum + requests - answered, 0)}`,
   ]);
   return tableOf(
