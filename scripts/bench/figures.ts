@@ -13,6 +13,11 @@ export function median(values: readonly number[]): number {
   return (sorted[(sorted.length - 1) >> 1]! + sorted[sorted.length >> 1]!) / 2;
 }
 
+/** The value that `part` of the others, 0 to 1, are at most as large as; NaN if there is none. */
+export function quantile(values: readonly number[], part: number): number {
+  return values.toSorted((one, other) => one - other)[Math.round(part * (values.length - 1))] ?? Number.NaN;
+}
+
 export function figures(samples: readonly number[]): Figures {
   return { median: median(samples), fastest: Math.min(...samples), slowest: Math.max(...samples), samples };
 }

@@ -5,6 +5,7 @@ import {
   median,
   meets,
   type NamedFigure,
+  quantile,
   ratios,
   rowOf,
   spread,
@@ -14,6 +15,14 @@ import { atLeast, atMost } from '../../scripts/bench/report/figure.js';
 t.test('the median of an even number of samples lies between the middle two', async t => {
   t.equal(median([9, 1, 5]), 5);
   t.equal(median([9, 1, 5, 7]), 6);
+});
+
+t.test('a quantile is one of the values, whatever their order', async t => {
+  const values = Array.from({ length: 101 }, (_, n) => 100 - n);
+  t.equal(quantile(values, 0.5), 50);
+  t.equal(quantile(values, 0.99), 99);
+  t.equal(quantile([7], 0.999), 7);
+  t.ok(Number.isNaN(quantile([], 0.5)));
 });
 
 t.test('the order of samples stays, their range is told', async t => {

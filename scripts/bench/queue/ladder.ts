@@ -1,5 +1,5 @@
 /** The ladder: the program in C with one option changed at a time, each beside the batched one of the same round. */
-import { type Figures, figures, ratios } from '../figures.js';
+import { type Figures, figures, median, quantile, ratios } from '../figures.js';
 import type { Compiled } from './compile.js';
 import { BATCHED, inC, QUEUE_LENGTH, SINGLE } from './contestant.js';
 import { roundTrips, saturate, stream } from './measure.js';
@@ -71,8 +71,8 @@ export async function measureLadder(
       rate: figures(rates[at]!),
       ratio: ratios(rates[at]!, rates[0]!),
       systemCalls: sum('systemCalls') / sum('packets'),
-      p50: figures(rung.map(({ trips }) => trips.p50)).median,
-      p99: figures(rung.map(({ trips }) => trips.p99)).median,
+      p50: median(rung.map(({ trips }) => quantile(trips.microseconds, 0.5))),
+      p99: median(rung.map(({ trips }) => quantile(trips.microseconds, 0.99))),
       tcp: figures(rung.map(({ tcp }) => tcp)),
     };
   });

@@ -1,5 +1,5 @@
 /** What was measured, as figures with a name each, beside their targets. */
-import { type Figures, figures, type NamedFigure, ratios } from '../figures.js';
+import { type Figures, figures, type NamedFigure, quantile, ratios } from '../figures.js';
 import { atLeast, atMost, type Target } from '../report/figure.js';
 import type { RoundTrip } from './network.js';
 import { type Measured, RATES } from './rounds.js';
@@ -10,15 +10,24 @@ export const SINGLE_NAME = 'C, one verdict a packet';
 export const BATCHED_NAME = 'C, batched';
 export const PLAIN_NAME = 'plain forwarding';
 
-export const QUANTILES = ['p50', 'p99', 'p999'] as const;
+/** Of the last there are too few in a turn: it is of all turns together. */
+export const QUANTILES = [
+  { name: 'p50', part: 0.5, together: false },
+  { name: 'p99', part: 0.99, together: false },
+  { name: 'p99.9', part: 0.999, together: true },
+] as const;
+export type Quantile = (typeof QUANTILES)[number];
 
-/** Microseconds that a way through the queue takes more than plain forwarding, round by round. */
-export function addedBy(
-  trips: readonly RoundTrip[],
-  plain: readonly RoundTrip[],
-  quantile: (typeof QUANTILES)[number],
-): number[] {
-  return trips.map((each, round) => each[quantile] - plain[round]![quantile]);
+/** Microseconds: of each turn, or one of all turns. */
+export function tripsOf(trips: readonly RoundTrip[], { part, together }: Quantile): number[] {
+  const turns = trips.map(({ microseconds }) => microseconds);
+  return (together ? [turns.flat()] : turns).map(each => quantile(each, part));
+}
+
+/** Microseconds that a way through the queue takes more than plain forwarding, turn by turn. */
+export function addedBy(trips: readonly RoundTrip[], plain: readonly RoundTrip[], which: Quantile): number[] {
+  const without = tripsOf(plain, which);
+  return tripsOf(trips, which).map((each, turn) => each - without[turn]!);
 }
 
 function named(
@@ -82,7 +91,7 @@ function answering(each: Measured, single: Measured): NamedFigure[] {
   ];
 }
 
-/** The ratio is of the medians: in a single round what plain forwarding takes may be the greater part. */
+/** The ratio is of the medians: in a single turn what plain forwarding takes may be the greater part. */
 function latencies(
   measured: readonly Measured[],
   magmark: Measured,
@@ -90,17 +99,17 @@ function latencies(
   plain: Measured,
 ): NamedFigure[] {
   return RATES.flatMap((rate, at) =>
-    QUANTILES.flatMap(quantile => {
-      const added = (each: Measured) => figures(addedBy(each.trips[at]!, plain.trips[at]!, quantile));
+    QUANTILES.flatMap(which => {
+      const added = (each: Measured) => figures(addedBy(each.trips[at]!, plain.trips[at]!, which));
       const ratio = (each: Measured) => added(each).median / added(single).median;
-      const name = `added ${quantile} at ${rate} packets/s`;
+      const name = `added ${which.name} at ${rate} packets/s`;
       const judged = named(`${name}, magmark to ${single.name}`, '', figures([ratio(magmark)]), {
         target: atMost(1),
       });
       const stated = measured
         .filter(each => each !== plain)
         .map(each => named(`${name}, ${each.name}`, 'us', added(each), { ratio: ratio(each) }));
-      return quantile === 'p99' ? [judged, ...stated] : stated;
+      return which.name === 'p99' ? [judged, ...stated] : stated;
     }),
   );
 }

@@ -234,11 +234,9 @@ export class QueueNetwork {
   }
 }
 
-/** Microseconds. */
+/** Echo requests at a rate. */
 export interface RoundTrip {
   readonly requests: number;
-  readonly answered: number;
-  readonly p50: number;
-  readonly p99: number;
-  readonly p999: number;
+  /** One for each that was answered. */
+  readonly microseconds: readonly number[];
 }

@@ -1,10 +1,9 @@
 /** What was measured, as tables for people. */
 import Table from 'cli-table3';
-import { type Figures, figures, type NamedFigure, ratios, rowOf, spread } from '../figures.js';
+import { type Figures, figures, median, type NamedFigure, ratios, rowOf, spread } from '../figures.js';
 import { cells } from '../report/figure.js';
 import type { Step } from './ladder.js';
-import { BATCHED_NAME, QUANTILES, SINGLE_NAME } from './named.js';
-import type { RoundTrip } from './network.js';
+import { BATCHED_NAME, QUANTILES, SINGLE_NAME, tripsOf } from './named.js';
 import type { Share } from './profile.js';
 import { type Measured, RATES } from './rounds.js';
 
@@ -75,21 +74,13 @@ export function contestantsText(measured: readonly Measured[]): string {
 
 /** Round trips as they were, with plain forwarding's own. */
 export function tripsText(measured: readonly Measured[]): string {
-  const medianOf = (trips: readonly RoundTrip[], quantile: (typeof QUANTILES)[number]): string =>
-    figures(trips.map(each => each[quantile])).median.toFixed(0);
   const rows = measured.map(({ name, trips }) => [
     name,
-    ...trips.flatMap(rate => QUANTILES.map(quantile => medianOf(rate, quantile))),
-    `${trips.flat().reduce((sum, { requests, answered }) => sum + requests - answered, 0)}`,
+    ...trips.flatMap(rate => QUANTILES.map(each => median(tripsOf(rate, each)).toFixed(0))),
+    `${trips.flat().reduce((sum, { requests, microseconds }) => sum + requests - microseconds.length, 0)}`,
   ]);
-  return tableOf(
-    [
-      'round trip, us',
-      ...RATES.flatMap(rate => ['p50', 'p99', 'p99.9'].map(each => `${each} at ${rate}/s`)),
-      'lost',
-    ],
-    rows,
-  );
+  const head = RATES.flatMap(rate => QUANTILES.map(each => `${each.name} at ${rate}/s`));
+  return tableOf(['round trip, us', ...head, 'lost'], rows);
 }
 
 export function targetsText(named: readonly NamedFigure[]): string {
