@@ -9,7 +9,7 @@ import { EnvironmentError, MagmarkError } from '../../host/types/errors.js';
 import { NFQLB } from '../lab/daemon.js';
 import { meets } from './figures.js';
 import { type Compiled, compile } from './queue/compile.js';
-import { BATCHED, inC, nfqlb, PLAIN_FORWARDING, SINGLE } from './queue/contestant.js';
+import { BATCHED, inC, nfqlb, PLAIN_FORWARDING, removeTables, SINGLE } from './queue/contestant.js';
 import { measureLadder } from './queue/ladder.js';
 import { BATCHED_NAME, figuresOf, MAGMARK, SINGLE_NAME } from './queue/named.js';
 import { QueueNetwork } from './queue/network.js';
@@ -91,7 +91,7 @@ async function bench(
       report: { ok: true, figures: [], ladder, ...common },
     };
   }
-  const magmark = await nfqlb(network, MAGMARK, 10, [process.execPath, '--trace-gc', NFQLB], 'magmark-bench');
+  const magmark = await nfqlb(network, MAGMARK, 10, [process.execPath, '--trace-gc', NFQLB], network.id);
   if (options.profile) {
     const shares = await profile(network, magmark, options.milliseconds);
     if (shares === null) throw new EnvironmentError('a profile needs perf (Debian package linux-perf)');
@@ -104,7 +104,7 @@ async function bench(
     magmark,
   ];
   if (options.nfqlb !== null)
-    contestants.push(await nfqlb(network, 'nfqlb', 11, [options.nfqlb], 'nfqlb-bench'));
+    contestants.push(await nfqlb(network, 'nfqlb', 11, [options.nfqlb], `${network.id}-nfqlb`));
   const before = collections(magmark.logFile);
   // The worker's own start makes garbage.
   if (before === 0) throw new Error(`no collection was seen in ${magmark.logFile}: --trace-gc says nothing`);
@@ -131,7 +131,7 @@ async function main(args: readonly string[]): Promise<number> {
   const network = new QueueNetwork(compiled);
   let removed: Promise<void> | null = null;
   const remove = (): Promise<void> => {
-    removed ??= network.destroy();
+    removed ??= network.destroy().then(() => removeTables(`${network.id}-nfqlb`));
     return removed;
   };
   let interrupted: number | null = null;

@@ -1,6 +1,6 @@
 /** Who answers a queue: a program in C with its options, magmark, another nfqlb, or nobody, where packets are not queued. */
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { waitFor } from '../../lab/wait.js';
 import type { Compiled } from './compile.js';
 import { MARK, PLAIN, type QueueNetwork, VIP } from './network.js';
@@ -127,6 +127,11 @@ export async function nfqlb(
     },
     stop: () => Promise.resolve(null),
   };
+}
+
+/** Where an nfqlb other than ours keeps its tables, and leaves them (shm_open(3)). */
+export function removeTables(table: string): void {
+  for (const name of [table, `${table}-fragments`]) rmSync(`/dev/shm/${name}`, { force: true });
 }
 
 /** Nanoseconds that each thread of a process has run. */

@@ -63,6 +63,11 @@ export class QueueNetwork {
     };
   }
 
+  /** Nobody else's name. */
+  get id(): string {
+    return this.state.id;
+  }
+
   /** For logs; goes with it. */
   get directory(): string {
     return this.state.directory;
