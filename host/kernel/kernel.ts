@@ -11,6 +11,7 @@ import { ClashError, KernelError } from '../types/errors.js';
 import { runBatch } from './batch.js';
 import { type Carrier, probeCarrier } from './carrier.js';
 import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
+import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
 import { mangleDifferences, routingDifferences, tableDifference } from './difference.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
 import { applyMangle, listMangle } from './mangle.js';
@@ -27,9 +28,6 @@ import type { ListedRoute, NarrowRoute } from './route.js';
 import {
   additions,
   claimsOf,
-  clashes,
-  foreignRoutes,
-  foreignRouteText,
   NO_ROUTING,
   neighbourChanges,
   type RoutingListing,

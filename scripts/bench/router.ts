@@ -18,8 +18,20 @@ const HASH_PLACES = 256;
 const WORD_BYTES = 64 * 1024 * 1024;
 
 const ADDRESSES = {
-  4: { vip: '20.0.0.1/32', router: '10.0.0.1/24', client: '10.0.0.2', out: '10.0.1.1/24', target: '10.0.1.2' },
-  6: { vip: '2000::1/128', router: 'fd00:1::1/64', client: 'fd00:1::2', out: 'fd00:2::1/64', target: 'fd00:2::2' },
+  4: {
+    vip: '20.0.0.1/32',
+    router: '10.0.0.1/24',
+    client: '10.0.0.2',
+    out: '10.0.1.1/24',
+    target: '10.0.1.2',
+  },
+  6: {
+    vip: '2000::1/128',
+    router: 'fd00:1::1/64',
+    client: 'fd00:1::2',
+    out: 'fd00:2::1/64',
+    target: 'fd00:2::2',
+  },
 } as const;
 
 export interface Layout {
@@ -36,7 +48,9 @@ export class Range {
 
   constructor() {
     execFileSync('cc', ['-O2', '-D_GNU_SOURCE', '-std=gnu11', '-Wall', '-o', this.program, SOURCE]);
-    command('mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip netns add sender && ip netns add sink');
+    command(
+      'mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip netns add sender && ip netns add sink',
+    );
   }
 
   close(): void {
@@ -59,10 +73,9 @@ export class Range {
       ip netns exec ${router} sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 \
         net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.in.rp_filter=0 net.ipv4.conf.default.rp_filter=0
       ip netns exec ${router} nft -f - <<END
-        table inet marking { chain marking {
-          type filter hook prerouting priority mangle; policy accept;
-          iifname in meta mark set numgen random mod ${layout.targets} offset ${FIRST_MARK}
-        } }
+        add table inet marking
+        add chain inet marking marking { type filter hook prerouting priority mangle; }
+        add rule inet marking marking iifname in meta mark set numgen random mod ${layout.targets} offset ${FIRST_MARK}
 END`);
     for (const family of [4, 6] as const) {
       const { router: own, out, client, target } = ADDRESSES[family];

@@ -42,7 +42,13 @@ const { values } = parseArgs({
 });
 
 if (process.env[INSIDE] === undefined) {
-  const args = ['--net', '--mount', process.execPath, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
+  const args = [
+    '--net',
+    '--mount',
+    process.execPath,
+    fileURLToPath(import.meta.url),
+    ...process.argv.slice(2),
+  ];
   const { status } = spawnSync('unshare', args, { stdio: 'inherit', env: { ...process.env, [INSIDE]: '1' } });
   process.exitCode = status ?? 1;
 } else {
@@ -68,9 +74,7 @@ function variants(): Variant[] {
           tree,
           fewTables: false,
         })),
-        ...(targets > 1000
-          ? [{ name: 'tree, 256 tables', targets, tree: shapes[0]!, fewTables: true }]
-          : []),
+        ...(targets > 1000 ? [{ name: 'tree, 256 tables', targets, tree: shapes[0]!, fewTables: true }] : []),
       ]),
   ];
 }
