@@ -475,7 +475,51 @@ if (insideNamespace(import.meta.url)) {
     const steered = performance.now();
     await kernel.removeStale(many);
     const checked = performance.now();
-    t.equal(shell('ip rule').match(/^1:\tfrom all fwmark/gm)?.length, 300 - 98);
+    for (const family of [4, 6]) {
+      const listed = shell(`ip -${family} rule`);
+      t.equal(listed.match(/fwmark 0x\w+ lookup 5/g)?.length, 300);
+      t.notMatch(listed, /unresolved/);
+    }
+    const asked = (marks: readonly number[]): string[] =>
+      shell(
+        `ip -force -batch - 2>&1 <<END\n${marks.map(mark => `route get 20.0.0.1 mark ${mark}`).join('\n')}\nEND\ntrue`,
+      )
+        .split('\n')
+        .filter(line => /^20|^RTNETLINK/.test(line));
+    const marks = many.targets.map(({ fwmark }) => fwmark);
+    const ways = many.targets.map(({ fwmark, nextHops: [hop] }) => `via ${hop!.address} .*table ${fwmark} `);
+    const wrong = (answers: readonly string[], count = ways.length) =>
+      ways
+        .slice(0, count)
+        .flatMap((way, index) => (new RegExp(way).test(answers[index] ?? '') ? [] : [answers[index]]));
+    t.same(wrong(asked(marks)), [], 'each mark takes the way of its target');
+    // The first rule of a block is where a goto leads to.
+    const [, place] = /^1:.* goto (\d+)$/m.exec(shell('ip rule'))!;
+    const [, first] = /from all (.*)/.exec(shell(`ip rule list priority ${place}`))!;
+    shell(`ip rule del priority ${place} ${first}`);
+    t.match(shell(`ip rule list priority 1`), `goto ${place}\n`, 'the kernel leads on to the next one');
+    const damaged = await kernel.compare(many);
+    t.equal(damaged.length, 1);
+    t.match(damaged, [{ kind: 'missing', what: `ip -4 rule add priority ${place} ` }]);
+    await kernel.add(many, servingAll(many));
+    t.same(wrong(asked(marks)), []);
+    t.same(await kernel.compare(many), []);
+
+    const few = { ...many, targets: many.targets.slice(0, 64) };
+    await applyAll(kernel, few);
+    t.notMatch(shell('ip rule; ip -6 rule'), /goto|unreachable/);
+    t.same(wrong(asked(marks.slice(0, 64)), 64), []);
+    t.match(
+      asked(marks.slice(64)).join(),
+      /^(RTNETLINK answers: Invalid argument,?)+$/,
+      'others meet a blackhole',
+    );
+    t.equal(shell('ip rule').match(/^(3[6-9]|[4-9]\d):\tfrom all fwmark 0x\w+ lookup 5/gm)?.length, 64);
+    shell('ip rule add priority 2000000 from 10.0.0.1 lookup 7');
+    await t.rejects(kernel.add(many), { code: 'CLASH', message: 'IPv4 rule 2000000: lookup 7 stands among' });
+    shell('ip rule del priority 2000000');
+    await applyAll(kernel, many);
+    t.same(wrong(asked(marks)), []);
     const removing = performance.now();
     await kernel.removeAll();
     const removed = performance.now();

@@ -88,7 +88,7 @@ function kernelWithMain(): RuleWalk {
   return kernel;
 }
 
-t.test('each target’s mark meets its table, other marks of streams a blackhole, all others main', t => {
+t.test('each mark of a target meets its table, other marks of streams a blackhole, all others main', t => {
   fc.assert(
     fc.property(marks, own => {
       const kernel = kernelWithMain();
@@ -229,23 +229,24 @@ t.test('a packet meets few rules, and one more target changes few', t => {
     const rules = markTree(own, ranges).map(rule => ({ ...MAIN, ...rule }));
     t.ok(rules.length < own.length * rulesEach, `${claim}: ${rules.length} rules`);
     const kernel = new RuleWalk();
-    for (const rule of rules.slice(0, 2600)) if (own.length <= 1000) kernel.add(rule);
+    // The walk in the test is slow itself.
     if (own.length <= 1000) {
+      for (const rule of rules) kernel.add(rule);
       const steps = own.map(each => kernel.walk(each).steps);
       const average = steps.reduce((sum, each) => sum + each, 0) / steps.length;
       t.ok(average < mean, `${claim}: ${average.toFixed(1)} rules on the way, ${Math.max(...steps)} at most`);
       t.ok(kernel.walk(0).steps <= 30, 'and what bears no mark passes few');
     }
     const keys = new Set(rules.map(ruleKey));
-    const changes = own.slice(0, 200).map((_, at) => {
-      const without = own.toSpliced((at * 47) % own.length, 1);
+    const changes = own.slice(0, 15).map((_, at) => {
+      const without = own.toSpliced((at * 67) % own.length, 1);
       const fewer = new Set(markTree(without, ranges).map(rule => ruleKey({ ...MAIN, ...rule })));
       return (
         [...keys].filter(key => !fewer.has(key)).length + [...fewer].filter(key => !keys.has(key)).length
       );
     });
     t.ok(Math.max(...changes) <= 4 * TREE_SHAPE.lookups, `${claim}: ${Math.max(...changes)} changes at most`);
-    t.ok(changes.toSorted((a, b) => a - b)[100]! <= 4);
+    t.ok(changes.toSorted((a, b) => a - b)[7]! <= 4);
   }
   t.end();
 });
