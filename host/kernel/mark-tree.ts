@@ -23,11 +23,12 @@ export interface TreeRule {
 export interface TreeShape {
   /** A block that leads on leads to at most 2^bits others. */
   readonly bits: number;
-  /** Targets that are looked up in one block, at least 2^bits. */
+  /** At most so many targets are looked up in one block: a power of two, at least 2^bits. */
   readonly lookups: number;
 }
 
-export const TREE_SHAPE: TreeShape = { bits: 3, lookups: 8 };
+/** Any from 4 and 4 to 32 and 32 is as fast (`npm run bench:rules -- --shapes`); this one takes few rules, also where targets are far apart. */
+export const TREE_SHAPE: TreeShape = { bits: 2, lookups: 16 };
 
 /** Where whole blocks of marks are led away: before whatever else takes marks. */
 export const ENTRY_PRIORITY = 1;
@@ -82,12 +83,12 @@ function addBlock(
   const [only] = marks;
   if (only === undefined) return [];
   if (marks.length === 1) return [lookup(priority, only)];
-  const place = placeOf(block, shape.bits);
+  const place = placeOf(block, shape);
   const held: TreeRule[] = [];
   if (marks.length <= shape.lookups) {
     for (const mark of marks) held.push(lookup(place, mark));
   } else {
-    const size = 2 ** (shape.bits * (levelOf(block, shape.bits) - 1));
+    const size = shape.lookups * 2 ** (shape.bits * (levelOf(block, shape) - 2));
     for (let first = 0; first < marks.length; ) {
       const value = marks[first]! - (marks[first]! % size);
       const next = lowerBound(marks, value + size);
@@ -104,14 +105,17 @@ function lookup(priority: number, mark: number): TreeRule {
   return { priority, fwmark: { value: mark, mask: WHOLE_MARK }, table: mark };
 }
 
-/** Two numbers, this one and the next, that no other block of another first mark or level has. */
-function placeOf(block: MarkBlock, bits: number): number {
-  return FIRST_BLOCK + STRIDE * block.value - 2 * (levelOf(block, bits) - 1);
+/**
+ * Before those of the blocks that this one leads to. The number behind it is that of its end. Where two blocks share a
+ * place, each of their rules still takes its own marks alone.
+ */
+function placeOf(block: MarkBlock, shape: TreeShape): number {
+  return FIRST_BLOCK + STRIDE * block.value - 2 * (levelOf(block, shape) - 1);
 }
 
-/** How many times it can be parted until single marks are left. */
-function levelOf(block: MarkBlock, bits: number): number {
-  return Math.ceil(Math.log2(sizeOf(block)) / bits);
+/** 1: it need not be parted. Sizes are the same wherever a range begins or ends, so blocks stay when it moves. */
+function levelOf(block: MarkBlock, { bits, lookups }: TreeShape): number {
+  return 1 + Math.max(0, Math.ceil(Math.log2(sizeOf(block) / lookups) / bits));
 }
 
 function sizeOf({ mask }: MarkBlock): number {

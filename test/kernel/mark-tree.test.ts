@@ -220,9 +220,9 @@ t.test('places are below 2^32, and no two blocks share one', t => {
 
 t.test('a packet meets few rules, and one more target changes few', t => {
   const rows: [claim: string, marks: number[], last: number, mean: number, rulesEach: number][] = [
-    ['1,000 in a row', Array.from({ length: 1000 }, (_, at) => 5001 + at), 6000, 17, 1.4],
-    ['1,000 among 10,000', Array.from({ length: 1000 }, (_, at) => 5001 + 10 * at), 15000, 22, 1.5],
-    ['10,000 in a row', Array.from({ length: 10000 }, (_, at) => 5001 + at), 15000, 25, 1.3],
+    ['1,000 in a row', Array.from({ length: 1000 }, (_, at) => 5001 + at), 6000, 20, 1.2],
+    ['1,000 among 10,000', Array.from({ length: 1000 }, (_, at) => 5001 + 10 * at), 15000, 20, 1.5],
+    ['10,000 in a row', Array.from({ length: 10000 }, (_, at) => 5001 + at), 15000, 25, 1.2],
   ];
   for (const [claim, own, last, mean, rulesEach] of rows) {
     const ranges = [{ first: 5001, last }];
@@ -238,15 +238,15 @@ t.test('a packet meets few rules, and one more target changes few', t => {
       t.ok(kernel.walk(0).steps <= 30, 'and what bears no mark passes few');
     }
     const keys = new Set(rules.map(ruleKey));
-    const changes = own.slice(0, 15).map((_, at) => {
-      const without = own.toSpliced((at * 67) % own.length, 1);
+    const changes = own.slice(0, 7).map((_, at) => {
+      const without = own.toSpliced((at * 143) % own.length, 1);
       const fewer = new Set(markTree(without, ranges).map(rule => ruleKey({ ...MAIN, ...rule })));
       return (
         [...keys].filter(key => !fewer.has(key)).length + [...fewer].filter(key => !keys.has(key)).length
       );
     });
     t.ok(Math.max(...changes) <= 4 * TREE_SHAPE.lookups, `${claim}: ${Math.max(...changes)} changes at most`);
-    t.ok(changes.toSorted((a, b) => a - b)[7]! <= 4);
+    t.ok(changes.toSorted((a, b) => a - b)[3]! <= 4);
   }
   t.end();
 });
