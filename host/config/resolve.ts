@@ -70,6 +70,7 @@ export function resolve(written: Written): Config {
     streams,
     flows,
     hashMode: written.hashMode,
+    fragments: written.fragments,
     promiscuousPing: written.promiscuousPing,
     noFlowFwmark: written.noFlowFwmark ?? null,
     noTargetsFwmark: written.noTargetsFwmark ?? null,

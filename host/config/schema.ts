@@ -179,6 +179,10 @@ export const schema = z.strictObject({
   streams: z.array(stream),
   flows: z.array(flow),
   hashMode: z.enum(['sctp-ports', 'five-tuple']).default('sctp-ports'),
+  fragments: z
+    .enum(['kernel', 'track'])
+    .default('kernel')
+    .describe('who handles fragments to the VIPs: the kernel puts them together, or each follows its first'),
   promiscuousPing: z
     .boolean()
     .default(true)

@@ -18,6 +18,7 @@ export interface Settings {
 export function configOf({ memories, flows }: State, settings: Settings): Config {
   return {
     ...settings,
+    fragments: 'track',
     interfaces: { external: null, internal: [] },
     vips: [],
     gateways: [],

@@ -5,7 +5,7 @@ import { verdictCounts } from '../core/counters.js';
 import { type Core, instantiateCore, workerArea } from '../core/wasm.js';
 import { COUNTERS, type Counter } from './native.js';
 import { type KernelQueue, readQueues } from './proc.js';
-import { type Log, QueueThread, type ThreadSettings } from './thread.js';
+import { type FragmentSettings, type Log, QueueThread, type ThreadSettings } from './thread.js';
 
 export type { Log } from './thread.js';
 
@@ -16,6 +16,8 @@ export interface PoolOptions {
   readonly queues: { readonly first: number; readonly last: number };
   /** Packets that the kernel keeps in one queue before it drops. */
   readonly queueLength: number;
+  /** FRAGMENT_SETTINGS if absent; a queue holds no more than a quarter of its length. */
+  readonly fragments?: FragmentSettings;
   readonly log?: Log;
   /** Called when a worker died, before it is restarted. */
   readonly onFailure?: (queue: number, cause: Error) => void;
@@ -38,6 +40,14 @@ export interface QueueStatistics {
   readonly shim: Readonly<Record<Counter, number>>;
 }
 
+/**
+ * Fragments of a packet come within milliseconds of each other; what is held takes room in the queue, and who answers a
+ * packet behind it walks past it in the kernel.
+ */
+export const FRAGMENT_SETTINGS: FragmentSettings = { timeoutMs: 500, mostHeld: 256 };
+/** Of a queue's length: the rest is for those that need not wait. */
+const HELD_SHARE = 4;
+
 /** A queued packet takes 832 bytes of the buffer at a copy range of 128, and less than twice 1 KiB at 512: the kernel doubles. */
 const BUFFER_BYTES_PER_PACKET = 1024;
 /** The kernel's default (net.core.rmem_default): a short queue needs no less for its bursts of error messages. */
@@ -49,6 +59,14 @@ const LOOK_AGAIN_MS = 10;
 const QUIET_MS = 50;
 
 const SILENT: Log = { info() {}, warn() {}, error() {} };
+
+/** No more than a quarter of the queue. */
+export function heldWithin({ timeoutMs, mostHeld }: FragmentSettings, queueLength: number): FragmentSettings {
+  return {
+    timeoutMs,
+    mostHeld: Math.min(mostHeld, FRAGMENT_SETTINGS.mostHeld, Math.floor(queueLength / HELD_SHARE)),
+  };
+}
 
 export class WorkerPool {
   readonly #core: Core;
@@ -68,6 +86,7 @@ export class WorkerPool {
     this.#memory = new DataView(memory.buffer);
     this.queues = options.queues;
     const receiveBufferBytes = Math.max(options.queueLength * BUFFER_BYTES_PER_PACKET, BUFFER_LEAST_BYTES);
+    const fragments = heldWithin(options.fragments ?? FRAGMENT_SETTINGS, options.queueLength);
     const count = options.queues.last - options.queues.first + 1;
     if (workerArea(this.#core, count) > memory.buffer.byteLength) {
       throw new RangeError(`${count} workers do not fit a memory of ${memory.buffer.byteLength} bytes`);
@@ -80,7 +99,15 @@ export class WorkerPool {
       const queue = this.queues.first + index;
       return new QueueThread({
         core: this.#core,
-        data: { module, memory, index, queue, queueLength: options.queueLength, receiveBufferBytes },
+        data: {
+          module,
+          memory,
+          index,
+          queue,
+          queueLength: options.queueLength,
+          receiveBufferBytes,
+          fragments,
+        },
         log: options.log ?? SILENT,
         onFailure: options.onFailure ?? (() => {}),
         spawn: options.spawn ?? ((file, threadOptions) => new Worker(file, threadOptions)),

@@ -118,6 +118,7 @@ export function configOf(shape: Shape, flows: number, random = new Random(SEED))
       ...shape.flow(index, flows, random),
     })),
     hashMode: 'five-tuple',
+    fragments: 'kernel',
     promiscuousPing: true,
     noFlowFwmark: null,
     noTargetsFwmark: null,
