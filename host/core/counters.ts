@@ -147,6 +147,9 @@ export interface FragmentCounts {
   readonly pushedOut: number;
   /** That are held now. */
   readonly waiting: number;
+  /** What the worker was set to, 0 before its start. */
+  readonly timeoutMs: number;
+  readonly mostHeld: number;
 }
 
 export function fragmentCounts(core: Core, memory: WebAssembly.Memory, worker: number): FragmentCounts {
@@ -166,6 +169,8 @@ export function fragmentCounts(core: Core, memory: WebAssembly.Memory, worker: n
     timedOut: word(Layout.FragmentsTimedOut),
     pushedOut: word(Layout.FragmentsPushedOut),
     waiting: new DataView(memory.buffer).getUint32(area + Region.WorkerState + Layout.WorkerHeldNow, true),
+    timeoutMs: view.getFloat64(Layout.FragmentsTimeout, true),
+    mostHeld: view.getUint32(Layout.FragmentsMostHeld, true),
   };
 }
 

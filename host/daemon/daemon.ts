@@ -116,6 +116,8 @@ export class Daemon {
     lines: [],
   };
   /** When the kernel was made to forget a neighbour, by its address: it tells that a moment later. */
+  /** Why fragments do not come as they are. */
+  private fragmentWarnings: readonly string[] = [];
   private readonly forgotten = new Map<bigint, number>();
   private turn: Promise<unknown> = Promise.resolve();
   private configWarnings: { config: Config; warnings: readonly string[] } | null = null;
@@ -525,6 +527,7 @@ export class Daemon {
     await this.kernel.removeStale(wanted);
     watch.lap('removed');
     this.keep(outcome);
+    this.fragmentWarnings = await this.kernel.reassembly(wanted);
     await this.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
   }
@@ -546,6 +549,7 @@ export class Daemon {
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
     if (mended.length > 0) this.count(mended);
     this.keep(outcome);
+    this.fragmentWarnings = await this.kernel.reassembly(wanted);
     await this.reviewMain();
     // Last: a BIRD that hangs must not keep the kernel from being mended.
     await this.service.announceServed();
@@ -587,7 +591,12 @@ export class Daemon {
   }
 
   private tellWarnings(): void {
-    this.warn([...this.lookWarnings, ...this.mainWarnings.lines, ...this.state.warnings]);
+    this.warn([
+      ...this.lookWarnings,
+      ...this.fragmentWarnings,
+      ...this.mainWarnings.lines,
+      ...this.state.warnings,
+    ]);
   }
 
   private wanted(config: Config): WantedKernel {

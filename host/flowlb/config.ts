@@ -1,4 +1,5 @@
 /** The configuration that follows from what was told. Pure. */
+import type { FragmentSettings } from '../queue/pool.js';
 import type { Config, HashMode } from '../types/config.js';
 import type { State } from './state.js';
 
@@ -6,6 +7,7 @@ import type { State } from './state.js';
 export interface Settings {
   readonly queues: { readonly first: number; readonly last: number };
   readonly queueLength: number;
+  readonly fragments: FragmentSettings;
   readonly hashMode: HashMode;
   readonly promiscuousPing: boolean;
   /** null: dropped. */

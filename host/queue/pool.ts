@@ -7,7 +7,7 @@ import { COUNTERS, type Counter } from './native.js';
 import { type KernelQueue, readQueues } from './proc.js';
 import { type FragmentSettings, type Log, QueueThread, type ThreadSettings } from './thread.js';
 
-export type { Log } from './thread.js';
+export type { FragmentSettings, Log } from './thread.js';
 
 export interface PoolOptions {
   /** A generation must have been published in the memory: a worker decides by it from its first packet on. */
