@@ -71,6 +71,7 @@ export function resolve(written: Written): Config {
     flows,
     hashMode: written.hashMode,
     fragments: written.fragments,
+    fragmentTimeoutMs: milliseconds(written.fragmentTimeout),
     promiscuousPing: written.promiscuousPing,
     noFlowFwmark: written.noFlowFwmark ?? null,
     noTargetsFwmark: written.noTargetsFwmark ?? null,

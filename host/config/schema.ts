@@ -183,6 +183,9 @@ export const schema = z.strictObject({
     .enum(['kernel', 'track'])
     .default('kernel')
     .describe('who handles fragments to the VIPs: the kernel puts them together, or each follows its first'),
+  fragmentTimeout: duration('10ms', '60s')
+    .default('500ms')
+    .describe('how long the decision of a first fragment is remembered, and a later one waits for it'),
   promiscuousPing: z
     .boolean()
     .default(true)

@@ -198,7 +198,13 @@ export class Daemon {
       undo.push(() => (predecessor === null ? frontend.stop() : frontend.leave()));
       if (predecessor !== null) await frontend.join();
       const core = { module, memory: images.memory };
-      const pool = await WorkerPool.start({ core, queues, queueLength: config.queueLength, log });
+      const pool = await WorkerPool.start({
+        core,
+        queues,
+        queueLength: config.queueLength,
+        fragments: { timeoutMs: config.fragmentTimeoutMs },
+        log,
+      });
       undo.push(() => pool.stop());
       const addresses = predecessor?.facts.addresses ?? (await hostAddresses());
       const daemon = new Daemon(
@@ -742,6 +748,11 @@ function refuseRestartOnly(former: Config, config: Config): void {
   if (former.queueLength !== config.queueLength) {
     faults.push(
       `queueLength: ${config.queueLength} takes effect at the next start; it is ${former.queueLength} now`,
+    );
+  }
+  if (former.fragmentTimeoutMs !== config.fragmentTimeoutMs) {
+    faults.push(
+      `fragmentTimeout: ${config.fragmentTimeoutMs}ms takes effect at the next start; it is ${former.fragmentTimeoutMs}ms now`,
     );
   }
   if (faults.length > 0) throw new ConfigError(faults);

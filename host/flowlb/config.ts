@@ -1,5 +1,4 @@
 /** The configuration that follows from what was told. Pure. */
-import type { FragmentSettings } from '../queue/pool.js';
 import type { Config, HashMode } from '../types/config.js';
 import type { State } from './state.js';
 
@@ -7,7 +6,9 @@ import type { State } from './state.js';
 export interface Settings {
   readonly queues: { readonly first: number; readonly last: number };
   readonly queueLength: number;
-  readonly fragments: FragmentSettings;
+  readonly fragmentTimeoutMs: number;
+  /** Fragments that a queue holds at most. */
+  readonly mostHeld: number;
   readonly hashMode: HashMode;
   readonly promiscuousPing: boolean;
   /** null: dropped. */

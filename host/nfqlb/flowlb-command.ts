@@ -65,7 +65,8 @@ export const flowlbCommand: Command = {
     const held = number('ft_frag', 100, 0, MAX_COUNT);
     const ttl = number('ft_ttl', 200, 0, MAX_COUNT);
     const settings = {
-      fragments: { timeoutMs: ttl, mostHeld: held },
+      fragmentTimeoutMs: ttl,
+      mostHeld: held,
       queues: queuesOf(args),
       queueLength: number('qlength', 1024, 1, MAX_QUEUE_LENGTH),
       hashMode: number('hash_mode', 1, 0, 1) === 1 ? ('sctp-ports' as const) : ('five-tuple' as const),

@@ -16,8 +16,8 @@ export interface PoolOptions {
   readonly queues: { readonly first: number; readonly last: number };
   /** Packets that the kernel keeps in one queue before it drops. */
   readonly queueLength: number;
-  /** FRAGMENT_SETTINGS if absent; a queue holds no more than a quarter of its length. */
-  readonly fragments?: FragmentSettings;
+  /** A queue holds no more than a quarter of its length. */
+  readonly fragments?: Partial<FragmentSettings>;
   readonly log?: Log;
   /** Called when a worker died, before it is restarted. */
   readonly onFailure?: (queue: number, cause: Error) => void;
@@ -44,7 +44,8 @@ export interface QueueStatistics {
  * Fragments of a packet come within milliseconds of each other; what is held takes room in the queue, and who answers a
  * packet behind it walks past it in the kernel.
  */
-export const FRAGMENT_SETTINGS: FragmentSettings = { timeoutMs: 500, mostHeld: 256 };
+const MOST_HELD = 256;
+const FRAGMENT_SETTINGS: FragmentSettings = { timeoutMs: 500, mostHeld: MOST_HELD };
 /** Of a queue's length: the rest is for those that need not wait. */
 const HELD_SHARE = 4;
 
@@ -64,7 +65,7 @@ const SILENT: Log = { info() {}, warn() {}, error() {} };
 export function heldWithin({ timeoutMs, mostHeld }: FragmentSettings, queueLength: number): FragmentSettings {
   return {
     timeoutMs,
-    mostHeld: Math.min(mostHeld, FRAGMENT_SETTINGS.mostHeld, Math.floor(queueLength / HELD_SHARE)),
+    mostHeld: Math.min(mostHeld, MOST_HELD, Math.floor(queueLength / HELD_SHARE)),
   };
 }
 
@@ -86,7 +87,7 @@ export class WorkerPool {
     this.#memory = new DataView(memory.buffer);
     this.queues = options.queues;
     const receiveBufferBytes = Math.max(options.queueLength * BUFFER_BYTES_PER_PACKET, BUFFER_LEAST_BYTES);
-    const fragments = heldWithin(options.fragments ?? FRAGMENT_SETTINGS, options.queueLength);
+    const fragments = heldWithin({ ...FRAGMENT_SETTINGS, ...options.fragments }, options.queueLength);
     const count = options.queues.last - options.queues.first + 1;
     if (workerArea(this.#core, count) > memory.buffer.byteLength) {
       throw new RangeError(`${count} workers do not fit a memory of ${memory.buffer.byteLength} bytes`);

@@ -175,6 +175,8 @@ export interface Config {
   readonly flows: readonly Flow[];
   readonly hashMode: HashMode;
   readonly fragments: FragmentMode;
+  /** How long the decision of a first fragment is remembered, and a later one held until it comes. */
+  readonly fragmentTimeoutMs: number;
   readonly promiscuousPing: boolean;
   /** Mark of packets that no flow matches; null: they are dropped. */
   readonly noFlowFwmark: number | null;

@@ -119,6 +119,7 @@ export function configOf(shape: Shape, flows: number, random = new Random(SEED))
     })),
     hashMode: 'five-tuple',
     fragments: 'kernel',
+    fragmentTimeoutMs: 500,
     promiscuousPing: true,
     noFlowFwmark: null,
     noTargetsFwmark: null,

@@ -52,6 +52,7 @@ t.test('absent keys have their defaults, and JSON is YAML too', async t => {
     interfaces: { external: null, internal: [] },
     hashMode: 'sctp-ports',
     fragments: 'kernel',
+    fragmentTimeoutMs: 500,
     promiscuousPing: true,
     noFlowFwmark: null,
     noTargetsFwmark: null,
