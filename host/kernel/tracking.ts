@@ -25,7 +25,7 @@ const TARGETS = 'MASQUERADE|SNAT|DNAT|REDIRECT|NETMAP|CONNMARK|CONNSECMARK|SYNPR
 /** What nft prints of a module that it does not translate. */
 const XT_RULE = new RegExp(`xt (?:match "(?:${MATCHES})"|target "(?:${TARGETS}|CT)")`);
 /** `-j CT --notrack` does without. */
-const LEGACY_RULE = new RegExp(`-m (?:${MATCHES}) |-j (?:${TARGETS}|CT (?!--notrack))(?: |$)`);
+const LEGACY_RULE = new RegExp(`-m (?:${MATCHES}) |-j (?:(?:${TARGETS}) |CT (?!--notrack))`);
 
 /** @param ruleset what `nft list ruleset` prints */
 export function trackingRules(ruleset: string): TrackingRule[] {

@@ -40,10 +40,7 @@ export interface QueueStatistics {
   readonly shim: Readonly<Record<Counter, number>>;
 }
 
-/**
- * Fragments of a packet come within milliseconds of each other; what is held takes room in the queue, and who answers a
- * packet behind it walks past it in the kernel.
- */
+/** Fragments of a packet come within milliseconds of each other, and what is held takes room in the queue. */
 const MOST_HELD = 256;
 const FRAGMENT_SETTINGS: FragmentSettings = { timeoutMs: 500, mostHeld: MOST_HELD };
 /** Of a queue's length: the rest is for those that need not wait. */
