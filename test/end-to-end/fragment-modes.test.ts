@@ -24,6 +24,7 @@ interfaces: {external: ext-vlan0, internal: ["conduit-a-*"]}
 vips: [20.0.0.1/32, "2000::1/128"]
 gateways: [{name: g, protocol: static, ips: [169.254.100.150, "100:100::150"]}]
 metrics: {address: "127.0.0.1:9273"}
+shutdownDelay: 0s
 streams:
   - name: a
     targets:
@@ -32,8 +33,8 @@ flows:
   - {name: udp, stream: a, priority: 1, protocols: [udp], vips: [20.0.0.1/32, "2000::1/128"], destinationPortRanges: ["${UDP_PORT}"]}
 ${more}`;
 /** What a machine that stalls does not let run out. */
-const TRACK = config('fragments: track\nfragmentTimeout: 5s\n');
-const KERNEL = config('fragmentTimeout: 5s\n');
+const TRACK = config('fragments: track\nfragmentTimeout: 3s\n');
+const KERNEL = config('fragmentTimeout: 3s\n');
 
 t.setTimeout(600_000);
 const topology = Topology.reserve();
@@ -139,10 +140,10 @@ t.test('a reload keeps what is held, and it leaves behind its first', async t =>
   t.equal((await daemon.reload()).msg, 'reloaded');
   await sendRaw(topology, [first!]);
   await waitFor('all to arrive', WAIT_MS, () => arrived([first!, ...later]) === 1 + later.length);
-  writeConfig(topology, TRACK.replace('5s', '6s'));
+  writeConfig(topology, TRACK.replace('3s', '6s'));
   t.match(await daemon.reload(), {
     msg: 'reload refused',
-    faults: ['fragmentTimeout: 6000ms takes effect at the next start; it is 5000ms now'],
+    faults: ['fragmentTimeout: 6000ms takes effect at the next start; it is 3000ms now'],
   });
   writeConfig(topology, TRACK);
   await daemon.reload();
@@ -151,7 +152,7 @@ t.test('a reload keeps what is held, and it leaves behind its first', async t =>
 t.test('traces and metrics tell what came of fragments', async t => {
   const trace = topology.processes.command([
     ...Topology.inside(topology.loadBalancer),
-    ...['node', MAGMARK, 'trace', '--json', '--srcs', `${CLIENT}/32`, '--count', '5'],
+    ...['node', MAGMARK, 'trace', '--json', '--srcs', `${CLIENT}/32`, '--count', '12'],
   ]);
   const reading = async () => await inLoadBalancer(topology, 'curl', '-s', 'http://127.0.0.1:9273/metrics');
   // Until its reader is there, nothing is told.
@@ -163,17 +164,18 @@ t.test('traces and metrics tell what came of fragments', async t => {
       .map(line => JSON.parse(line) as TraceLine)
       .flatMap(line => (line.type === 'packet' ? [line] : []));
   });
-  await waitFor('a trace to have seen five packets', WAIT_MS, async () => {
+  await waitFor('a trace to have seen enough', WAIT_MS, async () => {
     const [first, second, third] = fragments();
     await sendRaw(topology, [second!, first!, third!]);
     return lines !== null;
   });
-  t.equal(lines!.length, 5);
-  for (const line of lines!) {
-    if (line.fragment === 'held') t.match(line, { fwmark: null, flow: null, sourcePort: 0 });
+  // Others are the client's errors about answers that it did not wait for.
+  const traced = lines!.filter(({ inner }) => !inner);
+  for (const line of traced) {
+    if (line.fragment === 'held') t.match(line, { fwmark: null, flow: null, protocol: 'udp' });
     else t.match(line, { flow: 'udp', reason: 'ok', destinationPort: UDP_PORT, protocol: 'udp' });
   }
-  t.strictSame([...new Set(lines!.map(({ fragment }) => fragment))].sort(), ['first', 'held', 'later']);
+  t.strictSame([...new Set(traced.map(({ fragment }) => fragment))].sort(), ['first', 'held', 'later']);
   const text = await reading();
   for (const event of ['tracked', 'followed', 'held', 'released'])
     t.match(

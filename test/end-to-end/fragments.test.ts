@@ -17,10 +17,10 @@ import { type Listener, listenInTargets, sendRaw } from './raw.js';
 const FAMILIES = [4, 6] as const;
 const ARRIVAL_MS = 20_000;
 /** Long enough for a machine that stalls between two fragments. */
-const TIMEOUT_MS = 4000;
+const TIMEOUT_MS = 3000;
 /** Fragments of a flood, and how many a second: less for a slow machine. */
-const FLOOD = Number(process.env.MAGMARK_FLOOD ?? 12_000);
-const FLOOD_SECONDS = 3;
+const FLOOD = Number(process.env.MAGMARK_FLOOD ?? 8000);
+const FLOOD_SECONDS = 2;
 const PAYLOAD_BYTES = 1200;
 const PIECE_BYTES = 400;
 const MOST_GROWTH_BYTES = 32 * 1024 * 1024;
