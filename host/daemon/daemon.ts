@@ -73,13 +73,13 @@ const FORGOTTEN_MS = 1000;
 /** A change was ended by `DaemonOptions.stop`; what it did is taken back or about to be removed. */
 export class Stopped extends Error {}
 
-/** What is taken before the kernel is changed, and given back last. */
 /** Under way while a configuration is read. */
 interface AskedAhead {
   readonly listing: Ahead;
   readonly addresses: Promise<InterfaceAddress[]>;
 }
 
+/** What is taken before the kernel is changed, and given back last. */
 interface Holdings {
   /** null while the daemon that this one takes over from still has it. */
   seat: Seat | null;
@@ -180,7 +180,10 @@ export class Daemon {
       const seat = predecessor === null ? await Seat.take(options) : null;
       undo.push(() => seat?.leave());
       const giveBack = async () => (await predecessor?.giveBack('the takeover failed')) ?? false;
-      undo.push(giveBack);
+      undo.push(async () => {
+        await giveBack();
+        predecessor?.part();
+      });
       const metrics = new MetricsServer(error => log.error({ err: error }, 'metrics'));
       undo.push(() => metrics.stop());
       // A port that is taken is told before anything is changed, unless it is the running daemon's.
@@ -473,14 +476,23 @@ export class Daemon {
     this.options.log.info('left: another magmark has taken over');
   }
 
-  /** A takeover that had begun came to nothing: whatever it changed, the state of this daemon is wanted again. */
-  async goOn(reason: string): Promise<void> {
+  /**
+   * A takeover that had begun came to nothing: whatever it changed, the state of this daemon is wanted again.
+   * @param otherAnswers  the other one still answers the packets of its queues
+   */
+  async goOn(reason: string, otherAnswers: boolean): Promise<void> {
+    const { config } = this;
     const { log } = this.options;
     log.warn({ reason }, 'the takeover came to nothing: going on');
+    const wanted = this.wanted(config);
     try {
       await this.kernel.reopen();
-      // First: the queues that the other's rules lead to may have nobody.
-      await this.kernel.applyRuleset(this.wanted(this.config));
+      // It may have removed rules and routes that our marks need. Where nobody answers its queues they come second, by the look.
+      if (otherAnswers) {
+        const serving = this.service.servingMarks(config);
+        this.keep(await this.kernel.add(wanted, { serving, clashesAreWarnings: true }));
+      }
+      await this.kernel.applyRuleset(wanted);
     } catch (error) {
       log.error({ err: error }, 'the ruleset could not be taken back; it is tried again');
     }

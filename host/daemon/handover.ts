@@ -19,6 +19,8 @@ import type { KnownFacts } from './predecessor.js';
 const LONGEST_MS = 120_000;
 /** An empty queue of a thousand packets takes a few ms. */
 const DRAIN_MS = 10_000;
+/** How long the other one may take to part, at the end. */
+const PARTING_MS = 10_000;
 
 export class Handover {
   private outcome: 'finished' | 'given back' | null = null;
@@ -47,12 +49,12 @@ export class Handover {
       await aborted(AbortSignal.any([gone, late, this.asked.signal]));
       if (this.outcome === null) {
         const reason = gone.aborted ? 'who took over has gone' : `it took more than ${LONGEST_MS / 1000} s`;
-        await this.giveBack(reason);
+        await this.giveBack(reason, false);
         if (!gone.aborted) yield line({ type: 'ended', reason });
       }
-      // Until the other one has read the answers.
-      if (this.outcome === 'finished')
-        await aborted(AbortSignal.any([gone, AbortSignal.timeout(LONGEST_MS)]));
+      // Finished: until the other one has read the answers. Given back: until it has answered what waits in its queues,
+      // whose marks need rules and routes that the next look removes.
+      if (!late.aborted) await aborted(AbortSignal.any([gone, AbortSignal.timeout(PARTING_MS)]));
     } finally {
       if (this.outcome === 'finished') daemon.options.onLeft();
       else release();
@@ -74,11 +76,11 @@ export class Handover {
     this.asked.abort();
   }
 
-  /** Go on by oneself. */
-  giveBack(reason: string): Promise<void> {
+  /** Go on by oneself. @param otherAnswers  as `Daemon.goOn` has it */
+  giveBack(reason: string, otherAnswers: boolean): Promise<void> {
     if (this.outcome === 'finished') throw new RequestError(409, 'the handover was finished before');
     this.outcome = 'given back';
-    this.givenBack ??= this.daemon.goOn(reason).finally(() => this.asked.abort());
+    this.givenBack ??= this.daemon.goOn(reason, otherAnswers).finally(() => this.asked.abort());
     return this.givenBack;
   }
 }
@@ -114,7 +116,7 @@ export function handoverRoutes(daemon: Daemon): Routes {
       return {};
     },
     [`POST ${HANDOVER_PATH}/give-back`]: async ({ body }) => {
-      await present().giveBack(body);
+      await present().giveBack(body, true);
       return {};
     },
   };

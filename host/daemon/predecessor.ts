@@ -81,7 +81,10 @@ export class Predecessor {
     this.connection.abort();
   }
 
-  /** Have it go on by itself. @returns whether it does: false if it is dead */
+  /**
+   * Have it go on by itself: its rules lead to its queues again. It removes nothing of ours before `part`.
+   * @returns whether it does: false if it is dead
+   */
   giveBack(reason: string): Promise<boolean> {
     this.givenBack ??= this.askToGoOn(reason);
     return this.givenBack;
@@ -95,9 +98,12 @@ export class Predecessor {
     } catch (error) {
       if (error instanceof RefusedError) return true;
       throw error;
-    } finally {
-      this.connection.abort();
     }
+  }
+
+  /** What waited in our queues has been answered; it may remove what our marks needed. */
+  part(): void {
+    this.connection.abort();
   }
 
   /** @returns null if it is dead */

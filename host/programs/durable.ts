@@ -1,5 +1,5 @@
 /** Files that outlive a loss of power: written whole beside their place, synced, renamed into it. */
-import { open, rename } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { onFile } from './file.js';
 
@@ -20,6 +20,10 @@ async function writeSynced(path: string, text: string): Promise<void> {
   try {
     await file.writeFile(text);
     await file.sync();
+  } catch (error) {
+    // What a full disk took of it would stay there.
+    await rm(path, { force: true });
+    throw error;
   } finally {
     await file.close();
   }

@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { KeptState, statePath } from '../../host/daemon/kept-state.js';
@@ -81,18 +90,28 @@ t.test('what cannot be kept is a fault, the former stays, and once it can it is'
   const state = new KeptState(path);
   await state.keep(KEPT);
   const other = { ...KEPT, text: `${TEXT}# other\n`, at: new Date() };
-  const rows: [claim: string, make: () => void, fault: RegExp][] = [
-    ['no space', () => symlinkSync('/dev/full', `${path}.new`), /write state .*state\.json\.new: ENOSPC/],
-    ['a directory in its place', () => mkdirSync(`${path}.new`), /state\.json\.new: EISDIR/],
+  const rows: [claim: string, make: () => void, fault: RegExp, left: boolean][] = [
+    [
+      'no space',
+      () => symlinkSync('/dev/full', `${path}.new`),
+      /write state .*state\.json\.new: ENOSPC/,
+      false,
+    ],
+    ['a directory in its place', () => mkdirSync(`${path}.new`), /state\.json\.new: EISDIR/, true],
   ];
-  for (const [claim, make, fault] of rows) {
+  for (const [claim, make, fault, left] of rows) {
     make();
     await state.keep(other);
     t.match(state.fault, fault, claim);
     t.match(state.warnings, [/^what is in force is not kept for a start without a file: /]);
     t.equal(state.keptAt, KEPT.at, claim);
     t.same(new KeptState(path).read(), KEPT, claim);
-    rmSync(`${path}.new`, { recursive: true });
+    t.equal(
+      lstatSync(`${path}.new`, { throwIfNoEntry: false }) !== undefined,
+      left,
+      `${claim}: what is left`,
+    );
+    rmSync(`${path}.new`, { recursive: true, force: true });
   }
   await state.keep(other);
   t.equal(state.fault, null);

@@ -4,13 +4,12 @@ import type { TraceLine } from '../../host/control/api.js';
 import { type LabDaemon, MAGMARK } from '../../scripts/lab/daemon.js';
 import { TARGETS, UDP_PORT, VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
-import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 import { fragmentOf, nameOf, piecesOf } from '../fixture/fragment.js';
 import { UDP } from '../fixture/packet.js';
 import { wirePacket } from '../fixture/wire.js';
-import { connectionsTo, inLoadBalancer, startDaemon, writeConfig } from './lab.js';
-import { type Listener, listenInTargets, sendRaw } from './raw.js';
+import { connectionsTo, inLoadBalancer, startDaemon, startLab, writeConfig } from './lab.js';
+import { listenInTargets, sendRaw } from './raw.js';
 
 const FAMILIES = [4, 6] as const;
 const WAIT_MS = 20_000;
@@ -37,22 +36,10 @@ const TRACK = config('fragments: track\nfragmentTimeout: 3s\n');
 const KERNEL = config('fragmentTimeout: 3s\n');
 
 t.setTimeout(600_000);
-const topology = Topology.reserve();
-t.teardown(() => topology.destroy());
-let clients: Clients;
-let listeners: Map<number, Listener>;
-let daemon: LabDaemon;
-try {
-  await topology.create();
-  await startTargets(topology);
-  clients = new Clients(topology);
-  daemon = startDaemon(topology, KERNEL);
-  await daemon.ready();
-  listeners = await listenInTargets(topology);
-} catch (error) {
-  await topology.destroy();
-  throw error;
-}
+const { topology, clients } = await startLab(t);
+let daemon = startDaemon(topology, KERNEL);
+await daemon.ready();
+const listeners = await listenInTargets(topology);
 
 let port = 30_000;
 

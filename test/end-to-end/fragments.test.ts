@@ -5,14 +5,12 @@ import { loadConfig } from '../../host/config/load.js';
 import { Simulator } from '../../host/simulator/simulator.js';
 import type { Family } from '../../host/types/config.js';
 import { CLIENTS, clientAddress, TARGETS, TCP_PORT, UDP_PORT, VIP } from '../../scripts/lab/plan.js';
-import { Topology } from '../../scripts/lab/topology.js';
-import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 import { fragmentOf, nameOf, type Piece, piecesOf } from '../fixture/fragment.js';
 import { UDP } from '../fixture/packet.js';
 import { wirePacket } from '../fixture/wire.js';
-import { answered, connectionsTo, inLoadBalancer, predict, startDaemon } from './lab.js';
-import { type Listener, listenInTargets, sendRaw } from './raw.js';
+import { answered, connectionsTo, inLoadBalancer, predict, startDaemon, startLab } from './lab.js';
+import { listenInTargets, sendRaw } from './raw.js';
 
 const FAMILIES = [4, 6] as const;
 const ARRIVAL_MS = 20_000;
@@ -42,24 +40,10 @@ flows:
 `;
 
 t.setTimeout(600_000);
-const topology = Topology.reserve();
-t.teardown(() => topology.destroy());
-let clients: Clients;
-let listeners: Map<number, Listener>;
-const daemon = await (async () => {
-  try {
-    await topology.create();
-    await startTargets(topology);
-    clients = new Clients(topology);
-    const started = startDaemon(topology, CONFIG);
-    t.comment(`carrier ${(await started.ready()).carrier}`);
-    listeners = await listenInTargets(topology);
-    return started;
-  } catch (error) {
-    await topology.destroy();
-    throw error;
-  }
-})();
+const { topology, clients } = await startLab(t);
+const daemon = startDaemon(topology, CONFIG);
+t.comment(`carrier ${(await daemon.ready()).carrier}`);
+const listeners = await listenInTargets(topology);
 const simulator = Simulator.fromConfig(loadConfig(CONFIG, 'config.yaml'));
 
 interface Stats {

@@ -89,7 +89,7 @@ t.test(
       await t.rejects(journal.write(more), { code: 'ENVIRONMENT', message }, claim);
       t.same(journal.claims, CLAIMS, claim);
       t.same((await Journal.open(path, HERE, noWarning)).claims, CLAIMS, claim);
-      rmSync(`${path}.new`, { recursive: true });
+      rmSync(`${path}.new`, { recursive: true, force: true });
     }
     await journal.write(more);
     t.same((await Journal.open(path, HERE, noWarning)).claims, more, 'once it can, it is');
