@@ -1,7 +1,7 @@
 /** Fragments across reloads, takeovers and other hands, and where they are told of. */
 import t, { type Test } from 'tap';
 import type { TraceLine } from '../../host/control/api.js';
-import { type LabDaemon, MAGMARK } from '../../scripts/lab/daemon.js';
+import { MAGMARK } from '../../scripts/lab/daemon.js';
 import { TARGETS, UDP_PORT, VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { waitFor } from '../../scripts/lab/wait.js';
