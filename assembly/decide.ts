@@ -1,7 +1,4 @@
-/**
- * The decision: parse, match, hash, look up. One call a batch; each packet ends with a verdict, a mark and a reason, save
- * later fragments, which assembly/fragment.ts has follow their first.
- */
+/** The decision: parse, match, hash, look up. One call a batch; each packet ends with a verdict, a mark and a reason. */
 import { firstMatch } from './classifier';
 import { settledTarget } from './connection';
 import { countBatch, countReason, countTargets, increment } from './count';
@@ -36,7 +33,7 @@ export function decide(worker: usize, first: u32, count: u32): void {
     descriptor.fragment = parsed.fragment;
     if (parsed.fragment != 0) {
       fragments++;
-      // `follow` counts it when it knows its verdict.
+      // Decided and counted by `follow`, in assembly/fragment.ts.
       if (parsed.fragment == 2 && state.follows != 0) continue;
     }
     countReason(worker, descriptor);
