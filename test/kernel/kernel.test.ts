@@ -463,9 +463,10 @@ if (insideNamespace(import.meta.url)) {
     const kernel = await open();
     symlinkSync('/dev/full', `${journalPath}.new`);
     await t.rejects(kernel.add(EXAMPLE), { code: 'ENVIRONMENT', message: /journal\.json\.new: ENOSPC/ });
+    // What could not be written is removed.
+    symlinkSync('/dev/full', `${journalPath}.new`);
     await t.rejects(kernel.applyRuleset(EXAMPLE), { code: 'ENVIRONMENT' });
     t.equal(state(), before);
-    rmSync(`${journalPath}.new`);
     await applyAll(kernel, EXAMPLE);
     await kernel.removeAll();
     t.equal(state(), before);
