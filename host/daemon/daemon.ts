@@ -116,6 +116,8 @@ export class Daemon {
     lines: [],
   };
   /** When the kernel was made to forget a neighbour, by its address: it tells that a moment later. */
+  /** Why fragments do not come as they are. */
+  private fragmentWarnings: readonly string[] = [];
   private readonly forgotten = new Map<bigint, number>();
   private turn: Promise<unknown> = Promise.resolve();
   private configWarnings: { config: Config; warnings: readonly string[] } | null = null;
@@ -199,7 +201,13 @@ export class Daemon {
       undo.push(() => (predecessor === null ? frontend.stop() : frontend.leave()));
       if (predecessor !== null) await frontend.join();
       const core = { module, memory: images.memory };
-      const pool = await WorkerPool.start({ core, queues, queueLength: config.queueLength, log });
+      const pool = await WorkerPool.start({
+        core,
+        queues,
+        queueLength: config.queueLength,
+        fragments: { timeoutMs: config.fragmentTimeoutMs },
+        log,
+      });
       undo.push(() => pool.stop());
       const addresses = predecessor?.facts.addresses ?? (await hostAddresses());
       const daemon = new Daemon(
@@ -537,6 +545,7 @@ export class Daemon {
     await this.kernel.removeStale(wanted);
     watch.lap('removed');
     this.keep(outcome);
+    this.fragmentWarnings = await this.kernel.reassembly(wanted);
     await this.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
   }
@@ -558,6 +567,7 @@ export class Daemon {
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
     if (mended.length > 0) this.count(mended);
     this.keep(outcome);
+    this.fragmentWarnings = await this.kernel.reassembly(wanted);
     await this.reviewMain();
     // Last: a BIRD that hangs must not keep the kernel from being mended.
     await this.service.announceServed();
@@ -599,7 +609,12 @@ export class Daemon {
   }
 
   private tellWarnings(): void {
-    this.warn([...this.lookWarnings, ...this.mainWarnings.lines, ...this.state.warnings]);
+    this.warn([
+      ...this.lookWarnings,
+      ...this.fragmentWarnings,
+      ...this.mainWarnings.lines,
+      ...this.state.warnings,
+    ]);
   }
 
   private wanted(config: Config): WantedKernel {
@@ -745,6 +760,11 @@ function refuseRestartOnly(former: Config, config: Config): void {
   if (former.queueLength !== config.queueLength) {
     faults.push(
       `queueLength: ${config.queueLength} takes effect at the next start; it is ${former.queueLength} now`,
+    );
+  }
+  if (former.fragmentTimeoutMs !== config.fragmentTimeoutMs) {
+    faults.push(
+      `fragmentTimeout: ${config.fragmentTimeoutMs}ms takes effect at the next start; it is ${former.fragmentTimeoutMs}ms now`,
     );
   }
   if (faults.length > 0) throw new ConfigError(faults);

@@ -228,6 +228,43 @@ if (insideNamespace(import.meta.url)) {
     await applyAll(await open(), EXAMPLE);
   });
 
+  t.test(
+    'what reassembles fragments goes at a start, not while packets may wait, and others who have it are named',
+    async t => {
+      const former = state();
+      const tracking = { ...EXAMPLE, fragments: 'track' as const };
+      const kernel = await open();
+      await applyAll(kernel, EXAMPLE);
+      t.same(await kernel.reassembly(EXAMPLE), []);
+      await applyAll(kernel, tracking);
+      t.equal(state(), former, 'the rule stands');
+      t.match(await kernel.reassembly(tracking), [
+        /^fragments: track takes effect at the next start: .*"ct state untracked accept"/,
+      ]);
+      t.same(await kernel.compare(tracking), [], 'and is no difference');
+      await applyAll(kernel, EXAMPLE);
+
+      const next = await open();
+      await applyAll(next, tracking);
+      t.equal(
+        shell('nft list table inet meridio-defrag'),
+        DEFRAG.replace('\t\tct state untracked accept\n', ''),
+      );
+      t.same(await next.reassembly(tracking), []);
+      shell(
+        'iptables-nft -t nat -A POSTROUTING -j MASQUERADE; nft add table ip6 other; nft add chain ip6 other in',
+      );
+      shell('nft add rule ip6 other in ct state new counter comment \\"why not\\"');
+      t.match(await next.reassembly(tracking), [
+        /^fragments: track: table ip nat, chain POSTROUTING has the kernel track connections \(".*masquerade"\)/i,
+        /^fragments: track: table ip6 other, chain in has the kernel track connections/,
+      ]);
+      shell('nft delete table ip nat; nft delete table ip6 other');
+      await applyAll(next, EXAMPLE);
+      t.equal(state(), former, 'it comes back at once: nothing is lost by that');
+    },
+  );
+
   t.test('a table that is made anew keeps its place in the listing', async t => {
     const former = state();
     for (const name of ['nfqlb', 'nat', 'defrag']) {
@@ -426,7 +463,7 @@ if (insideNamespace(import.meta.url)) {
     const kernel = await open();
     symlinkSync('/dev/full', `${journalPath}.new`);
     await t.rejects(kernel.add(EXAMPLE), { code: 'ENVIRONMENT', message: /journal\.json\.new: ENOSPC/ });
-    // The draft that failed is gone.
+    // What could not be written is removed.
     symlinkSync('/dev/full', `${journalPath}.new`);
     await t.rejects(kernel.applyRuleset(EXAMPLE), { code: 'ENVIRONMENT' });
     t.equal(state(), before);
