@@ -41,6 +41,15 @@ const COMMANDS: readonly string[] = [
   'loglevel',
 ];
 
+export interface CliReport {
+  readonly ok: boolean;
+  readonly rounds: number;
+  /** Of `node -e 0`, milliseconds. */
+  readonly nodeMs: number;
+  readonly limitMs: number;
+  readonly rows: readonly { readonly command: string; readonly moreMs: number }[];
+}
+
 interface Sample {
   readonly bare: number;
   readonly command: number;
@@ -88,7 +97,8 @@ try {
   }));
   const base = median(samples.flat().map(({ bare }) => bare));
   const ok = rows.every(({ moreMs }) => moreMs <= LIMIT_MS);
-  if (values.json) process.stdout.write(`${JSON.stringify({ ok, rounds, nodeMs: base, rows })}\n`);
+  const report: CliReport = { ok, rounds, nodeMs: base, limitMs: LIMIT_MS, rows };
+  if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`);
   else {
     const table = new Table({ head: ['nfqlb', 'ms more'], style: { head: [], border: [] } });
     for (const { command, moreMs } of rows) table.push([command.split(' ')[0], moreMs.toFixed(1)]);

@@ -17,7 +17,7 @@ import { type Table as MeasuredTable, measureTables } from './tables.js';
 import { measureWatching, type Watching } from './watching.js';
 import { decideBatches, workloadOf } from './workload.js';
 
-interface Report {
+export interface CoreReport {
   readonly ok: boolean;
   readonly compiler: string;
   readonly node: string;
@@ -41,7 +41,7 @@ async function bench(
   sampleMs: number,
   loopPackets: number,
   mostFlows: number,
-): Promise<Report> {
+): Promise<CoreReport> {
   const workload = workloadOf(ONE_FLOW[4], 4, 1);
   const opponent = Opponent.compile(workload.core);
   try {
@@ -126,7 +126,7 @@ function decisions(rows: readonly Row[]): string {
   );
 }
 
-function text(report: Report): string {
+function text(report: CoreReport): string {
   const { rows, changed, tables, building, watching, garbage, compiler, node, rounds } = report;
   const abouts = new Map(rows.map(({ shape, about }) => [shape, about]));
   return [

@@ -230,8 +230,10 @@ const parts: Shape = {
   packet: aimed(4),
 };
 
+export const BYTE_STATEMENTS = 'byte match';
+
 const byteStatements: Shape = {
-  name: 'byte match',
+  name: BYTE_STATEMENTS,
   about: 'one VIP and port, told apart by a statement about two bytes each',
   flow: index => ({
     ...NO_CONDITIONS,

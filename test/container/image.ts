@@ -1,7 +1,4 @@
-/**
- * The image, run by podman as the README says: `npm run test:container`. It is no part of the suite, since what it builds
- * takes minutes; what a container changes for the daemon itself is in confined.test.ts, which is.
- */
+/** The image, run by podman as the README says. What a container changes for the daemon itself is in confined.test.ts. */
 import { spawn } from 'node:child_process';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -7,7 +7,6 @@ import { RUN_DIRECTORY } from '../../host/control/socket.js';
 import { MAGMARK } from '../../scripts/lab/daemon.js';
 import { clientAddress, UDP_PORT, VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
-import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 import { UDP } from '../fixture/packet.js';
 import { wirePacket } from '../fixture/wire.js';
@@ -19,6 +18,7 @@ import {
   kernelState,
   predict,
   startDaemon,
+  startLab,
   writeConfig,
 } from './lab.js';
 import { sendRaw } from './raw.js';
@@ -58,16 +58,9 @@ ${more.extra ?? ''}`;
 // Slow machines are no fault: every wait below has a bound of its own.
 t.setTimeout(600_000);
 // The targets own the ranges by routes; what a UDP server is bound to must be an address.
-const topology = Topology.reserve({ vips: [...Object.values(RANGES), `${VIP[4]}/32`, `${VIP[6]}/128`] });
-t.teardown(() => topology.destroy());
-try {
-  await topology.create();
-  await startTargets(topology);
-} catch (error) {
-  await topology.destroy();
-  throw error;
-}
-const clients = new Clients(topology);
+const { topology, clients } = await startLab(t, {
+  vips: [...Object.values(RANGES), `${VIP[4]}/32`, `${VIP[6]}/128`],
+});
 const pristine = await kernelState(topology);
 let port = 20000;
 

@@ -4,9 +4,8 @@ import type { LabDaemon, LogLine } from '../../scripts/lab/daemon.js';
 import { MAGMARK } from '../../scripts/lab/daemon.js';
 import { UDP_PORT, VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
-import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 import { leeway, waitFor } from '../../scripts/lab/wait.js';
-import { comparableState, configFile, connectionsTo, inLoadBalancer, startDaemon } from './lab.js';
+import { comparableState, configFile, connectionsTo, inLoadBalancer, startDaemon, startLab } from './lab.js';
 
 /** What is promised, on an idle machine. */
 const MENDED_MS = 1000;
@@ -34,16 +33,7 @@ flows:
 
 // Slow machines are no fault: every wait below has a bound of its own.
 t.setTimeout(600_000);
-const topology = Topology.reserve();
-t.teardown(() => topology.destroy());
-try {
-  await topology.create();
-  await startTargets(topology);
-} catch (error) {
-  await topology.destroy();
-  throw error;
-}
-const clients = new Clients(topology);
+const { topology, clients } = await startLab(t);
 const inside = (script: string) => inLoadBalancer(topology, 'sh', '-ec', script);
 const state = () => comparableState(topology);
 

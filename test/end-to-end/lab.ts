@@ -9,8 +9,26 @@ import type { Answer } from '../../scripts/lab/messages.js';
 import { CLIENTS, clientAddress, TCP_PORT } from '../../scripts/lab/plan.js';
 import { type Connection, synPacket } from '../../scripts/lab/syn.js';
 import { Topology } from '../../scripts/lab/topology.js';
+import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 
 let logs = 0;
+
+/** A topology of its own for the test file, with targets that answer; it ends with the test. */
+export async function startLab(
+  t: { readonly teardown: (end: () => Promise<void>) => unknown },
+  options: Parameters<typeof Topology.reserve>[0] = {},
+): Promise<{ readonly topology: Topology; readonly clients: Clients }> {
+  const topology = Topology.reserve(options);
+  t.teardown(() => topology.destroy());
+  try {
+    await topology.create();
+    await startTargets(topology);
+  } catch (error) {
+    await topology.destroy();
+    throw error;
+  }
+  return { topology, clients: new Clients(topology) };
+}
 
 /** A daemon in the load balancer's namespace with the configuration `text`; it is not yet ready. */
 export function startDaemon(

@@ -4,9 +4,8 @@ import t, { type Test } from 'tap';
 import type { LabDaemon } from '../../scripts/lab/daemon.js';
 import { VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
-import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 import { leeway, waitFor } from '../../scripts/lab/wait.js';
-import { answered, comparableState, connectionsTo, inLoadBalancer, startDaemon } from './lab.js';
+import { answered, comparableState, connectionsTo, inLoadBalancer, startDaemon, startLab } from './lab.js';
 
 /** What is promised, on an idle machine. */
 const BACK_MS = 1000;
@@ -36,16 +35,7 @@ flows:
 
 // Slow machines are no fault: every wait below has a bound of its own.
 t.setTimeout(600_000);
-const topology = Topology.reserve();
-t.teardown(() => topology.destroy());
-try {
-  await topology.create();
-  await startTargets(topology);
-} catch (error) {
-  await topology.destroy();
-  throw error;
-}
-const clients = new Clients(topology);
+const { topology, clients } = await startLab(t);
 const pristine = await comparableState(topology);
 const inside = async (namespace: string, script: string): Promise<string> =>
   (await topology.processes.command([...Topology.inside(namespace), 'sh', '-ec', script])).stdout;

@@ -6,23 +6,13 @@ import { KernelWatch } from '../../scripts/lab/kernel-watch.js';
 import { FAMILIES, LOAD_BALANCERS, type Pair, TCP_PORT } from '../../scripts/lab/plan.js';
 import type { Connection } from '../../scripts/lab/syn.js';
 import { Topology } from '../../scripts/lab/topology.js';
-import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 import { leeway, waitFor } from '../../scripts/lab/wait.js';
 import { A, B, BOUND_MS, bgpConfig, hosts, sessionsUp } from './bgp.js';
-import { answered, connectionsTo, predict, startDaemon } from './lab.js';
+import { answered, connectionsTo, predict, startDaemon, startLab } from './lab.js';
 import { connectingDuring } from './steady.js';
 
 t.setTimeout(600_000);
-const topology = Topology.reserve({ vips: hosts(A, B), staticRoutes: false, loadBalancers: 2 });
-t.teardown(() => topology.destroy());
-try {
-  await topology.create();
-  await startTargets(topology);
-} catch (error) {
-  await topology.destroy();
-  throw error;
-}
-const clients = new Clients(topology);
+const { topology, clients } = await startLab(t, { vips: hosts(A, B), staticRoutes: false, loadBalancers: 2 });
 const gateway = new LabGateway(topology);
 await gateway.start();
 // By ports too: all connections of one client would take one way.

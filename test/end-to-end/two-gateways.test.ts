@@ -5,23 +5,13 @@ import { egress, LabGateway } from '../../scripts/lab/gateway.js';
 import { KernelWatch } from '../../scripts/lab/kernel-watch.js';
 import { ACCESS, EXTERNAL, FAMILIES, GATEWAYS } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
-import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 import { leeway, waitFor } from '../../scripts/lab/wait.js';
 import { A, B, BOUND_MS, bgpConfig, hosts, sessionsUp } from './bgp.js';
-import { answered, connectionsTo, kernelState, predict, startDaemon, writeConfig } from './lab.js';
+import { answered, connectionsTo, kernelState, predict, startDaemon, startLab, writeConfig } from './lab.js';
 import { connectingDuring } from './steady.js';
 
 t.setTimeout(600_000);
-const topology = Topology.reserve({ vips: hosts(A, B), staticRoutes: false, gateways: 2 });
-t.teardown(() => topology.destroy());
-try {
-  await topology.create();
-  await startTargets(topology);
-} catch (error) {
-  await topology.destroy();
-  throw error;
-}
-const clients = new Clients(topology);
+const { topology, clients } = await startLab(t, { vips: hosts(A, B), staticRoutes: false, gateways: 2 });
 const gateways = [new LabGateway(topology, 0), new LabGateway(topology, 1)];
 await Promise.all(gateways.map(gateway => gateway.start()));
 const pristine = await kernelState(topology);

@@ -18,21 +18,11 @@ import {
   VIP,
 } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
-import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 import { mapBounded, waitFor } from '../../scripts/lab/wait.js';
-import { answered, connectionsTo, predict } from '../end-to-end/lab.js';
+import { answered, connectionsTo, predict, startLab } from '../end-to-end/lab.js';
 
 t.setTimeout(600_000);
-const topology = Topology.reserve();
-t.teardown(() => topology.destroy());
-try {
-  await topology.create();
-  await startTargets(topology);
-} catch (error) {
-  await topology.destroy();
-  throw error;
-}
-const clients = new Clients(topology);
+const { topology, clients } = await startLab(t);
 const log = join(topology.directory, 'flowlb.log');
 const inside = [...Topology.inside(topology.loadBalancer), 'env', '-u', 'NODE_OPTIONS'];
 

@@ -1,0 +1,89 @@
+/**
+ * `npm run bench [-- --json --only NAME,... --output FOLDER --quick]`: every benchmark, one after the other; prints each figure
+ * beside its target, and writes them with plots to docs/benchmarks.md. Exit 1 if one of them fails; a target that is missed is
+ * told and no failure, since it depends on the machine.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { MagmarkError } from '../../host/types/errors.js';
+import { markdown, tables } from './report/document.js';
+import type { Section } from './report/figure.js';
+import { thisMachine } from './report/machine.js';
+import { PARTS, type Part } from './report/parts.js';
+import { drawn } from './report/plot.js';
+import { run } from './report/run.js';
+
+const PLOTS = 'benchmarks';
+
+class UsageError extends MagmarkError {
+  readonly code = 'USAGE';
+  override readonly exitCode = 2;
+}
+
+interface Options {
+  readonly json: boolean;
+  readonly quick: boolean;
+  readonly output: string;
+  readonly parts: readonly Part[];
+}
+
+/** @throws UsageError */
+function optionsOf(args: readonly string[]): Options {
+  const names = PARTS.map(({ name }) => name);
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        json: { type: 'boolean', default: false },
+        quick: { type: 'boolean', default: false },
+        only: { type: 'string', default: names.join(',') },
+        output: { type: 'string', default: 'docs' },
+      },
+    });
+    const wanted = values.only.split(',');
+    const unknown = wanted.filter(name => !names.includes(name));
+    if (unknown.length > 0)
+      throw new Error(`--only: no ${unknown.join(', ')}; there are ${names.join(', ')}`);
+    return { ...values, parts: PARTS.filter(({ name }) => wanted.includes(name)) };
+  } catch (error) {
+    throw new UsageError(`bench: ${(error as Error).message}`);
+  }
+}
+
+async function bench({ json, quick, output, parts }: Options): Promise<void> {
+  const machine = thisMachine();
+  const sections: Section[] = [];
+  const failed: string[] = [];
+  for (const [index, part] of parts.entries()) {
+    process.stderr.write(
+      `[${index + 1}/${parts.length}] bench:${part.name}, about ${quick ? 'a few seconds' : part.takes}\n`,
+    );
+    const from = performance.now();
+    const { report, fault } = await run(part, quick);
+    if (report !== null) sections.push(...part.sections(report));
+    if (fault !== null) failed.push(`bench:${part.name}: ${fault}`);
+    process.stderr.write(`  ${fault ?? 'done'} after ${((performance.now() - from) / 1000).toFixed(0)} s\n`);
+  }
+  if (json) process.stdout.write(`${JSON.stringify({ machine, failed, sections })}\n`);
+  else process.stdout.write(`${tables(sections)}\n`);
+  for (const fault of failed) process.stderr.write(`${fault}\n`);
+  if (failed.length > 0) {
+    process.stderr.write('bench: nothing was written\n');
+    process.exitCode = 1;
+    return;
+  }
+  mkdirSync(join(output, PLOTS), { recursive: true });
+  for (const plot of sections.flatMap(({ plots }) => plots))
+    writeFileSync(join(output, PLOTS, `${plot.name}.svg`), drawn(plot));
+  writeFileSync(join(output, 'benchmarks.md'), markdown(machine, sections, PLOTS));
+  process.stderr.write(`written: ${join(output, 'benchmarks.md')}\n`);
+}
+
+try {
+  await bench(optionsOf(process.argv.slice(2)));
+} catch (error) {
+  if (!(error instanceof MagmarkError)) throw error;
+  console.error(error.message);
+  process.exitCode = error.exitCode;
+}

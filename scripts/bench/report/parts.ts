@@ -1,0 +1,48 @@
+/** The benchmarks that there are. */
+import type { CliReport } from '../cli.js';
+import type { CoreReport } from '../core.js';
+import { cliSection } from './cli.js';
+import { decisionSections } from './decision.js';
+import type { Section } from './figure.js';
+
+/** One benchmark, a script beside this folder. */
+export interface Part {
+  /** `core`: scripts/bench/core.ts, npm run bench:core. */
+  readonly name: string;
+  /** For people: on an idle machine. */
+  readonly takes: string;
+  /** Options that make it short and worthless. */
+  readonly quick: readonly string[];
+  /** @param report what it printed with --json */
+  readonly sections: (report: unknown) => Section[];
+  /** What is wrong with what was measured, a missed target aside; null: nothing. */
+  readonly fault: (report: unknown) => string | null;
+}
+
+/** Its benchmark is of the same build: what it prints is what its type says. */
+function part<Report>(
+  name: string,
+  takes: string,
+  quick: readonly string[],
+  sections: (report: Report) => Section[],
+  fault: (report: Report) => string | null = () => null,
+): Part {
+  return {
+    name,
+    takes,
+    quick,
+    sections: report => sections(report as Report),
+    fault: report => fault(report as Report),
+  };
+}
+
+export const PARTS: readonly Part[] = [
+  part(
+    'core',
+    '4 minutes',
+    ['--rounds', '2', '--sample-ms', '1', '--loop-packets', '200000', '--most-flows', '100'],
+    decisionSections,
+    ({ ok }: CoreReport) => (ok ? null : 'Wasm and C decide differently, or the loop makes garbage'),
+  ),
+  part('cli', '1 minute', ['--rounds', '1'], (report: CliReport) => [cliSection(report)]),
+];

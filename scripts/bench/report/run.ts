@@ -1,0 +1,33 @@
+/** Runs one benchmark as a process of its own: what the one before left in memory or compiled is not the next one's. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import type { Part } from './parts.js';
+
+export interface Outcome {
+  /** What it printed; null: nothing that could be read. */
+  readonly report: unknown;
+  /** null: what it printed can be used. */
+  readonly fault: string | null;
+}
+
+/** What each of them ends with if a target is missed. */
+const MISSED = 1;
+
+export async function run(part: Part, quick: boolean): Promise<Outcome> {
+  const { name, quick: options } = part;
+  const script = fileURLToPath(new URL(`../${name}.js`, import.meta.url));
+  const child = spawn(process.execPath, [script, '--json', ...(quick ? options : [])], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [printed, [code, signal]] = await Promise.all([text(child.stdout), once(child, 'close')]);
+  const end = signal === null ? `exit ${code}` : `ended by ${signal}`;
+  let report: unknown;
+  try {
+    report = JSON.parse(printed);
+  } catch (error) {
+    return { report: null, fault: `${end}, and what it printed is no JSON: ${(error as Error).message}` };
+  }
+  return { report, fault: code === 0 || code === MISSED ? part.fault(report) : end };
+}
