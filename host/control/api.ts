@@ -149,7 +149,8 @@ export interface ExplainReply {
   readonly fwmark: number | null;
   /** Where the kernel sends what bears the mark; null: offline, or dropped. */
   readonly route: {
-    readonly table: number;
+    /** Where the kernel found the route; null: nowhere. */
+    readonly table: number | null;
     readonly via: string | null;
     readonly device: string | null;
     /** As the kernel lists the neighbour, null where it has none. */
