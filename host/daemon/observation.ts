@@ -92,7 +92,7 @@ function observe(daemon: Daemon): Observation {
       bfdUp: bfd === 'none' ? null : bfd === 'up',
     })),
     vips: config.vips.map(prefixText).map(prefix => ({ prefix, announced: announced.has(prefix) })),
-    warnings: daemon.warnings.length,
+    warnings: daemon.warnings.lines.length,
   };
 }
 
