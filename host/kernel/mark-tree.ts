@@ -27,7 +27,7 @@ export interface TreeShape {
   readonly lookups: number;
 }
 
-/** Any from 4 and 4 to 32 and 32 is as fast (`npm run bench:rules -- --shapes`); this one takes few rules, also where targets are far apart. */
+/** Speed hardly depends on it (`npm run bench:rules -- --shapes`); this one takes few rules, also where targets are far apart. */
 export const TREE_SHAPE: TreeShape = { bits: 2, lookups: 16 };
 
 /** Where whole blocks of marks are led away: before whatever else takes marks. */

@@ -131,13 +131,14 @@ function routingLines(family: Family, { targets, tree, fewTables }: Layout): str
     ...markBlocks(range).map(({ value, mask }) => `rule add priority 102 fwmark ${value}/${mask} blackhole`),
     `rule add priority 100 from ${vip} lookup 4096`,
     `rule add priority 101 from ${vip} lookup 4097`,
-    `route add default via ${client} table 4096`,
-    ...tables.map(table => `route add default via ${target} table ${table}`),
     ...rules.map(({ priority, fwmark, table, goto, unreachable }) => {
       const mark = fwmark === null ? '' : ` fwmark ${fwmark.value}/${fwmark.mask}`;
       const otherwise = goto !== undefined ? `goto ${goto}` : unreachable ? 'unreachable' : 'blackhole';
       return `rule add priority ${priority}${mark} ${table === null ? otherwise : `lookup ${tableOf(table)}`}`;
     }),
+    // Behind the rules: each rule of IPv6 that comes makes the kernel walk all tables.
+    `route add default via ${client} table 4096`,
+    ...tables.map(table => `route add default via ${target} table ${table}`),
   ];
 }
 

@@ -1,5 +1,5 @@
 /**
- * `npm run bench:rules [-- --json --rounds N --targets 1,100,... --shapes 3/8,... --list-only]`: packets that the kernel
+ * `npm run bench:rules [-- --json --rounds N --targets 1,100,... --shapes 2/16,...]`: packets that the kernel
  * forwards by the rules of so many targets, as a plain list and as a tree, against those that it forwards by one; without a
  * queue or a core. All take turns in every round. As root: namespaces of its own, which vanish with it.
  */
