@@ -20,7 +20,12 @@ interface Variant extends Layout {
   readonly name: string;
 }
 
-interface Row {
+export interface RulesReport {
+  readonly rounds: number;
+  readonly rows: readonly RulesRow[];
+}
+
+export interface RulesRow {
   readonly family: 4 | 6;
   readonly targets: number;
   readonly rules: string;
@@ -79,7 +84,7 @@ function variants(): Variant[] {
   ];
 }
 
-function measure(): Row[] {
+function measure(): RulesRow[] {
   const range = new Range();
   try {
     const measured = variants().map(variant => ({ variant, router: range.addRouter(variant) }));
@@ -92,7 +97,7 @@ function measure(): Row[] {
           if (round > 0) rates[at]!.push(rate);
         }
       }
-      return measured.map(({ variant }, at): Row => {
+      return measured.map(({ variant }, at): RulesRow => {
         const ratios = figures(rates[at]!.map((rate, round) => rate / rates[0]![round]!));
         return {
           family,
@@ -113,7 +118,8 @@ function measure(): Row[] {
 function run(): void {
   const rows = measure();
   if (values.json) {
-    process.stdout.write(`${JSON.stringify({ rounds: Number(values.rounds), rows })}\n`);
+    const report: RulesReport = { rounds: Number(values.rounds), rows };
+    process.stdout.write(`${JSON.stringify(report)}\n`);
     return;
   }
   const head = ['IPv', 'targets', 'rules', 'kpps', 'of one target', 'least', 'most'];

@@ -1,9 +1,11 @@
 /** The benchmarks that there are. */
 import type { CliReport } from '../cli.js';
 import type { CoreReport } from '../core.js';
+import type { RulesReport } from '../rules.js';
 import { cliSection } from './cli.js';
 import { decisionSections } from './decision.js';
 import type { Section } from './figure.js';
+import { rulesSection } from './rules.js';
 
 /** One benchmark, a script beside this folder. */
 export interface Part {
@@ -44,5 +46,8 @@ export const PARTS: readonly Part[] = [
     decisionSections,
     ({ ok }: CoreReport) => (ok ? null : 'Wasm and C decide differently, or the loop makes garbage'),
   ),
+  part('rules', '3 minutes', ['--rounds', '1', '--targets', '1,100'], (report: RulesReport) => [
+    rulesSection(report),
+  ]),
   part('cli', '1 minute', ['--rounds', '1'], (report: CliReport) => [cliSection(report)]),
 ];
