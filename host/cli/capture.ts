@@ -56,8 +56,9 @@ export async function capture(options: CaptureOptions): Promise<void> {
 
 /** The decision as `key=value`; `-` where there is none. */
 export function commentOf(packet: TracedPacket): string {
-  const { flow, stream, identifier, fwmark, reason } = packet;
-  return `flow=${flow ?? '-'} stream=${stream ?? '-'} target=${identifier ?? '-'} mark=${fwmark ?? '-'} reason=${reason}`;
+  const { flow, stream, identifier, fwmark, reason, fragment } = packet;
+  const decision = `flow=${flow ?? '-'} stream=${stream ?? '-'} target=${identifier ?? '-'} mark=${fwmark ?? '-'} reason=${reason}`;
+  return fragment === null ? decision : `${decision} fragment=${fragment}`;
 }
 
 /** A file that is made when the first bytes come: none is left where the daemon refused. It holds whole blocks alone. */
