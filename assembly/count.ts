@@ -10,10 +10,15 @@ export function increment(counters: usize, index: u32): void {
 /** One decided packet, by its verdict and reason. */
 @inline
 export function countReason(worker: usize, descriptor: Descriptor): void {
-  const place = descriptor.verdict * <u32>Limit.Reasons + descriptor.reason;
+  countVerdict(worker, descriptor.verdict, descriptor.reason, descriptor.wireLength);
+}
+
+@inline
+export function countVerdict(worker: usize, verdict: u32, reason: u32, wireLength: u32): void {
+  const place = verdict * <u32>Limit.Reasons + reason;
   const counts = changetype<ReasonCount>(worker + Region.WorkerReasons + <usize>(place * offsetof<ReasonCount>()));
   counts.packets++;
-  counts.bytes += <u64>descriptor.wireLength;
+  counts.bytes += <u64>wireLength;
 }
 
 /**

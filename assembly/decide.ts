@@ -24,14 +24,21 @@ export function decide(worker: usize, first: u32, count: u32): void {
   const generation = atomic.load<u32>(generationAt);
   const header = changetype<ImageHeader>(<usize>Region.Headers + <usize>((generation & 1) * Region.HeaderSize));
 
+  let fragments: u32 = 0;
   let at = worker + Region.WorkerDescriptors + <usize>(first * Region.DescriptorSize);
   for (let n: u32 = 0; n < count; n++, at += Region.DescriptorSize) {
     const descriptor = changetype<Descriptor>(at);
     const reason = decideOne(header, state, descriptor, parsed, worker + Region.WorkerFlowCounters);
     descriptor.reason = <u32>reason;
     descriptor.fragment = parsed.fragment;
+    if (parsed.fragment != 0) {
+      fragments++;
+      // Decided and counted by `follow`, in assembly/fragment.ts.
+      if (parsed.fragment == 2 && state.follows != 0) continue;
+    }
     countReason(worker, descriptor);
   }
+  state.fragments = fragments;
   countTargets(worker, first, count);
   countBatch(worker, count);
   state.decidedBy = generation;

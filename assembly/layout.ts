@@ -38,6 +38,13 @@ export const enum Limit {
   FirstDecisionTime = 8,
   /** Readers of traces at one time. */
   Taps = 8,
+  /** Sets of first fragments that one worker remembers, a power of 2, and the firsts of a set. */
+  FragmentSets = 4096,
+  FragmentWays = 4,
+  /** Fragments that one worker holds until their first comes. */
+  Held = 256,
+  /** Verdicts of one turn about packets of former batches: of all that were held, and of all that the batch held. */
+  Released = 320,
 }
 
 /** "No such index" in descriptors. */
@@ -52,6 +59,8 @@ export const CHANGED: u16 = 0x8000;
 export const enum Verdict {
   Drop = 0,
   Accept = 1,
+  /** No verdict yet: the kernel keeps the packet and is told nothing. Netfilter's number for "somebody else has it". */
+  Hold = 2,
 }
 
 /** One packet of a batch: the first four fields come from the queue, the others are the core's answer. */
@@ -65,7 +74,7 @@ export class Descriptor {
   length: u32;
   /** Bytes that the packet had on the wire, at least `length`. */
   wireLength: u32;
-  /** Verdict.Drop or Verdict.Accept. */
+  /** Verdict. */
   verdict: u32;
   /** Firewall mark; valid if accepted. */
   mark: u32;
@@ -138,6 +147,91 @@ export class WorkerState {
   connections: u32;
   /** Sets, a power of 2, less 1. */
   connectionMask: u32;
+  /** 1: `follow` is called where `decide` leaves fragments to it. Else later fragments are dropped by `decide`. */
+  follows: u32;
+  /** Fragments in the last batch: `follow` has work. */
+  fragments: u32;
+  /** Fragments that wait for their first: `follow` has work, also where no packet came. */
+  held: u32;
+  /** Descriptors behind those of the batch, from Limit.Batch on, that `follow` filled: verdicts about held packets. */
+  released: u32;
+}
+
+/** What all fragments of a packet have in common; 40 bytes. */
+@unmanaged
+export class FragmentKey {
+  /** As in the outer header; of IPv4 the second words alone. */
+  source0: u64;
+  source1: u64;
+  destination0: u64;
+  destination1: u64;
+  /** As on the wire. */
+  id: u32;
+  /** The IP version in the second byte, of IPv4 the protocol in the first: in IPv6 it may differ between fragments (RFC 8200, 4.5). */
+  kind: u32;
+}
+
+/** A first fragment that was decided, and what the later ones shall follow. */
+@unmanaged
+export class FirstFragment extends FragmentKey {
+  /** As `follow` was told it; 0: none. */
+  at: f64;
+  /** What the indexes below belong to. */
+  generation: u32;
+  verdict: u32;
+  mark: u32;
+  reason: u32;
+  flow: u32;
+  stream: u32;
+  hash: u32;
+  target: u32;
+  counter: u32;
+  /** Of the key by which it was decided, for traces. */
+  protocol: u32;
+  /** Network order. */
+  sourcePort: u16;
+  destinationPort: u16;
+  padding: u32;
+}
+
+/** A later fragment without a verdict. */
+@unmanaged
+export class HeldFragment extends FragmentKey {
+  /** As `follow` was told it. */
+  at: f64;
+  packetId: u32;
+  wireLength: u32;
+}
+
+/** One worker's fragments: its settings, which the worker writes at its start, and counts. It begins with a key as scratch. */
+@unmanaged
+export class Fragments extends FragmentKey {
+  /** So that nobody outside can choose who shares a set. */
+  seed: u64;
+  /** Milliseconds that a first is remembered, and a later one held. */
+  timeout: f64;
+  /** At most Limit.Held. */
+  mostHeld: u32;
+  /** Index of the oldest of the ring HeldFragment[Limit.Held]. */
+  oldest: u32;
+  /** First fragments that were remembered. */
+  tracked: u64;
+  /** Of them, those whose set had another one that was not too old. */
+  collided: u64;
+  /** Firsts that were forgotten for them before their time. */
+  evicted: u64;
+  /** Firsts that were too old and gave them their place. */
+  reused: u64;
+  /** Later fragments, whatever came of them. */
+  later: u64;
+  /** Of them, those that came after their first. */
+  followed: u64;
+  /** Of them, those that were held. */
+  held: u64;
+  /** Of the held ones, those whose first came; whose time ran out; and that gave their place to younger ones. */
+  released: u64;
+  timedOut: u64;
+  pushedOut: u64;
 }
 
 /** A connection whose slot has changed its target, and that stays with the former one. Four make a set, in one cache line. */
@@ -281,6 +375,8 @@ export class TraceRecord {
   target: u32;
   /** 1: the key is that of the packet inside an error, swapped. */
   inner: u32;
+  /** As in Descriptor. */
+  fragment: u32;
   /** The first bytes of Parsed, up to the ports. */
   source0: u64;
   source1: u64;
@@ -528,18 +624,25 @@ export const enum Region {
   /** u64[Limit.BatchSizes] */
   WorkerBatchSizes = 192,
   WorkerDecisionTimes = 256,
+  /** Descriptor[Limit.Batch], and Descriptor[Limit.Released] for held packets, which have an id, a verdict and a mark alone */
   WorkerDescriptors = 512,
   DescriptorSize = 52,
   /** ReasonCount[2][Limit.Reasons], by verdict and reason */
-  WorkerReasons = 3840,
-  WorkerPackets = 4352,
+  WorkerReasons = 20480,
+  WorkerPackets = 20992,
   /** Room for one message of the queue: its headers and `Limit.ReadBytes` of the packet. */
   PacketSize = 1024,
   /** u64[Limit.Flows] */
-  WorkerFlowCounters = 69888,
+  WorkerFlowCounters = 86528,
   /** u64[Limit.TargetCounters]; the first counts packets without a target */
-  WorkerTargetCounters = 1118464,
-  WorkerSize = 2167040,
+  WorkerTargetCounters = 1135104,
+  /** Fragments */
+  WorkerFragments = 2183680,
+  /** HeldFragment[Limit.Held], a ring in the order of their coming */
+  WorkerHeld = 2183936,
+  /** FirstFragment[Limit.FragmentSets][Limit.FragmentWays] */
+  WorkerFirsts = 2198272,
+  WorkerSize = 3771136,
 }
 
 /** Byte offsets and sizes of the records, for the host that writes them. */
@@ -569,6 +672,28 @@ export const enum Layout {
   WorkerTracing = offsetof<WorkerState>('tracing'),
   WorkerConnections = offsetof<WorkerState>('connections'),
   WorkerConnectionMask = offsetof<WorkerState>('connectionMask'),
+  WorkerFollows = offsetof<WorkerState>('follows'),
+  WorkerFragmentsCame = offsetof<WorkerState>('fragments'),
+  WorkerHeldNow = offsetof<WorkerState>('held'),
+  WorkerReleased = offsetof<WorkerState>('released'),
+
+  FragmentsSeed = offsetof<Fragments>('seed'),
+  FragmentsTimeout = offsetof<Fragments>('timeout'),
+  FragmentsMostHeld = offsetof<Fragments>('mostHeld'),
+  FragmentsOldest = offsetof<Fragments>('oldest'),
+  FragmentsTracked = offsetof<Fragments>('tracked'),
+  FragmentsCollided = offsetof<Fragments>('collided'),
+  FragmentsEvicted = offsetof<Fragments>('evicted'),
+  FragmentsReused = offsetof<Fragments>('reused'),
+  FragmentsLater = offsetof<Fragments>('later'),
+  FragmentsFollowed = offsetof<Fragments>('followed'),
+  FragmentsHeld = offsetof<Fragments>('held'),
+  FragmentsReleased = offsetof<Fragments>('released'),
+  FragmentsTimedOut = offsetof<Fragments>('timedOut'),
+  FragmentsPushedOut = offsetof<Fragments>('pushedOut'),
+  FragmentsBytes = offsetof<Fragments>(),
+  FirstFragmentBytes = offsetof<FirstFragment>(),
+  HeldFragmentBytes = offsetof<HeldFragment>(),
 
   ConnectionDigest = offsetof<Connection>('digest'),
   ConnectionSeen = offsetof<Connection>('seen'),
@@ -630,6 +755,7 @@ export const enum Layout {
   RecordHash = offsetof<TraceRecord>('hash'),
   RecordTarget = offsetof<TraceRecord>('target'),
   RecordInner = offsetof<TraceRecord>('inner'),
+  RecordFragment = offsetof<TraceRecord>('fragment'),
   RecordSource = offsetof<TraceRecord>('source0'),
   RecordDestination = offsetof<TraceRecord>('destination0'),
   RecordProtocol = offsetof<TraceRecord>('protocol'),

@@ -4,7 +4,7 @@
  *
  * Present: IPv4 with options (RFC 791), IPv6 with extension headers (RFC 8200), authentication headers (RFC 4302),
  * TCP, UDP and SCTP ports, ICMP (RFC 792) and ICMPv6 (RFC 4443) messages and the packets that errors carry,
- * all other protocols by their addresses. Absent: putting fragments together (the kernel does), IPv6 jumbograms.
+ * all other protocols by their addresses. Absent: putting fragments together (the kernel does, or later ones follow their first: fragment.ts), IPv6 jumbograms.
  */
 import { Descriptor, IpProtocol, Limit, Parsed } from './layout';
 import { Reason } from './reason';

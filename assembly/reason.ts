@@ -17,7 +17,7 @@ export const enum Reason {
   BadHeader = 5,
   /** A field that decides lies behind the first `Limit.ReadBytes` bytes, or behind `Limit.ExtensionHeaders` headers. */
   HeadersTooDeep = 6,
-  /** A later fragment: its ports travelled in the first. */
+  /** A later fragment whose first did not come: its ports travelled there. */
   FragmentWithoutFirst = 7,
   /** `populate` was asked for a table size that is not a prime of at least 3. Never a packet's reason. */
   NotPrime = 8,

@@ -3,6 +3,7 @@
  * that nobody watches costs what it would if this file were not there.
  */
 import { firstMatch } from './classifier';
+import { borrowPorts } from './fragment';
 import { Control, Descriptor, ImageHeader, Limit, NONE, Parsed, Region, TraceRecord, TraceRing, Tracing, WorkerState } from './layout';
 import { parse } from './packet';
 import { Reason } from './reason';
@@ -28,6 +29,7 @@ export function trace(worker: usize, first: u32, count: u32, time: f64): void {
     for (let n: u32 = 0; n < count; n++, at += Region.DescriptorSize) {
       const descriptor = changetype<Descriptor>(at);
       parse(descriptor, parsed);
+      if (descriptor.fragment == 2) borrowPorts(worker, descriptor, parsed);
       offer(tracing, ring, descriptor, parsed, generation, time);
     }
   }
@@ -91,6 +93,7 @@ function offer(tracing: Tracing, ring: TraceRing, descriptor: Descriptor, parsed
   record.hash = descriptor.hash;
   record.target = descriptor.target;
   record.inner = parsed.inner;
+  record.fragment = descriptor.fragment;
   memory.copy(at + offsetof<TraceRecord>('source0'), changetype<usize>(parsed), offsetof<Parsed>('transport'));
   record.matched0 = matched0;
   record.matched1 = matched1;

@@ -31,6 +31,8 @@ constexpr uint16_t kPacketType = NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_PACKET;
 constexpr uint16_t kVerdictType = NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_VERDICT;
 constexpr uint16_t kConfigType = NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_CONFIG;
 constexpr uint32_t kDrop = 0;
+/* NF_STOLEN, which the kernel takes from no user: the packet stays in the queue, its verdict comes later. */
+constexpr uint32_t kHold = 2;
 
 /* The kernel takes no more at a time in recvmmsg (UIO_MAXIOV). */
 constexpr uint32_t kMostMessages = 1024;
@@ -81,7 +83,12 @@ struct Queue {
   Napi::Reference<Napi::Uint8Array> keepsMemory;
   uint8_t* memory;
   uint32_t descriptors, descriptorBytes, batch, packets, packetBytes;
+  /* Descriptors behind those of the batch: verdicts about packets that were held. */
+  uint32_t behind;
   Fields fields;
+  /* Packets in the queue that were received and have no verdict. While there are any, no verdict may be one about all
+   * lower ids (NFQNL_MSG_VERDICT_BATCH): it would be theirs too. */
+  uint32_t held = 0;
   /* Messages at the front of `verdicts` that drop what could not be read; they leave with the next send. */
   uint32_t refused = 0;
   std::vector<VerdictMessage> verdicts;
@@ -186,16 +193,28 @@ void PutVerdict(VerdictMessage& message, uint32_t packetId, uint32_t verdict, ui
   message.mark = htonl(mark);
 }
 
-/* Sends what was refused and the verdicts of the first `answered` descriptors as one datagram: the kernel works through
- * it before send returns. On failure the same call may be repeated; closing the socket makes the kernel drop them. */
-int SendVerdicts(Queue& queue, uint32_t answered) {
-  for (uint32_t n = 0; n < answered; n++) {
-    const uint8_t* descriptor = queue.Descriptor(n);
-    PutVerdict(queue.verdicts[queue.refused + n], LoadWord(descriptor + queue.fields.packetId),
-               LoadWord(descriptor + queue.fields.verdict), LoadWord(descriptor + queue.fields.mark));
+/* The descriptor's verdict as message `count`; false if it is held, which is no message. */
+bool AddVerdict(Queue& queue, uint32_t count, uint32_t index) {
+  const uint8_t* descriptor = queue.Descriptor(index);
+  const uint32_t verdict = LoadWord(descriptor + queue.fields.verdict);
+  if (verdict == kHold) return false;
+  PutVerdict(queue.verdicts[count], LoadWord(descriptor + queue.fields.packetId), verdict,
+             LoadWord(descriptor + queue.fields.mark));
+  return true;
+}
+
+/* Sends what was refused, the verdicts of the first `answered` descriptors and those of the first `behind` ones behind the
+ * batch as one datagram, in this order: the kernel works through it before send returns. On failure the same call may be
+ * repeated; closing the socket makes the kernel drop them. */
+int SendVerdicts(Queue& queue, uint32_t answered, uint32_t behind) {
+  uint32_t count = queue.refused;
+  for (uint32_t n = 0; n < answered; n++) count += AddVerdict(queue, count, n);
+  const uint32_t held = queue.refused + answered - count;
+  for (uint32_t n = 0; n < behind; n++) count += AddVerdict(queue, count, queue.batch + n);
+  if (count == 0) {
+    queue.held += held;
+    return 0;
   }
-  const uint32_t count = queue.refused + answered;
-  if (count == 0) return 0;
   const size_t bytes = count * sizeof(VerdictMessage);
   for (int tries = 1;; tries++) {
     queue.counters[kSystemCalls]++;
@@ -210,6 +229,8 @@ int SendVerdicts(Queue& queue, uint32_t answered) {
   }
   queue.counters[kVerdicts] += count;
   queue.refused = 0;
+  queue.held += held;
+  queue.held -= behind;
   return 0;
 }
 
@@ -256,7 +277,7 @@ int Receive(Queue& queue) {
 int SendAndReceive(Queue& queue, uint32_t answered) {
   if (queue.socket < 0) return -EBADF;
   if (answered > queue.batch) return -EINVAL;
-  const int sent = SendVerdicts(queue, answered);
+  const int sent = SendVerdicts(queue, answered, 0);
   if (sent < 0) return sent;
   int count = Receive(queue);
   if (count == -EAGAIN) {
@@ -309,7 +330,7 @@ int Configure(Queue& queue, const std::vector<uint8_t>& attributes, uint32_t seq
     if (message.kind == Kind::kAnswer && message.sequence == sequence) return message.error;
     if (message.kind == Kind::kPacket || message.kind == Kind::kUnreadable) {
       Refuse(queue, message.packetId);
-      const int sent = SendVerdicts(queue, 0);
+      const int sent = SendVerdicts(queue, 0, 0);
       if (sent < 0) return sent;
     }
   }
@@ -365,10 +386,10 @@ bool FitsMemory(const Queue& queue, size_t memoryBytes, uint32_t copyRange) {
   for (uint32_t field : {fields.packetId, fields.offset, fields.length, fields.wireLength, fields.verdict, fields.mark}) {
     if (field % 4 != 0 || uint64_t{field} + 4 > queue.descriptorBytes) return false;
   }
-  const uint64_t descriptorsEnd = queue.descriptors + uint64_t{queue.batch} * queue.descriptorBytes;
+  const uint64_t descriptorsEnd = queue.descriptors + (uint64_t{queue.batch} + queue.behind) * queue.descriptorBytes;
   const uint64_t packetsEnd = queue.packets + uint64_t{queue.batch} * queue.packetBytes;
   const bool apart = descriptorsEnd <= queue.packets || packetsEnd <= queue.descriptors;
-  return queue.batch > 0 && queue.batch <= kMostMessages && queue.descriptors % 4 == 0 && copyRange < queue.packetBytes &&
+  return queue.batch > 0 && queue.batch <= kMostMessages && queue.behind <= kMostMessages && queue.descriptors % 4 == 0 && copyRange < queue.packetBytes &&
          apart && descriptorsEnd <= memoryBytes && packetsEnd <= memoryBytes && packetsEnd <= UINT32_MAX;
 }
 
@@ -380,7 +401,7 @@ void PrepareMessages(Queue& queue) {
   blank.generic = {AF_UNSPEC, NFNETLINK_V0, htons(queue.number)};
   blank.verdictAttribute = {sizeof(nlattr) + sizeof(nfqnl_msg_verdict_hdr), NFQA_VERDICT_HDR};
   blank.markAttribute = {sizeof(nlattr) + sizeof(uint32_t), NFQA_MARK};
-  queue.verdicts.assign(size_t{2} * queue.batch, blank);
+  queue.verdicts.assign(size_t{2} * queue.batch + queue.behind, blank);
   queue.vectors.resize(queue.batch);
   queue.messages.resize(queue.batch);
   for (uint32_t n = 0; n < queue.batch; n++) {
@@ -413,6 +434,7 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
   queue->descriptors = Word(options, "descriptors");
   queue->descriptorBytes = Word(options, "descriptorBytes");
   queue->batch = Word(options, "batch");
+  queue->behind = Word(options, "behind");
   queue->packets = Word(options, "packets");
   queue->packetBytes = Word(options, "packetBytes");
   queue->fields = {Word(fields, "packetId"),   Word(fields, "offset"),  Word(fields, "length"),
@@ -436,8 +458,9 @@ Napi::Value Answer(const Napi::CallbackInfo& info) {
   Queue& queue = Handle(info);
   const uint32_t answered = info[1].As<Napi::Number>().Uint32Value();
   if (queue.socket < 0) return Number(info, -EBADF);
-  if (answered > queue.batch) return Number(info, -EINVAL);
-  return Number(info, SendVerdicts(queue, answered));
+  const uint32_t behind = info[2].As<Napi::Number>().Uint32Value();
+  if (answered > queue.batch || behind > queue.behind || behind > queue.held + answered) return Number(info, -EINVAL);
+  return Number(info, SendVerdicts(queue, answered, behind));
 }
 
 void Statistics(const Napi::CallbackInfo& info) {

@@ -1,7 +1,10 @@
 #!/usr/bin/env node
 /** The command `magmark`. */
 import '../cli/signals.js';
-import { Command, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
+import { examplesText } from '../cli/examples.js';
+import { fail, USAGE, wantsJson } from '../cli/failure.js';
+import { endWithReader } from '../cli/output.js';
 import { MagmarkError } from '../types/errors.js';
 import { version } from '../version.js';
 
@@ -46,20 +49,14 @@ program
       .choices(['trace', 'debug', 'info', 'warn', 'error', 'fatal'])
       .default('info'),
   )
-  .addHelpText(
-    'after',
-    `
-Examples:
-  magmark run --config config.yaml
-  magmark run --config config.yaml --takeover    after an upgrade, beside the running one; with the same --socket and --journal`,
-  )
   .action(async options => (await import('../cli/run.js')).run(options));
 
 program
   .command('validate')
   .description('check a configuration: exit 0, or 1 with one line per fault on stderr')
-  .argument('<file>')
-  .action(async (file: string) => (await import('../cli/validate.js')).validate(file));
+  .option('--json', 'as JSON')
+  .argument('<file>', 'configuration, YAML or JSON')
+  .action(async (file: string, options) => (await import('../cli/validate.js')).validate(file, options));
 
 program
   .command('replay')
@@ -72,6 +69,7 @@ program
 program
   .command('schema')
   .description('print the JSON Schema of the configuration')
+  .option('--json', 'as it is in any case')
   .action(async () => {
     const { jsonSchema } = await import('../config/schema.js');
     process.stdout.write(`${JSON.stringify(jsonSchema(), null, 2)}\n`);
@@ -174,14 +172,6 @@ program
   .option('--config <file>', 'by this file instead of the running daemon; no root needed')
   .option('--json', 'as JSON')
   .argument('<packet...>', '<proto> <src>:<sport> > <dst>:<dport>')
-  .addHelpText(
-    'after',
-    `
-Examples:
-  magmark explain 'tcp 192.0.2.1:40000 > 20.0.0.1:4000'
-  magmark explain 'udp [2001:db8::1]:53 > [2000::1]:53'
-  magmark explain --config config.yaml 'icmp 192.0.2.1 > 20.0.0.1'`,
-  )
   .action(async (words: string[], options: { socket?: string; config?: string; json?: boolean }) => {
     const { explainOffline, explanationText } = await import('../cli/explain.js');
     const packet = words.join(' ');
@@ -213,26 +203,31 @@ const choosing = (command: Command): Command =>
 choosing(program.command('trace'))
   .description('show decisions as they are made, until Ctrl-C')
   .option('--json', 'one line of JSON per packet')
-  .addHelpText(
-    'after',
-    "\nExample: magmark trace --protocols tcp --dports 4000 --match 'tcp[13:1] & 0x02 = 0x02'",
-  )
   .action(async options => (await import('../cli/trace.js')).trace(options));
 
 choosing(program.command('capture'))
   .description('write packets with their decisions as comments to a pcapng file, until Ctrl-C')
   .requiredOption('-w, --write <file>', 'pcapng; - is standard output')
   .option('--snaplen <bytes>', 'bytes of each packet, at most 512', '512')
-  .addHelpText(
-    'after',
-    '\nExample: magmark capture -w - --dsts 20.0.0.1/32 | tshark -r - -T fields -e frame.comment',
-  )
+  .option('--json', 'what came of it as JSON, in the end; not with -w -')
   .action(async options => (await import('../cli/capture.js')).capture(options));
 
+for (const command of program.commands) {
+  command.addHelpText('after', examplesText(command.name()));
+  command.exitOverride();
+}
+
+// The daemon's log is its own, and its end is no reason to end with 0.
+if (process.argv[2] !== 'run') endWithReader(process.stdout);
+const json = wantsJson(process.argv.slice(2));
 try {
-  await program.parseAsync();
+  await program.exitOverride().parseAsync();
 } catch (error) {
-  if (!(error instanceof MagmarkError)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exitCode = error.exitCode;
+  // commander has told people already; help and version are no faults.
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode;
+    if (json && error.exitCode !== 0)
+      process.stdout.write(`${JSON.stringify({ error: error.message, code: USAGE })}\n`);
+  } else if (error instanceof MagmarkError) fail(error, json);
+  else throw error;
 }

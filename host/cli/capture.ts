@@ -1,5 +1,5 @@
 /** `magmark capture`: packets with their decisions, for Wireshark and tshark. */
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { pcapngBegin, pcapngEnd, pcapngPacket } from '../capture/pcapng-writer.js';
 import { CaptureError, ControlError } from '../types/errors.js';
 import type { TracedPacket } from '../types/trace.js';
@@ -10,6 +10,8 @@ export interface CaptureOptions extends TraceChoice {
   /** `-`: standard output. */
   readonly write: string;
   readonly snaplen: string;
+  /** What came of it, on standard output. */
+  readonly json?: boolean;
 }
 
 const STDOUT = 1;
@@ -20,6 +22,8 @@ export async function capture(options: CaptureOptions): Promise<void> {
   // The daemon refuses what is out of its range; this is for what is no number at all.
   if (!/^[1-9][0-9]{0,5}$/.test(options.snaplen))
     throw new CaptureError(`--snaplen ${options.snaplen} is not a number of bytes`);
+  if (options.json && options.write === '-')
+    throw new CaptureError('--json and -w -: standard output is either the packets or what came of them');
   const file = new Sink(options.write);
   let written = 0;
   let lost = 0;
@@ -46,30 +50,44 @@ export async function capture(options: CaptureOptions): Promise<void> {
   file.close();
   process.stderr.write(`magmark: ${written} packets written, ${lost} lost\n`);
   if (fault !== null) throw fault;
+  if (options.json)
+    process.stdout.write(`${JSON.stringify({ file: options.write, packets: written, lost }, null, 2)}\n`);
 }
 
 /** The decision as `key=value`; `-` where there is none. */
 export function commentOf(packet: TracedPacket): string {
-  const { flow, stream, identifier, fwmark, reason } = packet;
-  return `flow=${flow ?? '-'} stream=${stream ?? '-'} target=${identifier ?? '-'} mark=${fwmark ?? '-'} reason=${reason}`;
+  const { flow, stream, identifier, fwmark, reason, fragment } = packet;
+  const decision = `flow=${flow ?? '-'} stream=${stream ?? '-'} target=${identifier ?? '-'} mark=${fwmark ?? '-'} reason=${reason}`;
+  return fragment === null ? decision : `${decision} fragment=${fragment}`;
 }
 
-/** A file that is made when the first bytes come: none is left where the daemon refused. */
+/** A file that is made when the first bytes come: none is left where the daemon refused. It holds whole blocks alone. */
 class Sink {
   private descriptor: number | null = null;
+  private wholeBytes = 0;
 
   constructor(private readonly path: string) {}
 
-  write(bytes: Uint8Array): void {
+  /** @throws CaptureError; what of the block was written is taken back, but from standard output */
+  write(block: Uint8Array): void {
     try {
       this.descriptor ??= this.path === '-' ? STDOUT : openSync(this.path, 'w', 0o600);
-      for (let at = 0; at < bytes.length; ) at += writeSync(this.descriptor, bytes, at);
+      for (let at = 0; at < block.length; ) at += writeSync(this.descriptor, block, at);
+      this.wholeBytes += block.length;
     } catch (error) {
+      this.takeBack();
       throw new CaptureError(`${this.path}: cannot be written: ${(error as Error).message}`);
     }
   }
 
   close(): void {
     if (this.descriptor !== null && this.descriptor !== STDOUT) closeSync(this.descriptor);
+  }
+
+  /** A full disk takes a part of a block; readers complain of a file that ends so. */
+  private takeBack(): void {
+    // A pipe or a device takes nothing back, and holds no file that could be read later.
+    if (this.descriptor === null || !fstatSync(this.descriptor).isFile()) return;
+    if (this.descriptor !== STDOUT) ftruncateSync(this.descriptor, this.wholeBytes);
   }
 }

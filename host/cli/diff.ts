@@ -1,16 +1,19 @@
 /** `magmark diff [FILE]`: what the kernel lacks, and holds too much, as the daemon finds it. Changes nothing. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { styleText } from 'node:util';
 import { loadConfig } from '../config/load.js';
 import type { Difference, DiffReply } from '../control/api.js';
 import { ask } from '../control/client.js';
 import { socketPath } from '../control/socket.js';
 import { ConfigError } from '../types/errors.js';
+import { type Color, painted } from './color.js';
 
-const SIGNS: Readonly<
-  Record<Difference['kind'], readonly [sign: string, color: 'green' | 'yellow' | 'red' | 'magenta']>
-> = { missing: ['+', 'green'], changed: ['~', 'yellow'], surplus: ['-', 'red'], foreign: ['!', 'magenta'] };
+const SIGNS: Readonly<Record<Difference['kind'], readonly [sign: string, color: Color]>> = {
+  missing: ['+', 'green'],
+  changed: ['~', 'yellow'],
+  surplus: ['-', 'red'],
+  foreign: ['!', 'magenta'],
+};
 
 /**
  * @param file a configuration to ask about in place of the one that is in force
@@ -40,12 +43,10 @@ async function asked(file: string | undefined, socket: string): Promise<DiffRepl
 
 export function diffText(differences: DiffReply): string {
   if (differences.length === 0) return 'nothing differs\n';
-  const isTerminal = process.stdout.isTTY;
   return differences
     .map(({ kind, what }) => {
       const [sign, color] = SIGNS[kind];
-      const line = `${sign} ${what}`;
-      return `${isTerminal ? styleText(color, line) : line}\n`;
+      return `${painted(color, `${sign} ${what}`)}\n`;
     })
     .join('');
 }

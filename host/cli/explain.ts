@@ -25,7 +25,7 @@ export function explanationText(reply: ExplainReply): string {
   lines.push(['mark', fwmark === null ? `none: the packet is dropped (${reason})` : `${fwmark} (${reason})`]);
   if (route !== null) {
     const { table, via, device, neighbour, error } = route;
-    lines.push(['table', String(table)]);
+    if (table !== null) lines.push(['table', String(table)]);
     lines.push([
       'next hop',
       error ?? `${via ?? 'on link'} dev ${device}, neighbour ${neighbour ?? 'not known yet'}`,

@@ -2,6 +2,7 @@
 import type { HealthReply } from '../control/api.js';
 import { askHealth } from '../control/client.js';
 import { socketPath } from '../control/socket.js';
+import { painted } from './color.js';
 
 export interface HealthOptions {
   readonly socket?: string;
@@ -19,7 +20,8 @@ export async function health({ socket, ready, json }: HealthOptions): Promise<vo
 function healthText({ ok, conditions }: HealthReply, ready: boolean): string {
   const width = Math.max(...conditions.map(({ name }) => name.length));
   const lines = conditions.map(
-    condition => `${condition.ok ? 'ok ' : 'NOT'} ${condition.name.padEnd(width)}  ${condition.detail}`,
+    condition =>
+      `${condition.ok ? painted('green', 'ok ') : painted('red', 'NOT')} ${condition.name.padEnd(width)}  ${condition.detail}`,
   );
   return `${ok ? '' : 'not '}${ready ? 'ready' : 'alive'}\n${lines.join('\n')}\n`;
 }

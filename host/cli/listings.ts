@@ -1,5 +1,6 @@
 /** `magmark targets`, `flows`, `streams`, `gateways`: one table each, from the running daemon. */
 import type { FlowReply, StatusReply, StreamReply } from '../control/api.js';
+import { painted } from './color.js';
 import { tableText } from './table.js';
 
 export function targetsText({ targets }: StatusReply): string {
@@ -16,7 +17,9 @@ export function targetsText({ targets }: StatusReply): string {
       identifier,
       fwmark,
       ips.join(' '),
-      pending ?? (health === null ? 'active' : `active, ${health}`),
+      pending === null
+        ? painted('green', health === null ? 'active' : `active, ${health}`)
+        : painted('red', pending),
     ]),
   );
 }
@@ -104,7 +107,7 @@ export function gatewaysText({ gateways }: StatusReply): string {
         name,
         protocol,
         address,
-        up ? 'up' : 'down',
+        up ? painted('green', 'up') : painted('red', 'down'),
         bfd,
         since ?? '-',
         info,

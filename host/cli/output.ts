@@ -1,8 +1,18 @@
-/** stdout for much text: waits where the reader is slow, ends quietly where it went away (`| head`). */
+/** stdout for much text: waits where the reader is slow. It, and every other command's, ends quietly where the reader went away (`| head`). */
 import { once } from 'node:events';
 import { EnvironmentError } from '../types/errors.js';
 
 const PIECE_CHARACTERS = 65_536;
+
+/** Whoever reads may have enough; what else befalls standard output is an error, exit 2. */
+export function endWithReader(stream: NodeJS.WriteStream): void {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    const fault = new EnvironmentError(`standard output cannot be written: ${error.message}`);
+    process.stderr.write(`${fault.message}\n`);
+    process.exit(fault.exitCode);
+  });
+}
 
 export class Output {
   private pending = '';
@@ -10,14 +20,8 @@ export class Output {
   /** While the reader is slow: one wait for all that is written meanwhile. */
   private drained: Promise<unknown> | null = null;
 
-  constructor(private readonly stream: NodeJS.WriteStream = process.stdout) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EPIPE') process.exit(0);
-      const fault = new EnvironmentError(`standard output cannot be written: ${error.message}`);
-      process.stderr.write(`${fault.message}\n`);
-      process.exit(fault.exitCode);
-    });
-  }
+  /** `stream` is one of `endWithReader`. */
+  constructor(private readonly stream: NodeJS.WriteStream = process.stdout) {}
 
   async write(text: string): Promise<void> {
     this.pending += text;

@@ -1,8 +1,12 @@
 /** `magmark status`: the daemon on one screen. */
+import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StatusReply } from '../control/api.js';
 import { ask } from '../control/client.js';
 import { socketPath } from '../control/socket.js';
+import { ControlError } from '../types/errors.js';
+import { cut, painted } from './color.js';
+import { errorReply } from './failure.js';
 import { gatewaysText, targetsText } from './listings.js';
 import { tableText } from './table.js';
 
@@ -10,27 +14,51 @@ const WATCH_MS = 1000;
 /** Cursor home and clear: the screen is written over, not scrolled. */
 const CLEAR_SCREEN = '\x1b[H\x1b[2J';
 
+const USUAL_ROWS = 24;
+const USUAL_COLUMNS = 80;
+
 export interface StatusOptions {
   readonly socket?: string;
   readonly json?: boolean;
   readonly watch?: boolean;
 }
 
-/** @throws ControlError; with `watch`, once the daemon has gone */
+/** @throws ControlError; with `watch` at the first look alone: a daemon that is taken over from, or restarts, comes back */
 export async function status({ socket, json, watch }: StatusOptions): Promise<void> {
-  for (;;) {
-    const reply = await ask<StatusReply>(socketPath(socket), '/v1/status');
-    if (json) process.stdout.write(`${watch ? JSON.stringify(reply) : JSON.stringify(reply, null, 2)}\n`);
-    else process.stdout.write(`${watch && process.stdout.isTTY ? CLEAR_SCREEN : ''}${onScreen(reply)}`);
-    if (!watch) return;
-    await delay(WATCH_MS);
+  const path = socketPath(socket);
+  const look = () => ask<StatusReply>(path, '/v1/status');
+  show(await look(), json ?? false, watch ?? false);
+  while (watch) {
+    await pause();
+    try {
+      show(await look(), json ?? false, true);
+    } catch (error) {
+      if (!(error instanceof ControlError)) throw error;
+      if (json) process.stdout.write(`${JSON.stringify(errorReply(error))}\n`);
+      else process.stdout.write(`${clear()}${painted('red', error.message)}\n`);
+    }
   }
 }
 
-/** On a terminal, in as many of its lines as it has. */
+/** Until the next look: a second, or until the terminal has another size. */
+async function pause(): Promise<void> {
+  const over = new AbortController();
+  const { signal } = over;
+  const resized = once(process.stdout, 'resize', { signal });
+  await Promise.race([delay(WATCH_MS, undefined, { signal }), resized]).finally(() => over.abort());
+}
+
+function show(reply: StatusReply, json: boolean, watch: boolean): void {
+  if (json) process.stdout.write(`${watch ? JSON.stringify(reply) : JSON.stringify(reply, null, 2)}\n`);
+  else process.stdout.write(`${watch ? clear() : ''}${onScreen(reply)}`);
+}
+
+const clear = (): string => (process.stdout.isTTY ? CLEAR_SCREEN : '');
+
+/** On a terminal, in as many of its lines as it has; a serial line says that it has none. */
 function onScreen(reply: StatusReply): string {
   const { isTTY, rows, columns } = process.stdout;
-  return isTTY ? screenText(reply, rows, columns) : statusText(reply);
+  return isTTY ? screenText(reply, rows || USUAL_ROWS, columns || USUAL_COLUMNS) : statusText(reply);
 }
 
 /**
@@ -45,7 +73,7 @@ export function screenText(reply: StatusReply, rows: number, columns: number): s
   }
   const lines = text.split('\n').slice(0, Math.max(rows - 1, 1));
   return lines
-    .map(line => (line.length > columns ? `${line.slice(0, columns - 1)}…` : line))
+    .map(line => cut(line, columns))
     .join('\n')
     .replace(/\n?$/, '\n');
 }
@@ -76,18 +104,29 @@ export function statusText(status: StatusReply, mostTargets = SHOWN_TARGETS): st
             withdrawn.map(({ prefix }) => prefix),
             SHOWN_VIPS,
           )}`),
-    `BIRD ${bird.status}${bird.lastError === null ? '' : `, ${bird.restarts} restarts, last failure: ${bird.lastError}`}`,
-    `${targets.length} targets, ${idle.length} of them take no traffic`,
+    `BIRD ${birdText(bird.status)}${bird.lastError === null ? '' : `, ${bird.restarts} restarts, last failure: ${bird.lastError}`}`,
+    `${targets.length} targets, ${idle.length === 0 ? 0 : painted('red', `${idle.length}`)} of them take no traffic`,
     ...(shown.length === 0 ? [] : [targetsText({ ...status, targets: shown })]),
     ...(shown.length < targets.length ? [`and ${targets.length - shown.length} more: magmark targets`] : []),
     ...(status.gateways.length === 0 ? [] : [gatewaysText(status)]),
     queuesText(status),
-    ...status.warnings.slice(0, SHOWN_WARNINGS).map(warning => `warning: ${warning}`),
+    ...status.warnings.slice(0, SHOWN_WARNINGS).map(warning => painted('yellow', `warning: ${warning}`)),
     ...(status.warnings.length > SHOWN_WARNINGS
       ? [`and ${status.warnings.length - SHOWN_WARNINGS} more warnings: magmark status --json`]
       : []),
     '',
   ].join('\n');
+}
+
+function birdText(status: StatusReply['bird']['status']): string {
+  switch (status) {
+    case 'running':
+      return painted('green', status);
+    case 'failed':
+      return painted('red', status);
+    default:
+      return status;
+  }
 }
 
 function sourceText({ configFile, source, state }: StatusReply): string {

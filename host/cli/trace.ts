@@ -20,16 +20,21 @@ export async function trace(options: TraceChoice & { readonly json?: boolean }):
 
 /** One line, for example `16:23:54.123456 tcp 192.0.2.1:1024 > 20.0.0.1:4000 60 bytes, flow f, stream s, target 44, mark 5044`. */
 export function packetText(packet: TracedPacket): string {
-  const { protocol, source, sourcePort, destination, destinationPort, length, inner, reason } = packet;
+  const { protocol, source, sourcePort, destination, destinationPort, length, inner, fragment, reason } =
+    packet;
   const end = (address: string, port: number): string =>
     port === 0 ? address : address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+  const reasonAndVerdict = [
+    ...(reason === 'ok' ? [] : [reason]),
+    packet.fwmark === null ? 'dropped' : `mark ${packet.fwmark}`,
+  ];
   const parts = [
     `${timeText(packet.timeUs)} ${inner ? 'error about ' : ''}${protocol} ` +
       `${end(source, sourcePort)} > ${end(destination, destinationPort)} ${length} bytes`,
+    ...(fragment === null || fragment === 'held' ? [] : [`${fragment} fragment`]),
     ...(packet.flow === null ? [] : [`flow ${packet.flow}`, `stream ${packet.stream}`]),
     ...(packet.identifier === null ? [] : [`target ${packet.identifier}`]),
-    ...(reason === 'ok' ? [] : [reason]),
-    packet.fwmark === null ? 'dropped' : `mark ${packet.fwmark}`,
+    ...(fragment === 'held' ? ['fragment held until its first comes'] : reasonAndVerdict),
   ];
   return parts.join(', ');
 }

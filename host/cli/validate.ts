@@ -1,8 +1,14 @@
 /** `magmark validate`: what is wrong with a file, without touching anything. */
-import { readConfigWithWarnings } from '../config/file.js';
+import { readConfig } from '../config/file.js';
+import { configWarnings } from '../config/resolve.js';
 
-/** @throws ConfigError with one line per fault; warnings go to stderr */
-export function validate(file: string): void {
-  readConfigWithWarnings(file);
+/** @throws ConfigError with one line per fault; warnings go to stderr, with `json` to stdout */
+export function validate(file: string, { json }: { readonly json?: boolean }): void {
+  const warnings = configWarnings(readConfig(file));
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ valid: true, warnings }, null, 2)}\n`);
+    return;
+  }
+  for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
   process.stdout.write(`${file}: valid\n`);
 }

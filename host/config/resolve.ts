@@ -70,6 +70,8 @@ export function resolve(written: Written): Config {
     streams,
     flows,
     hashMode: written.hashMode,
+    fragments: written.fragments,
+    fragmentTimeoutMs: milliseconds(written.fragmentTimeout),
     promiscuousPing: written.promiscuousPing,
     noFlowFwmark: written.noFlowFwmark ?? null,
     noTargetsFwmark: written.noTargetsFwmark ?? null,

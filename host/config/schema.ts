@@ -179,6 +179,13 @@ export const schema = z.strictObject({
   streams: z.array(stream),
   flows: z.array(flow),
   hashMode: z.enum(['sctp-ports', 'five-tuple']).default('sctp-ports'),
+  fragments: z
+    .enum(['kernel', 'track'])
+    .default('kernel')
+    .describe('who handles fragments to the VIPs: the kernel puts them together, or each follows its first'),
+  fragmentTimeout: duration('10ms', '60s')
+    .default('500ms')
+    .describe('how long the decision of a first fragment is remembered, and a later one waits for it'),
   promiscuousPing: z
     .boolean()
     .default(true)

@@ -44,8 +44,22 @@ export interface SlotReply {
   readonly fwmark: number;
 }
 
-/** `GET /v1/fragments`: packets dropped since their first fragment carried the ports. The kernel reassembles: it is 0 where it does. */
+/** `GET /v1/fragments`: what the workers remember of fragments, and what came of them, in sum. */
 export interface FragmentsReply {
+  /** First fragments that can be remembered. */
+  readonly tableSize: number;
+  readonly timeoutMs: number;
+  /** That can be held at one time. */
+  readonly mostHeld: number;
+  /** First fragments that were remembered; whose set had others then; that took the place of one still wanted; of one that was not. */
+  readonly tracked: number;
+  readonly collided: number;
+  readonly evicted: number;
+  readonly reused: number;
+  /** Later fragments, and those of them that were held. */
+  readonly later: number;
+  readonly held: number;
+  /** That were dropped since their first did not come, or was inside an ICMP error only. */
   readonly discarded: number;
 }
 
@@ -135,7 +149,8 @@ export interface ExplainReply {
   readonly fwmark: number | null;
   /** Where the kernel sends what bears the mark; null: offline, or dropped. */
   readonly route: {
-    readonly table: number;
+    /** Where the kernel found the route; null: nowhere. */
+    readonly table: number | null;
     readonly via: string | null;
     readonly device: string | null;
     /** As the kernel lists the neighbour, null where it has none. */

@@ -48,31 +48,33 @@ export function showText(stream: StreamReply): string {
   ].join('\n');
 }
 
-/** nfqlb's counters of its fragment table, in its order. */
-const FRAGMENT_COUNTERS = [
-  'hsize',
-  'ttlMillis',
-  'collisions',
-  'inserts',
-  'rejected',
-  'lookups',
-  'objGC',
-  'mtu',
-  'bucketsMax',
-  'bucketsAllocated',
-  'bucketsUsed',
-  'fragsMax',
-  'fragsAllocated',
-  'fragsDiscarded',
-  'reAssembled',
-] as const;
 /** Width of the longest key with its quotes, colon and space. */
 const KEY_WIDTH = 20;
 
-/** There is no fragment table here: the kernel reassembles, and what it did not is discarded. */
-export function fragmentsText({ discarded }: FragmentsReply): string {
-  const lines = FRAGMENT_COUNTERS.map(
-    name => `  ${`"${name}":`.padEnd(KEY_WIDTH)}${name === 'fragsDiscarded' ? discarded : 0}`,
+/**
+ * nfqlb's counters of its fragment table, in its order. No fragment is too long for this table, which has no buckets and puts
+ * nothing together: mtu, those of buckets and reAssembled are 0.
+ */
+export function fragmentsText(reply: FragmentsReply): string {
+  const counters = {
+    hsize: reply.tableSize,
+    ttlMillis: reply.timeoutMs,
+    collisions: reply.collided,
+    inserts: reply.tracked,
+    rejected: reply.evicted,
+    lookups: reply.later,
+    objGC: reply.reused,
+    mtu: 0,
+    bucketsMax: 0,
+    bucketsAllocated: 0,
+    bucketsUsed: 0,
+    fragsMax: reply.mostHeld,
+    fragsAllocated: reply.held,
+    fragsDiscarded: reply.discarded,
+    reAssembled: 0,
+  };
+  const lines = Object.entries(counters).map(
+    ([name, count]) => `  ${`"${name}":`.padEnd(KEY_WIDTH)}${count}`,
   );
   return `{\n${lines.join(',\n')}\n}\n`;
 }

@@ -133,6 +133,47 @@ export function decisionBounds({ Limit }: Pick<Core, 'Limit'>): number[] {
   return Array.from({ length: Limit.DecisionTimes - 1 }, (_, n) => 2 ** (Limit.FirstDecisionTime + n) / 1e9);
 }
 
+/** What came of fragments; see Fragments in assembly/layout.ts. */
+export interface FragmentCounts {
+  readonly tracked: number;
+  readonly collided: number;
+  readonly evicted: number;
+  readonly reused: number;
+  readonly later: number;
+  readonly followed: number;
+  readonly held: number;
+  readonly released: number;
+  readonly timedOut: number;
+  readonly pushedOut: number;
+  /** That are held now. */
+  readonly waiting: number;
+  /** What the worker was set to, 0 before its start. */
+  readonly timeoutMs: number;
+  readonly mostHeld: number;
+}
+
+export function fragmentCounts(core: Core, memory: WebAssembly.Memory, worker: number): FragmentCounts {
+  const { Layout, Region } = core;
+  const area = workerArea(core, worker);
+  const view = new DataView(memory.buffer, area + Region.WorkerFragments, Layout.FragmentsBytes);
+  const word = (offset: number): number => Number(view.getBigUint64(offset, true));
+  return {
+    tracked: word(Layout.FragmentsTracked),
+    collided: word(Layout.FragmentsCollided),
+    evicted: word(Layout.FragmentsEvicted),
+    reused: word(Layout.FragmentsReused),
+    later: word(Layout.FragmentsLater),
+    followed: word(Layout.FragmentsFollowed),
+    held: word(Layout.FragmentsHeld),
+    released: word(Layout.FragmentsReleased),
+    timedOut: word(Layout.FragmentsTimedOut),
+    pushedOut: word(Layout.FragmentsPushedOut),
+    waiting: new DataView(memory.buffer).getUint32(area + Region.WorkerState + Layout.WorkerHeldNow, true),
+    timeoutMs: view.getFloat64(Layout.FragmentsTimeout, true),
+    mostHeld: view.getUint32(Layout.FragmentsMostHeld, true),
+  };
+}
+
 /** Packets: the bounds of `batchSizes`. */
 export function batchBounds({ Limit }: Pick<Core, 'Limit'>): number[] {
   return Array.from({ length: Limit.BatchSizes }, (_, n) => 2 ** n);

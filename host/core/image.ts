@@ -246,6 +246,8 @@ export class ImageStore {
     const address = this.allocate(streams.length * Layout.StreamBytes, blocks);
     streams.forEach(({ stream, tableSize, active, table }, index) => {
       const targets = this.allocate(stream.maxTargets * Layout.TargetBytes, blocks);
+      // Those that are not there have no counter.
+      this.clear(targets, stream.maxTargets * Layout.TargetBytes);
       for (const target of stream.targets) {
         const record = targets + (target.identifier - 1) * Layout.TargetBytes;
         this.word(record + Layout.TargetMark, target.fwmark);

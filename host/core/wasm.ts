@@ -12,6 +12,11 @@ type Numbers<Name extends string> = Readonly<Record<Name, number>>;
 export interface Core {
   /** Decide the packets of descriptors [first, first + count) of the worker area at `worker`. */
   decide(worker: number, first: number, count: number): void;
+  /**
+   * Decide the fragments that `decide` left among these descriptors, and drop those that were held too long; between `decide`
+   * and `rest`, or with count 0. See assembly/fragment.ts.
+   */
+  follow(worker: number, first: number, count: number, now: number): void;
   /** Say that what was decided is answered: until its next batch the worker at `worker` uses no image. */
   rest(worker: number): void;
   /** Count a batch of `count` packets by how long its decision took; see assembly/timing.ts. */
@@ -47,6 +52,27 @@ export interface Core {
     | 'WorkerTracing'
     | 'WorkerConnections'
     | 'WorkerConnectionMask'
+    | 'WorkerFollows'
+    | 'WorkerFragmentsCame'
+    | 'WorkerHeldNow'
+    | 'WorkerReleased'
+    | 'FragmentsSeed'
+    | 'FragmentsTimeout'
+    | 'FragmentsMostHeld'
+    | 'FragmentsOldest'
+    | 'FragmentsTracked'
+    | 'FragmentsCollided'
+    | 'FragmentsEvicted'
+    | 'FragmentsReused'
+    | 'FragmentsLater'
+    | 'FragmentsFollowed'
+    | 'FragmentsHeld'
+    | 'FragmentsReleased'
+    | 'FragmentsTimedOut'
+    | 'FragmentsPushedOut'
+    | 'FragmentsBytes'
+    | 'FirstFragmentBytes'
+    | 'HeldFragmentBytes'
     | 'ConnectionDigest'
     | 'ConnectionSeen'
     | 'ConnectionTarget'
@@ -100,6 +126,7 @@ export interface Core {
     | 'RecordHash'
     | 'RecordTarget'
     | 'RecordInner'
+    | 'RecordFragment'
     | 'RecordSource'
     | 'RecordDestination'
     | 'RecordProtocol'
@@ -183,6 +210,10 @@ export interface Core {
     | 'FirstDecisionTime'
     | 'Probes'
     | 'Taps'
+    | 'FragmentSets'
+    | 'FragmentWays'
+    | 'Held'
+    | 'Released'
   >;
   readonly KindOf: Numbers<'Tcp' | 'Udp' | 'Sctp' | 'Other' | 'Ping' | 'Count'>;
   readonly AxisOf: Numbers<
@@ -207,6 +238,9 @@ export interface Core {
     | 'PacketSize'
     | 'WorkerFlowCounters'
     | 'WorkerTargetCounters'
+    | 'WorkerFragments'
+    | 'WorkerHeld'
+    | 'WorkerFirsts'
     | 'WorkerSize'
   >;
   readonly Reason: Numbers<

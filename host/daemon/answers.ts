@@ -43,7 +43,7 @@ export function routesOf(daemon: Daemon): Routes {
 
     'POST /v1/apply': async ({ query, body }): Promise<ApplyReply> => {
       await daemon.applyText(body, query.get('name') ?? 'the applied configuration');
-      return { generation: image().generation, warnings: daemon.warnings };
+      return { generation: image().generation, warnings: daemon.warnings.lines };
     },
 
     'GET /v1/diff': () => daemon.compare('', ''),
@@ -113,7 +113,7 @@ export function routesOf(daemon: Daemon): Routes {
           changes: daemon.repairs.changes,
           lastAt: daemon.repairs.lastAt?.toISOString() ?? null,
         },
-        warnings: daemon.warnings,
+        warnings: daemon.warnings.lines,
       };
     },
   };

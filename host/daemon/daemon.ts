@@ -5,7 +5,6 @@
 import { prefixText } from '../config/address.js';
 import { readText } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
-import { configWarnings, coveredHosts } from '../config/resolve.js';
 import type { Routes } from '../control/server.js';
 import { TraceFlows, traceFlowRoutes } from '../control/trace-flows.js';
 import { createImages } from '../core/create.js';
@@ -17,17 +16,15 @@ import { type AddOutcome, type Ahead, Kernel } from '../kernel/kernel.js';
 import type { NextHop, WantedKernel } from '../kernel/wanted.js';
 import { MetricsServer } from '../metrics/server.js';
 import { WorkerPool } from '../queue/pool.js';
-import { readQueues } from '../queue/proc.js';
 import { nfqlbTrace } from '../trace/nfqlb-trace.js';
 import { traceRoutes } from '../trace/routes.js';
 import { Tracer } from '../trace/tracer.js';
-import { addressNumber } from '../types/address.js';
-import type { Config, Host } from '../types/config.js';
+import type { Config } from '../types/config.js';
 import type { Difference } from '../types/difference.js';
-import { ClashError, ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js';
+import { ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
 import { routesOf, shmName } from './answers.js';
-import { type Bank, banksOf, bankText, freeBank } from './bank.js';
+import { Forgotten } from './forgotten.js';
 import { handoverRoutes } from './handover.js';
 import { Keeper } from './keeper.js';
 import { KeptState } from './kept-state.js';
@@ -35,12 +32,14 @@ import type { Log } from './log.js';
 import { hostAddresses, isInitialNamespace, lockNamespace, namespaceIdentity } from './namespace.js';
 import { answersOf } from './observation.js';
 import { Predecessor } from './predecessor.js';
+import { bankBeside, refuseCoveredHosts, refuseRestartOnly } from './refusal.js';
 import { Seat } from './seat.js';
 import { Service } from './service.js';
 import { type Found, firstConfiguration, found, type Source } from './source.js';
 import { Stopwatch } from './stopwatch.js';
 import { Tally } from './tally.js';
 import { wantedKernel } from './wanted.js';
+import { Warnings } from './warnings.js';
 
 export interface DaemonOptions {
   /** null: none was named. */
@@ -67,8 +66,6 @@ const START_PATIENCE_MS = 1000;
 const RELOAD_PATIENCE_MS = 200;
 /** For packets that wait in our queues when the takeover that we began is given up. */
 const DRAIN_MS = 5000;
-/** An event that the kernel tells of a neighbour that was forgotten from here comes within. */
-const FORGOTTEN_MS = 1000;
 
 /** A change was ended by `DaemonOptions.stop`; what it did is taken back or about to be removed. */
 export class Stopped extends Error {}
@@ -102,23 +99,17 @@ export class Daemon {
   readonly tally = new Tally();
   /** What `GET /v1/trace-text` tells of. */
   readonly traceFlows = new TraceFlows();
-  warnings: readonly string[] = [];
+  readonly warnings: Warnings;
   repairs: Repairs = { count: 0, changes: 0, lastAt: null };
   source: Source;
   /** Of the file, as it was read last; null: it was never read, or could not be. */
   fileText: string | null = null;
   private readonly keeper: Keeper;
   private readonly hurry = new AbortController();
-  /** Of the last look, save those about main's routes. */
-  private lookWarnings: readonly string[] = [];
-  private mainWarnings: { readonly vips: string; readonly lines: readonly string[] } = {
-    vips: '',
-    lines: [],
-  };
-  /** When the kernel was made to forget a neighbour, by its address: it tells that a moment later. */
-  private readonly forgotten = new Map<bigint, number>();
+  /** VIPs that main was last asked about, as one text. */
+  private mainVips = '';
+  private readonly forgotten = new Forgotten();
   private turn: Promise<unknown> = Promise.resolve();
-  private configWarnings: { config: Config; warnings: readonly string[] } | null = null;
   private waitingReload: Promise<void> | null = null;
 
   private constructor(
@@ -134,6 +125,7 @@ export class Daemon {
   ) {
     const { log } = options;
     this.source = { kind, name, at: this.startedAt };
+    this.warnings = new Warnings(log);
     if (kind === 'file') this.fileText = text;
     this.keeper = new Keeper({
       log,
@@ -199,7 +191,13 @@ export class Daemon {
       undo.push(() => (predecessor === null ? frontend.stop() : frontend.leave()));
       if (predecessor !== null) await frontend.join();
       const core = { module, memory: images.memory };
-      const pool = await WorkerPool.start({ core, queues, queueLength: config.queueLength, log });
+      const pool = await WorkerPool.start({
+        core,
+        queues,
+        queueLength: config.queueLength,
+        fragments: { timeoutMs: config.fragmentTimeoutMs },
+        log,
+      });
       undo.push(() => pool.stop());
       const addresses = predecessor?.facts.addresses ?? (await hostAddresses());
       const daemon = new Daemon(
@@ -405,7 +403,8 @@ export class Daemon {
 
   private async keepState({ name, text }: Found): Promise<void> {
     await this.state.keep({ name, text, at: this.source.at });
-    this.tellWarnings();
+    this.warnings.find({ kept: this.state.warnings });
+    this.warnings.tell(this.config);
   }
 
   /** A stop that is under way waits for nothing any more. */
@@ -537,6 +536,7 @@ export class Daemon {
     await this.kernel.removeStale(wanted);
     watch.lap('removed');
     this.keep(outcome);
+    this.warnings.find({ fragments: await this.kernel.reassembly(wanted) });
     await this.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
   }
@@ -558,6 +558,7 @@ export class Daemon {
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
     if (mended.length > 0) this.count(mended);
     this.keep(outcome);
+    this.warnings.find({ fragments: await this.kernel.reassembly(wanted) });
     await this.reviewMain();
     // Last: a BIRD that hangs must not keep the kernel from being mended.
     await this.service.announceServed();
@@ -574,8 +575,8 @@ export class Daemon {
 
   private keep({ pending, hops, warnings, forgotten }: AddOutcome): void {
     const { config } = this;
-    this.lookWarnings = [...this.warningsOf(config), ...warnings];
-    this.forget(forgotten);
+    this.warnings.find({ look: warnings });
+    this.forgotten.add(forgotten);
     const targets = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
     const tables = new Set([
       ...targets,
@@ -592,14 +593,11 @@ export class Daemon {
   private async reviewMain({ unlessAsLast = false } = {}): Promise<void> {
     if (this.options.stop.aborted) return;
     const vips = this.config.vips.map(prefixText).join(' ');
-    if (!unlessAsLast || vips !== this.mainWarnings.vips) {
-      this.mainWarnings = { vips, lines: await this.kernel.vipsWithoutRoute(this.config.vips) };
+    if (!unlessAsLast || vips !== this.mainVips) {
+      this.warnings.find({ main: await this.kernel.vipsWithoutRoute(this.config.vips) });
+      this.mainVips = vips;
     }
-    this.tellWarnings();
-  }
-
-  private tellWarnings(): void {
-    this.warn([...this.lookWarnings, ...this.mainWarnings.lines, ...this.state.warnings]);
+    this.warnings.tell(this.config);
   }
 
   private wanted(config: Config): WantedKernel {
@@ -615,22 +613,9 @@ export class Daemon {
   private async restore(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
     await this.ask(hops, how);
     if (this.options.stop.aborted) return;
-    const from = performance.now() - FORGOTTEN_MS;
-    const removed = hops.filter(hop => {
-      const address = addressNumber(hop.address);
-      const at = this.forgotten.get(address) ?? Number.NEGATIVE_INFINITY;
-      // It is told once.
-      this.forgotten.delete(address);
-      return at < from;
-    });
-    if (how === 'askAnew') this.forget(hops);
+    const removed = hops.filter(hop => !this.forgotten.take(hop));
+    if (how === 'askAnew') this.forgotten.add(hops);
     if (removed.length > 0) this.count(removed.map(hop => `neighbour ${hop.address} on ${hop.device}`));
-  }
-
-  private forget(hosts: readonly Host[]): void {
-    const now = performance.now();
-    for (const [address, at] of this.forgotten) if (at <= now - FORGOTTEN_MS) this.forgotten.delete(address);
-    for (const { address } of hosts) this.forgotten.set(addressNumber(address), now);
   }
 
   private onHealth(): void {
@@ -651,20 +636,6 @@ export class Daemon {
     this.service.withdrawUnserved().catch((error: Error) => {
       this.options.log.error({ err: error }, 'VIPs that nobody serves could not be withdrawn');
     });
-  }
-
-  private warn(warnings: readonly string[]): void {
-    const before = new Set(this.warnings);
-    this.warnings = warnings;
-    for (const warning of warnings) if (!before.has(warning)) this.options.log.warn(warning);
-  }
-
-  /** They follow from the configuration alone, and each look tells them. */
-  private warningsOf(config: Config): readonly string[] {
-    if (this.configWarnings?.config !== config) {
-      this.configWarnings = { config, warnings: configWarnings(config) };
-    }
-    return this.configWarnings.warnings;
   }
 
   /** @throws Stopped if nothing further shall be done */
@@ -708,44 +679,4 @@ function textOrNull(file: string): string | null {
     if (!(error instanceof ConfigError)) throw error;
     return null;
   }
-}
-
-function refuseCoveredHosts(config: Config, addresses: readonly InterfaceAddress[]): void {
-  const own = addresses.map(ip => ({ ip, owner: 'this host' }));
-  const gateways = config.gateways.flatMap(gateway =>
-    gateway.ips.map(ip => ({ ip, owner: `gateway ${gateway.name}` })),
-  );
-  const targets = config.streams.flatMap(stream =>
-    stream.targets.flatMap(target =>
-      target.ips.map(ip => ({ ip, owner: `target ${stream.name}/${target.identifier}` })),
-    ),
-  );
-  const faults = coveredHosts(config, [...own, ...gateways, ...targets]);
-  if (faults.length > 0) throw new ConfigError(faults);
-}
-
-/** @throws ClashError that names the numbers, if none are free */
-function bankBeside(configured: Bank, inUse: Bank): Bank {
-  const bound = readQueues();
-  const bank = freeBank(configured, inUse, new Set(bound.map(({ queue }) => queue)));
-  if (bank !== null) return bank;
-  const tried = banksOf(configured, inUse).map(bankText);
-  throw new ClashError(
-    `--takeover: no free queue numbers beside ${bankText(inUse)}, which are in use: tried ${tried.join(', ')}; ` +
-      `bound in this namespace are ${bound.map(({ queue }) => queue).join(', ')}`,
-  );
-}
-
-/** What a running daemon cannot change: its queues are bound and their lengths set. */
-function refuseRestartOnly(former: Config, config: Config): void {
-  const faults: string[] = [];
-  const text = ({ queues }: Config) => `${queues.first}:${queues.last}`;
-  if (text(former) !== text(config))
-    faults.push(`queues: ${text(config)} takes effect at the next start; ${text(former)} are bound now`);
-  if (former.queueLength !== config.queueLength) {
-    faults.push(
-      `queueLength: ${config.queueLength} takes effect at the next start; it is ${former.queueLength} now`,
-    );
-  }
-  if (faults.length > 0) throw new ConfigError(faults);
 }

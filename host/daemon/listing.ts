@@ -2,7 +2,7 @@
 import type { FlowReply, FragmentsReply, SlotReply, StreamReply } from '../control/api.js';
 import { flowReply } from '../control/flow-reply.js';
 import { RequestError } from '../control/server.js';
-import { reasonCounts } from '../core/counters.js';
+import { fragmentCounts, reasonCounts } from '../core/counters.js';
 import type { ImageStore } from '../core/image.js';
 import type { Flow } from '../types/config.js';
 
@@ -68,11 +68,25 @@ export function unknownStream(name: string, names: readonly string[]): RequestEr
 }
 
 export function fragmentsReply({ core, memory, workers }: ImageStore): FragmentsReply {
-  const counts = Array.from(
-    { length: workers },
-    (_, worker) => reasonCounts(core, memory, worker)[core.Reason.FragmentWithoutFirst]!,
-  );
-  return { discarded: counts.reduce((sum, count) => sum + count, 0) };
+  const { FragmentSets, FragmentWays } = core.Limit;
+  const all = Array.from({ length: workers }, (_, worker) => ({
+    ...fragmentCounts(core, memory, worker),
+    discarded: reasonCounts(core, memory, worker)[core.Reason.FragmentWithoutFirst]!,
+  }));
+  const sum = (key: Exclude<keyof (typeof all)[number], 'timeoutMs'>): number =>
+    all.reduce((total, each) => total + each[key], 0);
+  return {
+    tableSize: FragmentSets * FragmentWays * workers,
+    timeoutMs: all[0]!.timeoutMs,
+    mostHeld: sum('mostHeld'),
+    tracked: sum('tracked'),
+    collided: sum('collided'),
+    evicted: sum('evicted'),
+    reused: sum('reused'),
+    later: sum('later'),
+    held: sum('held'),
+    discarded: sum('discarded'),
+  };
 }
 
 function indexOf(slot: number): number {

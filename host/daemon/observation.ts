@@ -1,6 +1,13 @@
 /** The daemon as metrics and health see it: what it holds in memory, and /proc. No program is started for it. */
 import { prefixText } from '../config/address.js';
-import { batchBounds, batchSizes, decisionBounds, decisionTimes, verdictCounts } from '../core/counters.js';
+import {
+  batchBounds,
+  batchSizes,
+  decisionBounds,
+  decisionTimes,
+  fragmentCounts,
+  verdictCounts,
+} from '../core/counters.js';
 import { type ImageStore, type ImageStream, targetKey } from '../core/image.js';
 import { reasonNames } from '../core/reason.js';
 import type { Observation, QueueObservation, StreamObservation } from '../metrics/observation.js';
@@ -85,13 +92,14 @@ function observe(daemon: Daemon): Observation {
       bfdUp: bfd === 'none' ? null : bfd === 'up',
     })),
     vips: config.vips.map(prefixText).map(prefix => ({ prefix, announced: announced.has(prefix) })),
-    warnings: daemon.warnings.length,
+    warnings: daemon.warnings.lines.length,
   };
 }
 
 function queueOf({ core, memory }: ImageStore, queue: QueueStatistics, worker: number): QueueObservation {
   const { Reason } = core;
   const names = reasonNames(core);
+  const fragments = fragmentCounts(core, memory, worker);
   const marked = new Set([Reason.Ok, Reason.NoFlow, Reason.NoTarget]);
   return {
     queue: queue.queue,
@@ -105,6 +113,16 @@ function queueOf({ core, memory }: ImageStore, queue: QueueStatistics, worker: n
     batchSizes: batchSizes(core, memory, worker),
     decisions: decisionTimes(core, memory, worker),
     verdictErrors: queue.shim.verdictErrors,
+    fragments: {
+      tracked: fragments.tracked,
+      evicted: fragments.evicted,
+      followed: fragments.followed,
+      held: fragments.held,
+      released: fragments.released,
+      'timed-out': fragments.timedOut,
+      'pushed-out': fragments.pushedOut,
+    },
+    fragmentsHeld: fragments.waiting,
     kernel: queue.kernel,
   };
 }

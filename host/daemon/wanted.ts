@@ -12,6 +12,7 @@ export function wantedKernel(config: Config, queues: WantedKernel['queues']): Wa
       config.gateways.some(gateway => gateway.ips.some(ip => ip.family === family)),
     ),
     portNats: config.portNats,
+    fragments: config.fragments,
     targets: config.streams.flatMap(stream =>
       stream.targets.map(target => ({
         fwmark: target.fwmark,

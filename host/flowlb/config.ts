@@ -6,6 +6,9 @@ import type { State } from './state.js';
 export interface Settings {
   readonly queues: { readonly first: number; readonly last: number };
   readonly queueLength: number;
+  readonly fragmentTimeoutMs: number;
+  /** Fragments that a queue holds at most. */
+  readonly mostHeld: number;
   readonly hashMode: HashMode;
   readonly promiscuousPing: boolean;
   /** null: dropped. */
@@ -18,6 +21,7 @@ export interface Settings {
 export function configOf({ memories, flows }: State, settings: Settings): Config {
   return {
     ...settings,
+    fragments: 'track',
     interfaces: { external: null, internal: [] },
     vips: [],
     gateways: [],

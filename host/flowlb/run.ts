@@ -25,7 +25,7 @@ export async function runFlowLb({ settings, socketPath, notDone }: RunOptions): 
   if (notDone.length > 0) {
     log.warn(
       { options: notDone },
-      'fragments are not handled here: have the kernel reassemble (an nftables rule `ct state untracked accept` switches that on)',
+      'not done here: later fragments follow their first, and wait for it in the queue',
     );
   }
 

@@ -129,6 +129,10 @@ const orNull =
   (check: Check): Check =>
   value =>
     value === null || check(value);
+const orAbsent =
+  (check: Check): Check =>
+  value =>
+    value === undefined || check(value);
 const listOf =
   (check: Check): Check =>
   value =>
@@ -153,8 +157,10 @@ const isContents = record({
         fwmark: orNull(record({ value: isNumber, mask: isNumber })),
         from: orNull(isText),
         // Versions before this key made no rule with a destination.
-        to: value => value === undefined || orNull(isText)(value),
+        to: orAbsent(orNull(isText)),
         table: orNull(isNumber),
+        goto: orAbsent(isNumber),
+        unreachable: orAbsent(value => value === true),
       }),
     ),
     routes: listOf(record({ family: isFamily, table: isNumber })),

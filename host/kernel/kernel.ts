@@ -11,6 +11,7 @@ import { ClashError, KernelError } from '../types/errors.js';
 import { runBatch } from './batch.js';
 import { type Carrier, probeCarrier } from './carrier.js';
 import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
+import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
 import { mangleDifferences, routingDifferences, tableDifference } from './difference.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
 import { applyMangle, listMangle } from './mangle.js';
@@ -22,14 +23,12 @@ import {
   neighbourKey,
 } from './neighbour.js';
 import { renderTables, TABLES } from './nft.js';
+import type { NftTable } from './nft-table.js';
 import { type Reached, reachOf } from './reach.js';
 import type { ListedRoute, NarrowRoute } from './route.js';
 import {
   additions,
   claimsOf,
-  clashes,
-  foreignRoutes,
-  foreignRouteText,
   NO_ROUTING,
   neighbourChanges,
   type RoutingListing,
@@ -48,6 +47,7 @@ import {
   tableDifferences,
 } from './ruleset.js';
 import { applySysctls, type Ipv6State, ipv6State } from './sysctl.js';
+import { isOwn, listTrackingRules, reassemblyWarnings } from './tracking.js';
 import type { NextHop, PendingTarget, WantedKernel } from './wanted.js';
 
 /** The part of the logger that is used. */
@@ -259,6 +259,13 @@ export class Kernel {
     });
   }
 
+  /** @returns one line for each reason why the kernel puts fragments together although `wanted` tracks them */
+  reassembly(wanted: WantedKernel): Promise<string[]> {
+    return this.inTurn(async () =>
+      wanted.fragments === 'track' ? reassemblyWarnings(await listTrackingRules(this.run)) : [],
+    );
+  }
+
   /**
    * The nftables tables, in one transaction, behind the rules that queue.
    * @param unlessAsLast  leave the kernel unasked if the same was wanted when it was last brought about
@@ -269,10 +276,10 @@ export class Kernel {
     return this.inTurn(async () => {
       const changed: string[] = [];
       const mangleRules = this.steering.mangleRules(wanted.queues);
-      const tables = renderTables(wanted, this.steering);
-      const asked = JSON.stringify([tables, mangleRules, this.families]);
+      const asked = JSON.stringify([renderTables(wanted, this.steering), mangleRules, this.families]);
       if (unlessAsLast && asked === this.lastRuleset) return [];
       this.lastRuleset = null;
+      const tables = await this.render(wanted);
       const [listed, ...standing] = await Promise.all([
         listTables(this.run),
         ...(mangleRules.length > 0 ? this.families : []).map(family => listMangle(this.run, family)),
@@ -314,7 +321,7 @@ export class Kernel {
       const united = unitedClaims(claims, claimsOf(routing, listing, claims));
       const settings = await applySysctls(ipv6, undefined, false);
       const mangleRules = this.steering.mangleRules(wanted.queues);
-      const tables = renderTables(wanted, this.steering);
+      const tables = await this.render(wanted);
       const listed = await listTables(this.run);
       const differences = await tableDifferences(this.run, tables, listed);
       const families = mangleRules.length > 0 ? this.families : [];
@@ -383,6 +390,13 @@ export class Kernel {
         throw new KernelError(text, { cause: errors[0] });
       }
     });
+  }
+
+  /** The wanted tables; what has the kernel put fragments together stays while packets may wait: they would go with it. */
+  private async render(wanted: WantedKernel): Promise<NftTable[]> {
+    const stays =
+      wanted.fragments === 'track' && this.steers && (await listTrackingRules(this.run)).some(isOwn);
+    return renderTables(wanted, this.steering, stays);
   }
 
   private async takeRuleset(): Promise<void> {

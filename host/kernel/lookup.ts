@@ -4,7 +4,8 @@ import { KernelError } from '../types/errors.js';
 import type { FiveTuple } from '../types/five-tuple.js';
 
 export interface Way {
-  readonly table: number;
+  /** Where the route stands; null: nowhere. */
+  readonly table: number | null;
   readonly via: string | null;
   readonly device: string | null;
   /** `02:fe:c2:14:ec:dd REACHABLE`, as the kernel lists it; null: it has no entry. */
@@ -16,19 +17,25 @@ export interface Way {
 interface RouteEntry {
   readonly gateway?: string;
   readonly dev?: string;
+  /** Its number, absent of the table main. */
+  readonly table?: string;
 }
 
-/** The way of a packet to a VIP that bears `fwmark`, which is its table too. */
+/** Of linux/rtnetlink.h. */
+const TABLE_MAIN = 254;
+
+/** The way of a packet to a VIP that bears `fwmark`. Its table is the mark's own but for marks of packets without a flow or a target. */
 export async function lookupRoute(
   { family, destination }: FiveTuple,
   fwmark: number,
   run: Run = runCommand,
 ): Promise<Way> {
-  const way = { table: fwmark, via: null, device: null, neighbour: null, error: null };
+  const nowhere = { table: null, via: null, device: null, neighbour: null, error: null };
   try {
-    const args = ['-j', `-${family}`, 'route', 'get', destination, 'mark', String(fwmark)];
+    const args = ['-N', '-j', `-${family}`, 'route', 'get', destination, 'mark', String(fwmark)];
     const [entry] = (await listJson(run, args)) as RouteEntry[];
     const { gateway = null, dev = null } = entry ?? {};
+    const way = { ...nowhere, table: Number(entry?.table ?? TABLE_MAIN) };
     if (gateway === null || dev === null) return { ...way, via: gateway, device: dev };
     const neighbours = ['-j', `-${family}`, 'neigh', 'show', 'to', gateway, 'dev', dev];
     const [neighbour] = (await listJson(run, neighbours)) as { lladdr?: string; state?: string[] }[];
@@ -36,6 +43,6 @@ export async function lookupRoute(
     return { ...way, via: gateway, device: dev, neighbour: words || null };
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
-    return { ...way, error: error.message };
+    return { ...nowhere, error: error.message };
   }
 }

@@ -8,12 +8,17 @@ export interface MarkBlock {
 
 export const WHOLE_MARK = 0xffffffff;
 
+/** u32, first <= last */
+export interface MarkRange {
+  readonly first: number;
+  readonly last: number;
+}
+
 /**
  * The fewest aligned blocks that together hold exactly the marks first..last.
- * @param range u32, first <= last
  * @returns at most 62 blocks, ascending
  */
-export function markBlocks(range: { readonly first: number; readonly last: number }): MarkBlock[] {
+export function markBlocks(range: MarkRange): MarkBlock[] {
   const blocks: MarkBlock[] = [];
   let first = range.first;
   while (first <= range.last) {
@@ -25,4 +30,18 @@ export function markBlocks(range: { readonly first: number; readonly last: numbe
     first += size;
   }
   return blocks;
+}
+
+/** The same marks in the fewest ranges, ascending. */
+export function unitedRanges(ranges: readonly MarkRange[]): MarkRange[] {
+  const united: MarkRange[] = [];
+  for (const range of ranges.toSorted((one, other) => one.first - other.first)) {
+    const before = united.at(-1);
+    if (before !== undefined && range.first <= before.last + 1) {
+      united[united.length - 1] = { first: before.first, last: Math.max(before.last, range.last) };
+    } else {
+      united.push(range);
+    }
+  }
+  return united;
 }

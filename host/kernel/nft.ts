@@ -17,12 +17,21 @@ export const DEFRAG_TABLE = 'meridio-defrag';
  */
 export const TABLES = [NFQLB_TABLE, NAT_TABLE, DEFRAG_TABLE, SNAT_LOCAL_TABLE, NAT_ERRORS_TABLE] as const;
 
-/** The tables of a configuration, in the order of TABLES. */
-export function renderTables(wanted: WantedKernel, carrier: Carrier): NftTable[] {
+/** In chain `in` of DEFRAG_TABLE: a rule about `ct state` is what switches the kernel's reassembly on. */
+export const REASSEMBLY_RULE: readonly Statement[] = [
+  compares('in', { ct: { key: 'state' } }, 'untracked'),
+  ACCEPT,
+];
+
+/**
+ * The tables of a configuration, in the order of TABLES.
+ * @param keepsReassembly  REASSEMBLY_RULE stays although the configuration does without it
+ */
+export function renderTables(wanted: WantedKernel, carrier: Carrier, keepsReassembly = false): NftTable[] {
   return [
     nfqlbTable(wanted, carrier),
     natTable(wanted.portNats),
-    defragTable(wanted),
+    defragTable(wanted, wanted.fragments === 'kernel' || keepsReassembly),
     snatLocalTable(wanted),
     natErrorsTable(wanted.portNats),
   ];
@@ -54,7 +63,7 @@ function nfqlbTable(wanted: WantedKernel, carrier: Carrier): NftTable {
   };
 }
 
-function defragTable(wanted: WantedKernel): NftTable {
+function defragTable(wanted: WantedKernel, reassembles: boolean): NftTable {
   return {
     name: DEFRAG_TABLE,
     sets: [],
@@ -68,8 +77,7 @@ function defragTable(wanted: WantedKernel): NftTable {
       {
         name: 'in',
         hook: { type: 'filter', at: 'prerouting', priority: -300 },
-        // A rule about `ct state` is what switches reassembly on; without it every fragment would be queued.
-        rules: [[NOTRACK], [compares('in', { ct: { key: 'state' } }, 'untracked'), ACCEPT]],
+        rules: [[NOTRACK], ...(reassembles ? [REASSEMBLY_RULE] : [])],
       },
       { name: 'out', hook: { type: 'filter', at: 'output', priority: -300 }, rules: [[NOTRACK]] },
     ],

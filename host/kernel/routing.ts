@@ -3,21 +3,14 @@ import { addressNumber, prefixInterval } from '../types/address.js';
 import type { Family, Host, Prefix } from '../types/config.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES } from '../types/marks.js';
 import { type Claims, type TableClaim, tableKey } from './claims.js';
+import { foreignRoutes } from './clash.js';
 import { markBlocks, WHOLE_MARK } from './marks.js';
 import { askText, forgetText, knownHosts, type Neighbours, neighbourKey } from './neighbour.js';
 import { type LinkRoute, OnLink } from './on-link.js';
-import {
-  assignPriorities,
-  EGRESS_END_PRIORITY,
-  EGRESS_PRIORITY,
-  HAIRPIN_PRIORITY,
-  MARK_END_PRIORITY,
-} from './priority.js';
+import { EGRESS_END_PRIORITY, EGRESS_PRIORITY, HAIRPIN_PRIORITY, MARK_END_PRIORITY } from './priority.js';
 import {
   hasOurShape,
-  isBirds,
   isFormerEgress,
-  isInOurPlace,
   isRoute,
   type ListedRoute,
   listedRouteText,
@@ -25,15 +18,8 @@ import {
   routeText,
   type WantedRoute,
 } from './route.js';
-import {
-  markRule,
-  type Rule,
-  type RuleListing,
-  type RuleOutline,
-  ruleKey,
-  ruleText,
-  servesMark,
-} from './rule.js';
+import { endsWalk, type Rule, type RuleListing, ruleKey, ruleText, servesMark } from './rule.js';
+import { targetRules } from './target-rules.js';
 import type { NextHop, WantedKernel } from './wanted.js';
 
 /** What the kernel lists. */
@@ -82,11 +68,6 @@ export interface Removal {
 /** The rules and routes of a configuration; priorities depend on what stands. */
 export function wantedRouting(wanted: WantedKernel, listing: RoutingListing, claims: Claims): WantedRouting {
   const ours = new Set(claims.rules.map(ruleKey));
-  const priorities = assignPriorities(
-    wanted.targets.map(target => target.fwmark),
-    listing.rules,
-    rule => ours.has(ruleKey(rule)),
-  );
   const onLink = new OnLink(listing.links);
   const rules: Rule[] = [];
   const routes: WantedRoute[] = [];
@@ -109,12 +90,12 @@ export function wantedRouting(wanted: WantedKernel, listing: RoutingListing, cla
     for (const { fwmark, nextHops, label } of wanted.targets) {
       const hop = nextHops.find(host => host.family === family);
       if (hop !== undefined) {
-        rules.push(markRule(family, priorities.get(fwmark)!, fwmark));
         const device = onLink.deviceOf(hop);
         routes.push({ family, table: fwmark, gateway: hop.address, device, label });
       }
     }
   }
+  rules.push(...targetRules(listing.families, wanted, listing.rules, rule => ours.has(ruleKey(rule))));
   const egress = wanted.egress
     .filter(family => listing.families.includes(family))
     .map(family => ({ family, table: EGRESS_TABLE }));
@@ -153,81 +134,6 @@ function sourceTexts({ family, address, length }: Prefix): string[] {
     return [`${address}/${length}`];
   }
   return family === 4 ? ['0.0.0.0/1', '128.0.0.0/1'] : ['::/1', '8000::/1'];
-}
-
-/**
- * What stands by another hand where our numbers are: routes in wanted tables, rules that look up a target's table or take
- * marks of ours before our rules do. A rule that is just as wanted is no clash, and neither is one that sends
- * others' packets to the gateways.
- * @returns one line each
- */
-export function clashes(wanted: WantedRouting, listing: RoutingListing, claims: Claims): string[] {
-  const routes = foreignRoutes(wanted, listing, claims).map(foreignRouteText);
-  const own = new Set([...claims.rules, ...wanted.rules].map(ruleKey));
-  const targets = new Set(wanted.routes.filter(route => route.gateway !== null).map(tableKey));
-  const ends = wanted.rules.filter(rule => rule.priority === MARK_END_PRIORITY);
-  const rules = listing.rules
-    .flatMap(({ all }) => all)
-    .filter(({ rule }) => rule === null || !own.has(ruleKey(rule)))
-    .flatMap(outline => {
-      const what = outlineText(outline);
-      if (outline.table !== null && targets.has(tableKey({ family: outline.family, table: outline.table }))) {
-        return [`${what} looks up a target's table, and this daemon did not make it: remove it`];
-      }
-      const meets = ends.some(end => end.family === outline.family && takesMarksOf(outline, end));
-      return meets
-        ? [`${what} takes marks of ours before our rules do: remove it, or choose other fwmarks`]
-        : [];
-    });
-  return [...routes, ...narrowRoutes(wanted, listing), ...rules];
-}
-
-/** Default routes by another hand in wanted tables. */
-export function foreignRoutes(wanted: WantedRouting, listing: RoutingListing, claims: Claims): ListedRoute[] {
-  const claimed = new Set(claims.routes.map(tableKey));
-  const tables = new Set([...wanted.routes, ...wanted.egress].map(tableKey));
-  return (
-    listing.routes
-      .filter(route => tables.has(tableKey(route)))
-      .filter(route => !(claimed.has(tableKey(route)) && isInOurPlace(route)))
-      // BIRD runs before its table is claimed.
-      .filter(route => !(route.table === EGRESS_TABLE && isBirds(route)))
-  );
-}
-
-/** One line for each route that takes packets past a target's own: we make none. */
-function narrowRoutes(wanted: WantedRouting, { narrow }: RoutingListing): string[] {
-  const tables = new Set(wanted.routes.map(tableKey));
-  return narrow
-    .filter(route => tables.has(tableKey(route)))
-    .map(
-      ({ family, table, destination }) =>
-        `IPv${family} routing table ${table} holds a route to ${destination} that this daemon did not make: ` +
-        'packets to it do not go to the target: remove it, or choose other fwmarks',
-    );
-}
-
-export function foreignRouteText({ family, table, hops }: ListedRoute): string {
-  const ways = hops.flatMap(hop => (hop.gateway === null ? [] : [` via ${hop.gateway}`])).join('');
-  return (
-    `IPv${family} routing table ${table} already holds a default route${ways} ` +
-    'that this daemon did not make: remove it, or choose other fwmarks'
-  );
-}
-
-function outlineText({ family, priority, fwmark, table }: RuleOutline): string {
-  const mark = fwmark === null ? '' : ` fwmark 0x${fwmark.value.toString(16)}/0x${fwmark.mask.toString(16)}`;
-  return `IPv${family} rule ${priority}:${mark}${table === null ? '' : ` lookup ${table}`}`;
-}
-
-/** @param end the rule behind all others for one block of the streams' marks */
-function takesMarksOf({ priority, fwmark }: RuleOutline, end: Rule): boolean {
-  if (fwmark === null || fwmark.mask === 0 || priority > end.priority) {
-    return false;
-  }
-  const block = end.fwmark!;
-  const shared = BigInt(fwmark.mask) & BigInt(block.mask);
-  return (BigInt(fwmark.value) & shared) === (BigInt(block.value) & shared);
 }
 
 /** What will be claimed: all that is wanted, save rules and default routes that stand already by another hand. */
@@ -350,7 +256,8 @@ function missingRoutes(wanted: WantedRouting, listing: RoutingListing): WantedRo
 
 /**
  * Lines that remove what is ours and not wanted: targets' and VIPs' rules, then routes, and last the rules that drop
- * marked packets without a route.
+ * marked packets without a route. Rules go by their priority, as the kernel lists them, so that none leads any more to
+ * those that go after it.
  */
 export function removals(wanted: WantedRouting, listing: RoutingListing, claims: Claims): Removal[] {
   const ours = new Set(claims.rules.map(ruleKey));
@@ -373,9 +280,9 @@ export function removals(wanted: WantedRouting, listing: RoutingListing, claims:
       claim: { family: route.family, table: route.table },
     }));
   return [
-    ...stale.filter(({ claim }) => claim.table !== null),
+    ...stale.filter(({ claim }) => !endsWalk(claim)),
     ...routes,
-    ...stale.filter(({ claim }) => claim.table === null),
+    ...stale.filter(({ claim }) => endsWalk(claim)),
   ];
 }
 

@@ -13,8 +13,12 @@ export interface Rule {
   readonly from: string | null;
   /** Destination prefix `address/length`; null: any destination */
   readonly to: string | null;
-  /** Table that is looked up; null: blackhole, the packet is dropped */
+  /** Table that is looked up; null: blackhole, the packet is dropped, unless one of the next two is there */
   readonly table: number | null;
+  /** Priority at whose first rule the walk goes on */
+  readonly goto?: number;
+  /** The packet is refused as by a host that has no route */
+  readonly unreachable?: true;
 }
 
 export interface RuleListing {
@@ -47,6 +51,9 @@ interface RuleEntry {
   readonly fwmask?: string;
   readonly table?: string;
   readonly action?: string;
+  readonly goto?: number;
+  /** The rule that `goto` names is not there. */
+  readonly unresolved?: null;
 }
 
 const KNOWN_KEYS = new Set([
@@ -59,9 +66,13 @@ const KNOWN_KEYS = new Set([
   'fwmask',
   'table',
   'action',
+  'goto',
+  'unresolved',
 ]);
 /** FR_ACT_BLACKHOLE of linux/fib_rules.h, and the name that newer versions of ip give it. */
 const BLACKHOLE_ACTIONS = new Set(['6', 'blackhole']);
+/** FR_ACT_UNREACHABLE, likewise. */
+const UNREACHABLE_ACTIONS = new Set(['7', 'unreachable']);
 
 /** By the entries that they were read from: see `readAnswers`. */
 const listings = new WeakMap<readonly RuleEntry[], RuleListing>();
@@ -86,10 +97,8 @@ function readRules(family: Family, entries: readonly RuleEntry[]): RuleListing {
 
 function parseRule(family: Family, entry: RuleEntry): Rule | null {
   const known = Object.keys(entry).every(key => KNOWN_KEYS.has(key));
-  const blackhole = entry.action !== undefined && BLACKHOLE_ACTIONS.has(entry.action);
-  if (!known || (entry.action !== undefined && !blackhole) || (entry.table === undefined && !blackhole)) {
-    return null;
-  }
+  const end = endOf(entry);
+  if (!known || end === null) return null;
   const prefix = (address: string | undefined, length: number | undefined): string | null =>
     address === undefined || address === 'all' ? null : `${address}/${length ?? ADDRESS_BITS[family]}`;
   return {
@@ -98,8 +107,16 @@ function parseRule(family: Family, entry: RuleEntry): Rule | null {
     fwmark: markOf(entry),
     from: prefix(entry.src, entry.srclen),
     to: prefix(entry.dst, entry.dstlen),
-    table: blackhole ? null : Number(entry.table),
+    ...end,
   };
+}
+
+/** null: one that none of ours has */
+function endOf({ action, goto, table }: RuleEntry): Pick<Rule, 'table' | 'goto' | 'unreachable'> | null {
+  if (goto !== undefined) return { table: null, goto };
+  if (action === undefined) return table === undefined ? null : { table: Number(table) };
+  if (BLACKHOLE_ACTIONS.has(action)) return { table: null };
+  return UNREACHABLE_ACTIONS.has(action) ? { table: null, unreachable: true } : null;
 }
 
 function markOf({ fwmark, fwmask }: RuleEntry): MarkBlock | null {
@@ -121,8 +138,19 @@ export function ruleText(rule: Rule): string {
   if (rule.fwmark !== null) {
     words.push(`fwmark 0x${rule.fwmark.value.toString(16)}/0x${rule.fwmark.mask.toString(16)}`);
   }
-  words.push(rule.table === null ? 'blackhole' : `lookup ${rule.table}`);
+  words.push(endText(rule));
   return words.join(' ');
+}
+
+function endText({ table, goto, unreachable }: Rule): string {
+  if (table !== null) return `lookup ${table}`;
+  if (goto !== undefined) return `goto ${goto}`;
+  return unreachable === true ? 'unreachable' : 'blackhole';
+}
+
+/** True if packets end here: they are dropped or refused. */
+export function endsWalk({ table, goto }: Rule): boolean {
+  return table === null && goto === undefined;
 }
 
 /** Rules are compared by their keys over and over. */
@@ -138,9 +166,9 @@ export function ruleKey(rule: Rule): string {
 }
 
 function keyOf(rule: Rule): string {
-  const { family, priority, fwmark, table } = rule;
+  const { family, priority, fwmark } = rule;
   const mark = `${fwmark?.value ?? 'any'}/${fwmark?.mask ?? ''}`;
-  return `${family} ${priority} ${prefixKey(rule.from)} ${prefixKey(rule.to)} ${mark} ${table ?? 'blackhole'}`;
+  return `${family} ${priority} ${prefixKey(rule.from)} ${prefixKey(rule.to)} ${mark} ${endText(rule)}`;
 }
 
 function prefixKey(prefix: string | null): string {

@@ -1,5 +1,6 @@
 /** What the kernel shall hold for a configuration, in plain values: the input of this room. */
-import type { Family, Host, PortNat, Prefix } from '../types/config.js';
+import type { Family, FragmentMode, Host, PortNat, Prefix } from '../types/config.js';
+import type { MarkRange } from './marks.js';
 
 /** One target's rule and routes: `fwmark == table`. */
 export interface WantedTarget {
@@ -17,10 +18,11 @@ export interface WantedKernel {
   /** Families that have gateways: BIRD fills their table 4096. */
   readonly egress: readonly Family[];
   readonly portNats: readonly PortNat[];
+  readonly fragments: FragmentMode;
   /** In the order of the file. */
   readonly targets: readonly WantedTarget[];
   /** Marks that belong to the streams, whether a target has them or not: such packets never reach the main table. */
-  readonly markRanges: readonly { readonly first: number; readonly last: number }[];
+  readonly markRanges: readonly MarkRange[];
 }
 
 /** What keeps a target from being reached: it has no route, its link is down, or its neighbour does not answer. */

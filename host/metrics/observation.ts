@@ -55,6 +55,10 @@ export interface QueueObservation {
     readonly counts: readonly number[];
   };
   readonly verdictErrors: number;
+  /** What came of fragments, by event. */
+  readonly fragments: Readonly<Record<string, number>>;
+  /** Fragments that wait for their first. */
+  readonly fragmentsHeld: number;
   /** The kernel's own; null while the queue is not bound. */
   readonly kernel: {
     readonly depth: number;

@@ -85,6 +85,21 @@ export const PACKET_FAMILIES: readonly MetricFamily[] = [
     samples: ({ queues }) => queues.map(({ queue, verdictErrors }) => sample(verdictErrors, { queue })),
   },
   {
+    name: 'magmark_fragments_total',
+    help: 'Fragments: firsts that were remembered (tracked) and forgotten for others before their time (evicted); later ones that came behind their first (followed), that were held until it came (held), whose first came (released), whose time ran out (timed-out), or that gave their place to younger ones (pushed-out).',
+    type: 'counter',
+    samples: ({ queues }) =>
+      queues.flatMap(({ queue, fragments }) =>
+        Object.entries(fragments).map(([event, count]) => sample(count, { queue, event })),
+      ),
+  },
+  {
+    name: 'magmark_queue_held_fragments',
+    help: 'Fragments that wait in the queue for their first.',
+    type: 'gauge',
+    samples: ({ queues }) => queues.map(({ queue, fragmentsHeld }) => sample(fragmentsHeld, { queue })),
+  },
+  {
     name: 'magmark_worker_bound',
     help: '1 while the worker of this queue serves it.',
     type: 'gauge',

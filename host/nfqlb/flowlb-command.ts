@@ -10,10 +10,9 @@ const LEAST_MTU = 576;
 const MAX_MTU = 65535;
 const MAX_COUNT = 0x7fffffff;
 
-/** Options with which nfqlb handles fragments itself. */
+/** What nfqlb does with fragments besides. */
 const FRAGMENT_OPTIONS = {
   lbshm: 'fragments go through a tier of load balancers',
-  tun: 'fragments are held until the first has come',
   reassembler: 'fragments are reassembled',
 } as const;
 
@@ -45,7 +44,7 @@ export const flowlbCommand: Command = {
   options: {
     lbshm: { help: 'stream of the tier of load balancers, for fragments', ignored: true },
     mtu: { help: 'at least that of the ingress device; default 1500', ignored: true },
-    tun: { help: 'device for held fragments', ignored: true },
+    tun: { help: 'device for held fragments: they stay in the queue', ignored: true },
     reassembler: { help: 'packets that are reassembled at a time; default 0', ignored: true },
     promiscuous_ping: { help: 'any flow with a matching address takes a ping', flag: true },
     notargets_fwmark: { help: 'mark where no target is active; default -1: drop' },
@@ -54,16 +53,20 @@ export const flowlbCommand: Command = {
     queue: { help: 'netfilter queue, or a range first:last; default 2' },
     qlength: { help: 'packets that wait in a queue at most; default 1024' },
     ft_shm: { help: 'name of the fragment table', ignored: true },
-    ft_size: { help: 'its size; default 500', ignored: true },
-    ft_buckets: { help: 'its buckets for collisions; default 500', ignored: true },
-    ft_frag: { help: 'fragments that it holds; default 100', ignored: true },
-    ft_ttl: { help: 'how long, in milliseconds; default 200', ignored: true },
+    ft_size: { help: 'its size; it has 16384 places a queue', ignored: true },
+    ft_buckets: { help: 'its buckets for collisions; it needs none', ignored: true },
+    ft_frag: { help: 'fragments that a queue holds, at most 256 and a quarter of qlength; default 100' },
+    ft_ttl: { help: 'how long, in milliseconds; default 200' },
     trace_address: { help: "address of nfqlb's trace server", ignored: true },
   },
   async run(args) {
     const number = (name: string, byDefault: number, least: number, most: number): number =>
       wholeNumber(`--${name}`, args.values.get(name) ?? `${byDefault}`, least, most);
+    const held = number('ft_frag', 100, 0, MAX_COUNT);
+    const ttl = number('ft_ttl', 200, 0, MAX_COUNT);
     const settings = {
+      fragmentTimeoutMs: ttl,
+      mostHeld: held,
       queues: queuesOf(args),
       queueLength: number('qlength', 1024, 1, MAX_QUEUE_LENGTH),
       hashMode: number('hash_mode', 1, 0, 1) === 1 ? ('sctp-ports' as const) : ('five-tuple' as const),
@@ -73,14 +76,11 @@ export const flowlbCommand: Command = {
     };
     const size = number('ft_size', 500, 0, MAX_COUNT);
     const buckets = number('ft_buckets', 500, 0, MAX_COUNT);
-    const held = number('ft_frag', 100, 0, MAX_COUNT);
-    const ttl = number('ft_ttl', 200, 0, MAX_COUNT);
     const mtu = number('mtu', 1500, LEAST_MTU, MAX_MTU);
     number('reassembler', 0, 0, MAX_COUNT);
-    // nfqlb's first line: scripts may wait for it. Without a tun device it holds none.
-    const frag = args.values.has('tun') ? held : 0;
+    // nfqlb's first line: scripts may wait for it.
     process.stdout.write(
-      `FragTable; size=${size}, buckets=${buckets}, frag=${frag}, mtu=${mtu}, ttl=${ttl}\n`,
+      `FragTable; size=${size}, buckets=${buckets}, frag=${held}, mtu=${mtu}, ttl=${ttl}\n`,
     );
     const { runFlowLb } = await import('../flowlb/run.js');
     await runFlowLb({ settings, socketPath: socketOf(args), notDone: notDone(args) });

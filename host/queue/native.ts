@@ -37,6 +37,8 @@ export interface QueueOptions {
   readonly fields: DescriptorFields;
   /** Packets of one batch, at most 1024. */
   readonly batch: number;
+  /** Descriptors behind those of the batch, for verdicts about packets that were held; default 0. */
+  readonly behind?: number;
   readonly packets: number;
   /** Room for one message: some 200 bytes of netlink before the packet. */
   readonly packetBytes: number;
@@ -60,9 +62,9 @@ type Handle = { readonly brand: unique symbol };
 
 /** native/nfqueue.cc. Negative numbers are -errno; `open` has its step in them too. */
 interface Shim {
-  open(options: QueueOptions): Handle | number;
+  open(options: Required<QueueOptions>): Handle | number;
   exchange(handle: Handle, answered: number): number;
-  answer(handle: Handle, answered: number): number;
+  answer(handle: Handle, answered: number, behind: number): number;
   statistics(handle: Handle, into: Float64Array): void;
   close(handle: Handle): void;
   createWake(): number;
@@ -92,7 +94,8 @@ export class NetfilterQueue {
    * Bind a queue.
    * @throws EnvironmentError where the right or the kernel's NFQUEUE is missing, KernelError for all other refusals
    */
-  constructor(options: QueueOptions) {
+  constructor(given: QueueOptions) {
+    const options = { behind: 0, ...given };
     checkOptions(options);
     const opened = this.#shim.open(options);
     if (typeof opened === 'number') throw openFailure(options, opened);
@@ -110,10 +113,13 @@ export class NetfilterQueue {
     return received;
   }
 
-  /** Send the verdicts of the first `answered` descriptors and receive nothing. */
-  answer(answered: number): void {
-    const result = this.#shim.answer(this.#handle, answered);
-    if (result < 0) throw this.#failure(`answer ${answered} packets`, result);
+  /**
+   * Send the verdicts of the first `answered` descriptors and receive nothing. A packet with verdict 2 is held: it stays in
+   * the queue until it is answered by a descriptor behind the batch, `behind` of which are sent after the others.
+   */
+  answer(answered: number, behind = 0): void {
+    const result = this.#shim.answer(this.#handle, answered, behind);
+    if (result < 0) throw this.#failure(`answer ${answered} packets and ${behind} that were held`, result);
   }
 
   /** Write the numbers of COUNTERS, in that order. */
@@ -172,7 +178,7 @@ function openFailure(options: QueueOptions, code: number): Error {
   return new KernelError(attempted);
 }
 
-function checkOptions(options: QueueOptions): void {
+function checkOptions(options: Required<QueueOptions>): void {
   const check = (name: string, value: number, least: number, most: number) => {
     if (!Number.isInteger(value) || value < least || value > most) {
       throw new RangeError(`${name}: ${value} is not a whole number from ${least} to ${most}`);
@@ -185,6 +191,7 @@ function checkOptions(options: QueueOptions): void {
   check('wake', options.wake, -1, 0x7fffffff);
   check('timeoutMs', options.timeoutMs, 0, 0x7fffffff);
   check('batch', options.batch, 1, 1024);
+  check('behind', options.behind, 0, 1024);
   for (const name of ['descriptors', 'descriptorBytes', 'packets', 'packetBytes'] as const) {
     check(name, options[name], 0, 0xffffffff);
   }

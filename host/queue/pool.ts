@@ -5,9 +5,9 @@ import { verdictCounts } from '../core/counters.js';
 import { type Core, instantiateCore, workerArea } from '../core/wasm.js';
 import { COUNTERS, type Counter } from './native.js';
 import { type KernelQueue, readQueues } from './proc.js';
-import { type Log, QueueThread, type ThreadSettings } from './thread.js';
+import { type FragmentSettings, type Log, QueueThread, type ThreadSettings } from './thread.js';
 
-export type { Log } from './thread.js';
+export type { FragmentSettings, Log } from './thread.js';
 
 export interface PoolOptions {
   /** A generation must have been published in the memory: a worker decides by it from its first packet on. */
@@ -16,6 +16,8 @@ export interface PoolOptions {
   readonly queues: { readonly first: number; readonly last: number };
   /** Packets that the kernel keeps in one queue before it drops. */
   readonly queueLength: number;
+  /** A queue holds no more than a quarter of its length. */
+  readonly fragments?: Partial<FragmentSettings>;
   readonly log?: Log;
   /** Called when a worker died, before it is restarted. */
   readonly onFailure?: (queue: number, cause: Error) => void;
@@ -38,6 +40,12 @@ export interface QueueStatistics {
   readonly shim: Readonly<Record<Counter, number>>;
 }
 
+/** Fragments of a packet come within milliseconds of each other, and what is held takes room in the queue. */
+const MOST_HELD = 256;
+const FRAGMENT_SETTINGS: FragmentSettings = { timeoutMs: 500, mostHeld: MOST_HELD };
+/** Of a queue's length: the rest is for those that need not wait. */
+const HELD_SHARE = 4;
+
 /** A queued packet takes 832 bytes of the buffer at a copy range of 128, and less than twice 1 KiB at 512: the kernel doubles. */
 const BUFFER_BYTES_PER_PACKET = 1024;
 /** The kernel's default (net.core.rmem_default): a short queue needs no less for its bursts of error messages. */
@@ -49,6 +57,14 @@ const LOOK_AGAIN_MS = 10;
 const QUIET_MS = 50;
 
 const SILENT: Log = { info() {}, warn() {}, error() {} };
+
+/** No more than a quarter of the queue. */
+export function heldWithin({ timeoutMs, mostHeld }: FragmentSettings, queueLength: number): FragmentSettings {
+  return {
+    timeoutMs,
+    mostHeld: Math.min(mostHeld, MOST_HELD, Math.floor(queueLength / HELD_SHARE)),
+  };
+}
 
 export class WorkerPool {
   readonly #core: Core;
@@ -68,6 +84,7 @@ export class WorkerPool {
     this.#memory = new DataView(memory.buffer);
     this.queues = options.queues;
     const receiveBufferBytes = Math.max(options.queueLength * BUFFER_BYTES_PER_PACKET, BUFFER_LEAST_BYTES);
+    const fragments = heldWithin({ ...FRAGMENT_SETTINGS, ...options.fragments }, options.queueLength);
     const count = options.queues.last - options.queues.first + 1;
     if (workerArea(this.#core, count) > memory.buffer.byteLength) {
       throw new RangeError(`${count} workers do not fit a memory of ${memory.buffer.byteLength} bytes`);
@@ -80,7 +97,15 @@ export class WorkerPool {
       const queue = this.queues.first + index;
       return new QueueThread({
         core: this.#core,
-        data: { module, memory, index, queue, queueLength: options.queueLength, receiveBufferBytes },
+        data: {
+          module,
+          memory,
+          index,
+          queue,
+          queueLength: options.queueLength,
+          receiveBufferBytes,
+          fragments,
+        },
         log: options.log ?? SILENT,
         onFailure: options.onFailure ?? (() => {}),
         spawn: options.spawn ?? ((file, threadOptions) => new Worker(file, threadOptions)),

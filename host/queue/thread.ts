@@ -4,6 +4,12 @@ import { type Core, workerArea } from '../core/wasm.js';
 import { EnvironmentError, KernelError } from '../types/errors.js';
 import { COUNTERS, closeWake, createWake, wake } from './native.js';
 
+/** How long, in ms, a first fragment is remembered and a later one held; how many of these one queue holds at most. */
+export interface FragmentSettings {
+  readonly timeoutMs: number;
+  readonly mostHeld: number;
+}
+
 /** What a worker is given. The memory, the wake and the counters are shared with it. */
 export interface WorkerData {
   readonly module: WebAssembly.Module;
@@ -13,6 +19,7 @@ export interface WorkerData {
   readonly queue: number;
   readonly queueLength: number;
   readonly receiveBufferBytes: number;
+  readonly fragments: FragmentSettings;
   /** Descriptor of the eventfd that ends its wait. */
   readonly wake: number;
   /** f64[COUNTERS.length], shared */

@@ -1,4 +1,5 @@
 /** A worker thread: one queue, one instance of the core, one loop. No object is made per packet. */
+import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { instantiateCore, workerArea } from '../core/wasm.js';
 import { MagmarkError } from '../types/errors.js';
@@ -38,15 +39,33 @@ function open(): NetfilterQueue {
       mark: Layout.DescriptorMark,
     },
     batch: Limit.Batch,
+    behind: Limit.Released,
     packets: area + Region.WorkerPackets,
     packetBytes: Region.PacketSize,
   });
 }
 
+/** What a former life of this worker held, the kernel has dropped with its socket. */
+function prepareFragments(): void {
+  const { Layout, Region } = core;
+  const view = new DataView(data.memory.buffer);
+  const state = area + Region.WorkerState;
+  view.setUint32(state + Layout.WorkerHeldNow, 0, true);
+  view.setUint32(state + Layout.WorkerFollows, 1, true);
+  const fragments = area + Region.WorkerFragments;
+  view.setBigUint64(fragments + Layout.FragmentsSeed, randomBytes(8).readBigUInt64LE(), true);
+  view.setFloat64(fragments + Layout.FragmentsTimeout, data.fragments.timeoutMs, true);
+  view.setUint32(fragments + Layout.FragmentsMostHeld, data.fragments.mostHeld, true);
+}
+
 // In a function, since code at a module's top level stays interpreted.
 function serve(queue: NetfilterQueue): void {
   const words = new Int32Array(data.memory.buffer);
-  const stop = (area + core.Region.WorkerState + core.Layout.WorkerStop) / 4;
+  const state = area + core.Region.WorkerState;
+  const stop = (state + core.Layout.WorkerStop) / 4;
+  const fragments = (state + core.Layout.WorkerFragmentsCame) / 4;
+  const held = (state + core.Layout.WorkerHeldNow) / 4;
+  const released = (state + core.Layout.WorkerReleased) / 4;
   const tracing = (core.Region.Control + core.Layout.ControlTracing) / 4;
   let turns = 0;
   while (Atomics.load(words, stop) === 0) {
@@ -54,11 +73,17 @@ function serve(queue: NetfilterQueue): void {
     if (count > 0) {
       if (turns % TIMED_TURNS === 0) decideTimed(count);
       else core.decide(area, 0, count);
+    }
+    // Their time runs out also where no packet comes.
+    const follows = words[held] !== 0 || (count > 0 && words[fragments] !== 0);
+    if (follows) core.follow(area, 0, count, now());
+    const behind = follows ? words[released]! : 0;
+    if (count > 0) {
       if (Atomics.load(words, tracing) !== 0) core.trace(area, 0, count, monotonic());
-      queue.answer(count);
+      queue.answer(count, behind);
       // Not before the verdicts are with the kernel: until then the routes that their marks lead to must stand.
       core.rest(area);
-    }
+    } else if (behind > 0) queue.answer(0, behind);
     if (count === 0 || ++turns % REPORT_TURNS === 0) queue.statistics(data.counters);
   }
   queue.statistics(data.counters);
@@ -69,6 +94,11 @@ function decideTimed(count: number): void {
   const from = performance.now();
   core.decide(area, 0, count);
   core.timed(area, count, Math.min((performance.now() - from) * 1e6, MOST_NANOSECONDS));
+}
+
+/** Milliseconds that go on where another life of this worker left them. */
+function now(): number {
+  return performance.timeOrigin + performance.now();
 }
 
 /** Nanoseconds of the clock that all threads share, to 2 ns after 104 days. */
@@ -88,6 +118,7 @@ try {
   post({ type: 'failed', code: error.code, message: error.message });
 }
 if (queue !== undefined) {
+  prepareFragments();
   post({ type: 'bound' });
   serve(queue);
 }

@@ -7,7 +7,9 @@ import type { CapturedTrace } from '../types/trace.js';
 
 const NONE = 0xffffffff;
 const NO_MATCH = 0xffff;
-const DROP = 0;
+const ACCEPT = 1;
+const HOLD = 2;
+const LATER = 2;
 
 export class RecordReader {
   private readonly reasons: readonly string[];
@@ -81,7 +83,7 @@ export class RecordReader {
       flow: flow === NONE ? null : image.flows[flow]!.name,
       stream: stream === NONE ? null : image.streams[stream]!.stream.name,
       identifier: target === NONE ? null : target + 1,
-      fwmark: word(Layout.RecordVerdict) === DROP ? null : word(Layout.RecordMark),
+      fwmark: word(Layout.RecordVerdict) === ACCEPT ? word(Layout.RecordMark) : null,
       reason: this.reasons[word(Layout.RecordReason)]!,
       hash: flow === NONE ? null : word(Layout.RecordHash),
       protocol: this.protocols.get(protocol) ?? `${protocol}`,
@@ -90,9 +92,16 @@ export class RecordReader {
       destination: text(Layout.RecordDestination),
       destinationPort: port(Layout.RecordDestinationPort),
       inner: word(Layout.RecordInner) !== 0,
+      fragment: fragmentOf(word(Layout.RecordFragment), word(Layout.RecordVerdict)),
       length: word(Layout.RecordWireLength),
       // A copy: the ring's bytes are the worker's again in a moment.
       packet: this.bytes.slice(packetAt, packetAt + captured),
     };
   }
+}
+
+function fragmentOf(fragment: number, verdict: number): CapturedTrace['fragment'] {
+  if (fragment === 0) return null;
+  if (verdict === HOLD) return 'held';
+  return fragment === LATER ? 'later' : 'first';
 }

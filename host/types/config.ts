@@ -143,6 +143,9 @@ export interface HealthCheck {
 /** Hash of SCTP packets: over the ports alone (all paths of an association meet), or over the five-tuple. */
 export type HashMode = 'sctp-ports' | 'five-tuple';
 
+/** `kernel`: it puts them together before the queue. `track`: each is queued as it comes and follows its first. */
+export type FragmentMode = 'kernel' | 'track';
+
 /** Where something listens. */
 export interface ListenAddress {
   /** null: on all addresses of this host. */
@@ -171,6 +174,9 @@ export interface Config {
   readonly streams: readonly Stream[];
   readonly flows: readonly Flow[];
   readonly hashMode: HashMode;
+  readonly fragments: FragmentMode;
+  /** How long the decision of a first fragment is remembered, and a later one held until it comes. */
+  readonly fragmentTimeoutMs: number;
   readonly promiscuousPing: boolean;
   /** Mark of packets that no flow matches; null: they are dropped. */
   readonly noFlowFwmark: number | null;

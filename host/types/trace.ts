@@ -35,6 +35,11 @@ export interface TracedPacket {
   readonly destinationPort: number;
   /** The packet is an ICMP error; protocol, addresses and ports are those of the packet inside, swapped. */
   readonly inner: boolean;
+  /**
+   * null: whole. A later fragment was decided as its first, whose ports are told; a held one waits for its first, has no
+   * verdict yet, and is not told of again.
+   */
+  readonly fragment: 'first' | 'later' | 'held' | null;
   /** Bytes on the wire. */
   readonly length: number;
   /** The first of the reader's trace flows that matched; null: it has none. */

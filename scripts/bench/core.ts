@@ -158,7 +158,8 @@ function text(report: CoreReport): string {
       ]),
     ),
     `Watching (IPv4, 1 flow): ${watching.without.toFixed(1)} without, ${watching.off.toFixed(1)} with a trace that is off ` +
-      `(median of the ratios ${watching.ratioOff.toFixed(3)}), ${watching.on.toFixed(1)} with one of every packet.`,
+      `(median of the ratios ${watching.ratioOff.toFixed(3)}), ${watching.unmatched.toFixed(1)} with one that wants none of the packets, ` +
+      `${watching.on.toFixed(1)} with one of every packet.`,
     `Garbage: ${garbage.collections} collections and ${garbage.heapGrowthBytes} bytes of heap growth over ` +
       `${garbage.packets} decisions (control: ${garbage.control} seen when garbage was made on purpose). The loop is the benchmark's own: decide, without the queue.`,
   ].join('\n');

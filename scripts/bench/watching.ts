@@ -1,5 +1,9 @@
-/** What it costs a worker that its packets can be watched: the loop of decisions without a trace, with one off, and with one on. */
+/**
+ * What it costs a worker that its packets can be watched: the loop of decisions without a trace, with one off, with one that
+ * wants none of the packets, and with one that wants all.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
+import { parseTraceFlow } from '../../host/trace/filter.js';
 import { Tracer } from '../../host/trace/tracer.js';
 import { decideBatches, decideWatchedBatches, type Workload } from './workload.js';
 
@@ -8,6 +12,8 @@ export interface Watching {
   /** Nanoseconds a packet, medians. */
   readonly without: number;
   readonly off: number;
+  /** With a trace whose one flow matches no packet. */
+  readonly unmatched: number;
   readonly on: number;
   /** Median over the rounds of the time with a trace off over that without one. */
   readonly ratioOff: number;
@@ -21,6 +27,9 @@ const SHORTER = 20;
 const BATCHES_ON = 1600;
 /** The main thread empties the rings meanwhile. */
 const EMPTYING_MS = 200;
+
+/** No packet of a workload comes from there (RFC 5737). */
+const ELSEWHERE = { srcs: '203.0.113.1/32' };
 
 /** @param median of samples */
 export async function measureWatching(
@@ -45,6 +54,9 @@ export async function measureWatching(
     if (round % 2 === 1) without.push(perPacket(decideBatches, batches));
   }
   const tracer = new Tracer({ images: workload.images, firstQueue: 0 });
+  const other = await tracer.open({ flows: [parseTraceFlow('other', ELSEWHERE)], snapLength: 0 });
+  const unmatched = Array.from({ length: rounds }, () => perPacket(decideWatchedBatches, BATCHES_ON));
+  await other.close();
   const reader = await tracer.open({ flows: [], snapLength: 0 });
   const read = (async () => {
     for await (const _ of reader);
@@ -60,6 +72,7 @@ export async function measureWatching(
     packetsPerSample: batches * workload.core.Limit.Batch,
     without: median(without),
     off: median(off),
+    unmatched: median(unmatched),
     on: median(on),
     ratioOff: median(off.map((nanoseconds, round) => nanoseconds / without[round]!)),
     ratioOn: median(on) / median(without),

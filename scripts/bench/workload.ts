@@ -118,6 +118,8 @@ export function configOf(shape: Shape, flows: number, random = new Random(SEED))
       ...shape.flow(index, flows, random),
     })),
     hashMode: 'five-tuple',
+    fragments: 'kernel',
+    fragmentTimeoutMs: 500,
     promiscuousPing: true,
     noFlowFwmark: null,
     noTargetsFwmark: null,

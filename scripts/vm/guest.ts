@@ -1,7 +1,7 @@
 /**
  * The program in a guest, where the kernel has nftables' `queue` statement: `node guest.js WORK RESULTS SCTP`.
  * - traffic: runs the demonstration, then makes SCTP associations through a daemon of its own and lists its tables;
- * - kernel: runs the tests of the kernel's room;
+ * - kernel: runs the tests of the kernel's room and those of fragments;
  * - takeover: runs the test of a takeover.
  * It writes RESULTS/report.json. What is found wrong is in the report; the host judges.
  */
@@ -20,9 +20,12 @@ import { associations, SCTP_FLOW, startSctpTargets } from './sctp.js';
 const CONFIG = fileURLToPath(new URL('../../../scripts/lab/config.yaml', import.meta.url));
 const DEMO = fileURLToPath(new URL('../lab/demo.js', import.meta.url));
 const KERNEL_TESTS = fileURLToPath(new URL('../../test/kernel/kernel.test.js', import.meta.url));
+const FRAGMENT_TESTS = fileURLToPath(new URL('../../test/end-to-end/fragments.test.js', import.meta.url));
 const TAKEOVER_TEST = fileURLToPath(new URL('../../test/end-to-end/takeover.test.js', import.meta.url));
 /** Datagrams a second that an emulated processor can send and count besides all else. */
 const LOAD = '200';
+/** Fragments of a flood that it can count as well. */
+const FLOOD = '1200';
 const OUTPUT_BYTES = 64 * 1024 * 1024;
 
 const [work, results, sctpProgram] = process.argv.slice(2) as [keyof Work, string, string];
@@ -112,8 +115,12 @@ async function traffic(): Promise<TrafficReport> {
   return { demo, listings, sctp };
 }
 
-const kernelTests = (): Promise<CommandReport> =>
-  timed('tests', () => command(['node', '--enable-source-maps', KERNEL_TESTS]));
+const kernelTests = async (): Promise<Work['kernel']> => ({
+  tests: await timed('tests', () => command(['node', '--enable-source-maps', KERNEL_TESTS])),
+  fragments: await timed('fragments', () =>
+    command(['env', `MAGMARK_FLOOD=${FLOOD}`, 'node', '--enable-source-maps', FRAGMENT_TESTS]),
+  ),
+});
 
 const takeoverTest = (): Promise<CommandReport> =>
   timed('takeover', () =>

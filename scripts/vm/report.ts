@@ -38,8 +38,8 @@ export interface TrafficReport {
 /** What each guest does: they share the work, since an emulated machine uses one processor. */
 export interface Work {
   readonly traffic: TrafficReport;
-  /** The compiled test/kernel/kernel.test.ts; stdout is TAP. */
-  readonly kernel: CommandReport;
+  /** The compiled test/kernel/kernel.test.ts and test/end-to-end/fragments.test.ts; stdout is TAP. */
+  readonly kernel: { readonly tests: CommandReport; readonly fragments: CommandReport };
   /** The compiled test/end-to-end/takeover.test.ts; stdout is TAP. */
   readonly takeover: CommandReport;
 }

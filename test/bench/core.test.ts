@@ -36,6 +36,8 @@ t.test('Wasm and C decide every packet of every case alike, and the loop makes n
   t.ok(report.changed.ratioOthers > 0 && report.changed.ratioAll > 0);
   t.ok(report.tables.every(({ time }: { time: { median: number } }) => time.median > 0));
   t.ok(report.building.every(({ classifierBytes }: { classifierBytes: number }) => classifierBytes > 0));
+  const { without, off, unmatched, on } = report.watching;
+  for (const nanoseconds of [without, off, unmatched, on]) t.ok(nanoseconds > 0);
   t.equal(report.garbage.collections, 0);
   t.ok(report.garbage.packets >= 200_000);
   t.ok(report.garbage.control > 0, 'the observer sees garbage where some is made');

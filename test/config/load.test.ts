@@ -51,6 +51,8 @@ t.test('absent keys have their defaults, and JSON is YAML too', async t => {
     queueLength: 1024,
     interfaces: { external: null, internal: [] },
     hashMode: 'sctp-ports',
+    fragments: 'kernel',
+    fragmentTimeoutMs: 500,
     promiscuousPing: true,
     noFlowFwmark: null,
     noTargetsFwmark: null,

@@ -1,12 +1,14 @@
 """Raw IP packets for tests, one in hexadecimal a line, over an interface of this network namespace.
 
-  raw.py send INTERFACE ADDRESS   sends what stdin says to the neighbour ADDRESS (its MAC is looked up by `ip neigh`)
+  raw.py send INTERFACE ADDRESS [PER_SECOND]
+                                  sends what stdin says to the neighbour ADDRESS (its MAC is looked up by `ip neigh`)
   raw.py receive INTERFACE        prints `ready`, then what comes in for this host, until stdin ends
 """
 import select
 import socket
 import subprocess
 import sys
+import time
 
 ETHER_TYPES = {4: 0x0800, 6: 0x86DD}
 PACKET_OUTGOING = 4
@@ -20,10 +22,13 @@ def neighbour(interface, address):
     return bytes.fromhex(fields[fields.index("lladdr") + 1].replace(":", ""))
 
 
-def send(interface, address):
+def send(interface, address, per_second=None):
     link = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
     hardware = neighbour(interface, address)
-    for line in sys.stdin:
+    began = time.monotonic()
+    for number, line in enumerate(sys.stdin):
+        if per_second is not None:
+            time.sleep(max(0, began + number / int(per_second) - time.monotonic()))
         packet = bytes.fromhex(line)
         version = packet[0] >> 4 if packet else 4
         link.sendto(packet, (interface, ETHER_TYPES.get(version, 0x0800), 0, 0, hardware))
@@ -46,6 +51,6 @@ def receive(interface):
 
 
 if sys.argv[1] == "send":
-    send(sys.argv[2], sys.argv[3])
+    send(*sys.argv[2:])
 else:
     receive(sys.argv[2])

@@ -11,9 +11,13 @@ import { waitFor } from '../../scripts/lab/wait.js';
 const PROGRAM = fileURLToPath(new URL('../../../test/end-to-end/raw.py', import.meta.url));
 const READY_MS = 10_000;
 
-/** Send packets from the gateway to the load balancer, as they are. */
-export function sendRaw(topology: Topology, packets: readonly Uint8Array[]): Promise<void> {
-  return send(topology, topology.gateway, EXTERNAL.name, EXTERNAL.loadBalancer[4], packets);
+/** Send packets from the gateway to the load balancer, as they are. @param perSecond default: as fast as it goes */
+export function sendRaw(
+  topology: Topology,
+  packets: readonly Uint8Array[],
+  perSecond?: number,
+): Promise<void> {
+  return send(topology, topology.gateway, EXTERNAL.name, EXTERNAL.loadBalancer[4], packets, perSecond);
 }
 
 /** Send packets from a target to the load balancer, as they are. */
@@ -32,8 +36,10 @@ async function send(
   device: string,
   neighbour: string,
   packets: readonly Uint8Array[],
+  perSecond?: number,
 ): Promise<void> {
-  const argv = [...Topology.inside(namespace), 'python3', PROGRAM, 'send', device, neighbour];
+  const pace = perSecond === undefined ? [] : [`${perSecond}`];
+  const argv = [...Topology.inside(namespace), 'python3', PROGRAM, 'send', device, neighbour, ...pace];
   const input = packets.map(packet => `${Buffer.from(packet).toString('hex')}\n`).join('');
   await topology.processes.command(argv, { input });
 }

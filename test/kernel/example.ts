@@ -20,6 +20,7 @@ export const EXAMPLE: WantedKernel = {
   interfaces: { external: 'ext-vlan0', internal: ['conduit-a-*'] },
   egress: [4, 6],
   portNats: [],
+  fragments: 'kernel',
   targets: [
     target(69, '172.16.0.6', 'fd00::6'),
     target(62, '172.16.0.8', 'fd00::8'),

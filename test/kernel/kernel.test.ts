@@ -228,6 +228,43 @@ if (insideNamespace(import.meta.url)) {
     await applyAll(await open(), EXAMPLE);
   });
 
+  t.test(
+    'what reassembles fragments goes at a start, not while packets may wait, and others who have it are named',
+    async t => {
+      const former = state();
+      const tracking = { ...EXAMPLE, fragments: 'track' as const };
+      const kernel = await open();
+      await applyAll(kernel, EXAMPLE);
+      t.same(await kernel.reassembly(EXAMPLE), []);
+      await applyAll(kernel, tracking);
+      t.equal(state(), former, 'the rule stands');
+      t.match(await kernel.reassembly(tracking), [
+        /^fragments: track takes effect at the next start: .*"ct state untracked accept"/,
+      ]);
+      t.same(await kernel.compare(tracking), [], 'and is no difference');
+      await applyAll(kernel, EXAMPLE);
+
+      const next = await open();
+      await applyAll(next, tracking);
+      t.equal(
+        shell('nft list table inet meridio-defrag'),
+        DEFRAG.replace('\t\tct state untracked accept\n', ''),
+      );
+      t.same(await next.reassembly(tracking), []);
+      shell(
+        'iptables-nft -t nat -A POSTROUTING -j MASQUERADE; nft add table ip6 other; nft add chain ip6 other in',
+      );
+      shell('nft add rule ip6 other in ct state new counter comment \\"why not\\"');
+      t.match(await next.reassembly(tracking), [
+        /^fragments: track: table ip nat, chain POSTROUTING has the kernel track connections \(".*masquerade"\)/i,
+        /^fragments: track: table ip6 other, chain in has the kernel track connections/,
+      ]);
+      shell('nft delete table ip nat; nft delete table ip6 other');
+      await applyAll(next, EXAMPLE);
+      t.equal(state(), former, 'it comes back at once: nothing is lost by that');
+    },
+  );
+
   t.test('a table that is made anew keeps its place in the listing', async t => {
     const former = state();
     for (const name of ['nfqlb', 'nat', 'defrag']) {
@@ -426,9 +463,10 @@ if (insideNamespace(import.meta.url)) {
     const kernel = await open();
     symlinkSync('/dev/full', `${journalPath}.new`);
     await t.rejects(kernel.add(EXAMPLE), { code: 'ENVIRONMENT', message: /journal\.json\.new: ENOSPC/ });
+    // What could not be written is removed.
+    symlinkSync('/dev/full', `${journalPath}.new`);
     await t.rejects(kernel.applyRuleset(EXAMPLE), { code: 'ENVIRONMENT' });
     t.equal(state(), before);
-    rmSync(`${journalPath}.new`);
     await applyAll(kernel, EXAMPLE);
     await kernel.removeAll();
     t.equal(state(), before);
@@ -475,7 +513,51 @@ if (insideNamespace(import.meta.url)) {
     const steered = performance.now();
     await kernel.removeStale(many);
     const checked = performance.now();
-    t.equal(shell('ip rule').match(/^1:\tfrom all fwmark/gm)?.length, 300 - 98);
+    for (const family of [4, 6]) {
+      const listed = shell(`ip -${family} rule`);
+      t.equal(listed.match(/fwmark 0x\w+ lookup 5/g)?.length, 300);
+      t.notMatch(listed, /unresolved/);
+    }
+    const asked = (marks: readonly number[]): string[] =>
+      shell(
+        `ip -force -batch - 2>&1 <<END\n${marks.map(mark => `route get 20.0.0.1 mark ${mark}`).join('\n')}\nEND\ntrue`,
+      )
+        .split('\n')
+        .filter(line => /^20|^RTNETLINK/.test(line));
+    const marks = many.targets.map(({ fwmark }) => fwmark);
+    const ways = many.targets.map(({ fwmark, nextHops: [hop] }) => `via ${hop!.address} .*table ${fwmark} `);
+    const wrong = (answers: readonly string[], count = ways.length) =>
+      ways
+        .slice(0, count)
+        .flatMap((way, index) => (new RegExp(way).test(answers[index] ?? '') ? [] : [answers[index]]));
+    t.same(wrong(asked(marks)), [], 'each mark takes the way of its target');
+    // The first rule of a block is where a goto leads to.
+    const [, place] = /^1:.* goto (\d+)$/m.exec(shell('ip rule'))!;
+    const [, first] = /from all (.*)/.exec(shell(`ip rule list priority ${place}`))!;
+    shell(`ip rule del priority ${place} ${first}`);
+    t.match(shell(`ip rule list priority 1`), `goto ${place}\n`, 'the kernel leads on to the next one');
+    const damaged = await kernel.compare(many);
+    t.equal(damaged.length, 1);
+    t.match(damaged, [{ kind: 'missing', what: `ip -4 rule add priority ${place} ` }]);
+    await kernel.add(many, servingAll(many));
+    t.same(wrong(asked(marks)), []);
+    t.same(await kernel.compare(many), []);
+
+    const few = { ...many, targets: many.targets.slice(0, 64) };
+    await applyAll(kernel, few);
+    t.notMatch(shell('ip rule; ip -6 rule'), /goto|unreachable/);
+    t.same(wrong(asked(marks.slice(0, 64)), 64), []);
+    t.match(
+      asked(marks.slice(64)).join(),
+      /^(RTNETLINK answers: Invalid argument,?)+$/,
+      'others meet a blackhole',
+    );
+    t.equal(shell('ip rule').match(/^(3[6-9]|[4-9]\d):\tfrom all fwmark 0x\w+ lookup 5/gm)?.length, 64);
+    shell('ip rule add priority 2000000 from 10.0.0.1 lookup 7');
+    await t.rejects(kernel.add(many), { code: 'CLASH', message: 'IPv4 rule 2000000: lookup 7 stands among' });
+    shell('ip rule del priority 2000000');
+    await applyAll(kernel, many);
+    t.same(wrong(asked(marks)), []);
     const removing = performance.now();
     await kernel.removeAll();
     const removed = performance.now();

@@ -90,6 +90,8 @@ t.test('one queue is a number, several are a range; xtables has its own words fo
 
 t.test('without internal interfaces nothing is exempt, without VIPs the sets are empty', t => {
   const bare = { ...EXAMPLE, vips: [], interfaces: { external: null, internal: [] } };
+  const [, , tracked] = renderTables({ ...bare, fragments: 'track' }, XTABLES_CARRIER);
+  t.same(tracked?.chains[1]?.rules, [[{ notrack: null }]], 'fragments that are tracked come as they are');
   const [nfqlb, , defrag] = renderTables(bare, XTABLES_CARRIER);
   t.same(defrag?.chains[0]?.rules, []);
   t.same(mendCommands(nfqlb!.name, { ...SAME, changed: { ...NONE, sets: nfqlb!.sets } }, true), [

@@ -2,6 +2,7 @@
 import t from 'tap';
 import { parseFailures, runBatch } from '../../host/kernel/batch.js';
 import { type Claims, NO_CLAIMS, unitedClaims } from '../../host/kernel/claims.js';
+import { clashes } from '../../host/kernel/clash.js';
 import { WHOLE_MARK } from '../../host/kernel/marks.js';
 import { flushNeighbours, listNeighbours, neighbourKey } from '../../host/kernel/neighbour.js';
 import { assignPriorities } from '../../host/kernel/priority.js';
@@ -10,7 +11,6 @@ import {
   addedHops,
   additions,
   claimsOf,
-  clashes,
   NO_ROUTING,
   type RoutingListing,
   removals,

@@ -20,6 +20,8 @@ export function observationOf(more: Partial<Observation> = {}): Observation {
         batchSizes: [1, 2, 0, 1],
         decisions: { seconds: 0.000_002, packets: 9, counts: [1, 1, 1] },
         verdictErrors: 1,
+        fragments: { tracked: 12, held: 5 },
+        fragmentsHeld: 2,
         kernel: { depth: 4, queueDropped: 5, userDropped: 6 },
       },
       {
@@ -30,6 +32,8 @@ export function observationOf(more: Partial<Observation> = {}): Observation {
         batchSizes: [0, 0, 0, 0],
         decisions: { seconds: 0, packets: 0, counts: [0, 0, 0] },
         verdictErrors: 0,
+        fragments: { tracked: 0, held: 0 },
+        fragmentsHeld: 0,
         kernel: null,
       },
     ],

@@ -52,6 +52,7 @@ t.test('a record tells what the core decided, by the names of the configuration'
       source: '192.0.2.1',
       sourcePort: 1000,
       inner: false,
+      fragment: null,
     },
     {
       reason: 'ok',

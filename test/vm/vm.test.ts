@@ -128,10 +128,20 @@ function claims({ traffic, kernel, takeover }: VmReport): void {
   });
 
   t.test("the tests of the kernel's room pass with the carrier nft", t => {
-    const { code, stdout, stderr } = kernel.found;
+    const { code, stdout, stderr } = kernel.found.tests;
     if (code !== 0) t.comment(`${stdout}\n${stderr}`);
     t.equal(code, 0, 'exit code');
     t.match(stdout, /^ok \d+ - the listings are those of the reference/m, 'they ran');
+    t.notMatch(stdout, /^\s*not ok/m, 'none failed');
+    t.end();
+  });
+
+  t.test('fragments follow their first with the carrier nft', t => {
+    const { code, stdout, stderr } = kernel.found.fragments;
+    if (code !== 0) t.comment(`${stdout}\n${stderr}`);
+    t.equal(code, 0, 'exit code');
+    t.match(stdout, /# carrier nft$/m, 'carrier');
+    t.match(stdout, /^ok \d+ - a flood of fragments without firsts/m, 'they ran');
     t.notMatch(stdout, /^\s*not ok/m, 'none failed');
     t.end();
   });

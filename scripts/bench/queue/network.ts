@@ -172,6 +172,7 @@ export class QueueNetwork {
       portNats: [],
       targets: [],
       markRanges: [],
+      fragments: 'kernel' as const,
     };
     await applyTables(run, renderTables(wanted, this.carrier), await listTables(run), true);
     await applyMangle(run, 4, this.carrier.mangleRules(queues), await listMangle(run, 4));

@@ -1,10 +1,12 @@
 /** The benchmarks that there are. */
 import type { CliReport } from '../cli.js';
 import type { CoreReport } from '../core.js';
+import type { RulesReport } from '../rules.js';
 import { cliSection } from './cli.js';
 import { decisionSections } from './decision.js';
 import type { Section } from './figure.js';
 import { queueSections } from './queue.js';
+import { rulesSection } from './rules.js';
 
 /** One benchmark, a script beside this folder. */
 export interface Part {
@@ -46,5 +48,8 @@ export const PARTS: readonly Part[] = [
     ({ ok }: CoreReport) => (ok ? null : 'Wasm and C decide differently, or the loop makes garbage'),
   ),
   part('queue', '4 minutes', ['--rounds', '1', '--sample-ms', '50'], queueSections),
+  part('rules', '3 minutes', ['--rounds', '1', '--targets', '1,100'], (report: RulesReport) => [
+    rulesSection(report),
+  ]),
   part('cli', '1 minute', ['--rounds', '1'], (report: CliReport) => [cliSection(report)]),
 ];

@@ -1,0 +1,40 @@
+/** What the daemon warns of: each part as it was found last, all together as status shows them. Each is logged when it is new. */
+import { configWarnings } from '../config/resolve.js';
+import type { Config } from '../types/config.js';
+import type { Log } from './log.js';
+
+/** Parts that are found at different times. */
+export interface WarningParts {
+  /** Of the kernel, by the last look. */
+  look: readonly string[];
+  /** Why fragments do not come as they are. */
+  fragments: readonly string[];
+  /** VIPs to which main has no route. */
+  main: readonly string[];
+  /** Of the configuration that is kept on disk. */
+  kept: readonly string[];
+}
+
+export class Warnings {
+  /** All that hold. */
+  lines: readonly string[] = [];
+  private readonly parts: WarningParts = { look: [], fragments: [], main: [], kept: [] };
+  private ofConfig: { readonly config: Config; readonly lines: readonly string[] } | null = null;
+
+  constructor(private readonly log: Log) {}
+
+  /** Found, and not told before `tell`. */
+  find(parts: Partial<WarningParts>): void {
+    Object.assign(this.parts, parts);
+  }
+
+  /** @param config that is in force */
+  tell(config: Config): void {
+    // They follow from the configuration alone, and each look tells them.
+    if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
+    const { look, fragments, main, kept } = this.parts;
+    const before = new Set(this.lines);
+    this.lines = [...this.ofConfig.lines, ...look, ...fragments, ...main, ...kept];
+    for (const line of this.lines) if (!before.has(line)) this.log.warn(line);
+  }
+}

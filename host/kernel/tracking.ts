@@ -1,0 +1,112 @@
+/**
+ * Who has the kernel track connections in this namespace, and so put fragments together before any queue sees them: with
+ * the first rule that asks for it the kernel registers its defragmentation (nf_ct_netns_get), with the last one it goes.
+ * Found in nftables, iptables-nft among them, and in iptables-legacy; not seen are IPVS, Open vSwitch and tc.
+ */
+import { readFileSync } from 'node:fs';
+import type { Run } from '../programs/command.js';
+import type { Family } from '../types/config.js';
+import { EnvironmentError } from '../types/errors.js';
+import { DEFRAG_TABLE } from './nft.js';
+
+/** One rule that needs connection tracking. */
+export interface TrackingRule {
+  /** `table ip nat, chain POSTROUTING` */
+  readonly place: string;
+  /** As it is listed, without counters. */
+  readonly rule: string;
+}
+
+/** Families whose packets the queue may see; others have hooks of their own. */
+const FAMILIES = new Set(['ip', 'ip6', 'inet']);
+const NFT_RULE = /(?:^| )(?:ct|masquerade|redirect|snat|dnat|synproxy|tproxy|flow (?:add|offload))(?: |$)/;
+const MATCHES = 'conntrack|state|connmark|connbytes|connlimit|connlabel|helper|socket';
+const TARGETS = 'MASQUERADE|SNAT|DNAT|REDIRECT|NETMAP|CONNMARK|CONNSECMARK|SYNPROXY|TPROXY';
+/** What nft prints of a module that it does not translate. */
+const XT_RULE = new RegExp(`xt (?:match "(?:${MATCHES})"|target "(?:${TARGETS}|CT)")`);
+/** `-j CT --notrack` does without. */
+const LEGACY_RULE = new RegExp(`-m (?:${MATCHES}) |-j (?:(?:${TARGETS}) |CT (?!--notrack))`);
+
+/** @param ruleset what `nft list ruleset` prints */
+export function trackingRules(ruleset: string): TrackingRule[] {
+  let table = '';
+  let chain = '';
+  return ruleset.split('\n').flatMap(line => {
+    const [, tableName] = /^table (\S+ \S+) \{/.exec(line) ?? [];
+    if (tableName !== undefined) table = tableName;
+    const [, kind, name] = /^\t(\S+)(?: (\S+))? \{/.exec(line) ?? [];
+    if (kind !== undefined) chain = kind === 'chain' ? name! : '';
+    const rule = /^\t\t(.*)$/.exec(line)?.[1];
+    if (rule === undefined || chain === '' || !FAMILIES.has(table.split(' ')[0]!)) return [];
+    // Comments and names in quotes may hold any words.
+    const needs = XT_RULE.test(rule) || NFT_RULE.test(rule.replace(/"[^"]*"/g, '""'));
+    return needs ? [{ place: `table ${table}, chain ${chain}`, rule: withoutCounter(rule) }] : [];
+  });
+}
+
+function withoutCounter(rule: string): string {
+  return rule.replace(/counter (?:packets \d+ bytes \d+ ?)?/, '').trim();
+}
+
+/** @param saved what iptables-legacy-save prints */
+export function legacyTrackingRules(saved: string, program: string): TrackingRule[] {
+  let table = '';
+  return saved.split('\n').flatMap(line => {
+    if (line.startsWith('*')) table = line.slice(1);
+    if (!line.startsWith('-A ') || !LEGACY_RULE.test(`${line} `)) return [];
+    return [{ place: `${program}, table ${table}`, rule: line }];
+  });
+}
+
+/** Whether it is our own rule: it stays where packets that wait in a queue would be dropped with it. */
+export function isOwn({ place }: TrackingRule): boolean {
+  return place.startsWith(`table inet ${DEFRAG_TABLE},`);
+}
+
+/** All of this namespace. @throws KernelError */
+export async function listTrackingRules(run: Run): Promise<TrackingRule[]> {
+  const { stdout } = await run('nft', ['-t', '-s', 'list', 'ruleset']);
+  const legacy = await Promise.all(([4, 6] as const).map(family => listLegacy(run, family)));
+  return [...trackingRules(stdout), ...legacy.flat()];
+}
+
+async function listLegacy(run: Run, family: Family): Promise<TrackingRule[]> {
+  const [program, file] =
+    family === 4 ? ['iptables-legacy', 'ip_tables_names'] : ['ip6tables-legacy', 'ip6_tables_names'];
+  const tables = legacyTables(`/proc/self/net/${file}`);
+  if (tables.length === 0) return [];
+  try {
+    return legacyTrackingRules((await run(`${program}-save`, [])).stdout, program);
+  } catch (error) {
+    if (!(error instanceof EnvironmentError)) throw error;
+    return [{ place: `${program}, table ${tables.join(', ')}`, rule: `unknown: ${error.message}` }];
+  }
+}
+
+/** None where the kernel has no such tables. */
+function legacyTables(file: string): string[] {
+  try {
+    return readFileSync(file, 'utf8').split('\n').filter(Boolean);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** Why fragments do not come as they are, one line for each reason. */
+export function reassemblyWarnings(rules: readonly TrackingRule[]): string[] {
+  const own = rules.filter(isOwn);
+  const places = new Map(rules.filter(rule => !isOwn(rule)).map(({ place, rule }) => [place, rule] as const));
+  return [
+    ...(own.length === 0
+      ? []
+      : [
+          `fragments: track takes effect at the next start: until then the kernel puts them together, since taking away ` +
+            `the rule "${own[0]!.rule}" of table inet ${DEFRAG_TABLE} would drop every packet that waits in a queue`,
+        ]),
+    ...[...places].map(
+      ([place, rule]) =>
+        `fragments: track: ${place} has the kernel track connections ("${rule}"), and so put fragments together before the queue`,
+    ),
+  ];
+}

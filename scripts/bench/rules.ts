@@ -1,0 +1,132 @@
+/**
+ * `npm run bench:rules [-- --json --rounds N --targets 1,100,... --shapes 2/16,...]`: packets that the kernel
+ * forwards by the rules of so many targets, as a plain list and as a tree, against those that it forwards by one; without a
+ * queue or a core. All take turns in every round. As root: namespaces of its own, which vanish with it.
+ */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import Table from 'cli-table3';
+import { TREE_SHAPE, type TreeShape } from '../../host/kernel/mark-tree.js';
+import { figures, median } from './figures.js';
+import { type Layout, Range } from './router.js';
+
+const INSIDE = 'MAGMARK_BENCH_NAMESPACE';
+const ROUNDS = 7;
+const TARGETS = '1,10,32,64,100,128,1000,10000';
+const SEND_MS = 250;
+
+interface Variant extends Layout {
+  readonly name: string;
+}
+
+export interface RulesReport {
+  readonly rounds: number;
+  readonly rows: readonly RulesRow[];
+}
+
+export interface RulesRow {
+  readonly family: 4 | 6;
+  readonly targets: number;
+  readonly rules: string;
+  /** Packets by the second, each round. */
+  readonly rates: readonly number[];
+  /** Against one target of the same round: median, least, most. */
+  readonly ratio: number;
+  readonly least: number;
+  readonly most: number;
+}
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: String(ROUNDS) },
+    targets: { type: 'string', default: TARGETS },
+    shapes: { type: 'string', default: `${TREE_SHAPE.bits}/${TREE_SHAPE.lookups}` },
+  },
+});
+
+if (process.env[INSIDE] === undefined) {
+  const args = [
+    '--net',
+    '--mount',
+    process.execPath,
+    fileURLToPath(import.meta.url),
+    ...process.argv.slice(2),
+  ];
+  const { status } = spawnSync('unshare', args, { stdio: 'inherit', env: { ...process.env, [INSIDE]: '1' } });
+  process.exitCode = status ?? 1;
+} else {
+  run();
+}
+
+function variants(): Variant[] {
+  const shapes = values.shapes.split(',').map((text): TreeShape => {
+    const [bits, lookups] = text.split('/').map(Number);
+    return { bits: bits!, lookups: lookups! };
+  });
+  const counts = values.targets.split(',').map(Number);
+  const one: Variant = { name: 'list', targets: 1, tree: null, fewTables: false };
+  return [
+    one,
+    ...counts
+      .filter(targets => targets > 1)
+      .flatMap((targets): Variant[] => [
+        { name: 'list', targets, tree: null, fewTables: false },
+        ...shapes.map(tree => ({
+          name: shapes.length === 1 ? 'tree' : `tree ${2 ** tree.bits}/${tree.lookups}`,
+          targets,
+          tree,
+          fewTables: false,
+        })),
+        ...(targets > 1000 ? [{ name: 'tree, 256 tables', targets, tree: shapes[0]!, fewTables: true }] : []),
+      ]),
+  ];
+}
+
+function measure(): RulesRow[] {
+  const range = new Range();
+  try {
+    const measured = variants().map(variant => ({ variant, router: range.addRouter(variant) }));
+    return ([4, 6] as const).flatMap(family => {
+      const rates = measured.map((): number[] => []);
+      // The first round warms up.
+      for (let round = 0; round <= Number(values.rounds); round++) {
+        for (const [at, { router }] of measured.entries()) {
+          const rate = range.send(router, family, SEND_MS);
+          if (round > 0) rates[at]!.push(rate);
+        }
+      }
+      return measured.map(({ variant }, at): RulesRow => {
+        const ratios = figures(rates[at]!.map((rate, round) => rate / rates[0]![round]!));
+        return {
+          family,
+          targets: variant.targets,
+          rules: variant.name,
+          rates: rates[at]!,
+          ratio: ratios.median,
+          least: ratios.fastest,
+          most: ratios.slowest,
+        };
+      });
+    });
+  } finally {
+    range.close();
+  }
+}
+
+function run(): void {
+  const rows = measure();
+  if (values.json) {
+    const report: RulesReport = { rounds: Number(values.rounds), rows };
+    process.stdout.write(`${JSON.stringify(report)}\n`);
+    return;
+  }
+  const head = ['IPv', 'targets', 'rules', 'kpps', 'of one target', 'least', 'most'];
+  const table = new Table({ head, style: { head: [], border: [] } });
+  for (const { family, targets, rules, rates, ratio, least, most } of rows) {
+    const share = [ratio, least, most].map(value => value.toFixed(2));
+    table.push([family, targets, rules, (median(rates) / 1000).toFixed(0), ...share]);
+  }
+  process.stdout.write(`${table}\nmedians of ${values.rounds}, ${SEND_MS} ms each, interleaved\n`);
+}

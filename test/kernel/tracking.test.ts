@@ -1,0 +1,71 @@
+import t from 'tap';
+import { legacyTrackingRules, reassemblyWarnings, trackingRules } from '../../host/kernel/tracking.js';
+
+const table = (family: string, ...rules: string[]) =>
+  [
+    `table ${family} t {`,
+    '\tset s {',
+    '\t\ttype ipv4_addr',
+    '\t}',
+    '\tchain c {',
+    ...rules.map(rule => `\t\t${rule}`),
+    '\t}',
+    '}',
+  ].join('\n');
+
+t.test('a rule needs connection tracking by what it asks and does, not by what it is called', t => {
+  const rows: [string, boolean][] = [
+    ['type filter hook prerouting priority raw; policy accept;', false],
+    ['notrack', false],
+    ['ct state untracked accept', true],
+    ['ct state established,related counter packets 3 bytes 9 accept', true],
+    ['meta mark set ct mark', true],
+    ['counter packets 0 bytes 0 masquerade', true],
+    ['tcp dport 80 dnat to 10.0.0.1:80', true],
+    ['ip saddr 10.0.0.0/8 snat to 192.0.2.1', true],
+    ['redirect', true],
+    ['ip protocol tcp flow add @f', true],
+    ['xt match "conntrack" counter packets 0 bytes 0 accept', true],
+    ['xt target "CONNMARK"', true],
+    ['xt match "addrtype" accept', false],
+    ['iifname "ct" accept', false],
+    ['accept comment "about ct state new"', false],
+    ['ip daddr @ct-hosts accept', false],
+    ['log prefix "dnat to nowhere "', false],
+  ];
+  for (const [rule, needs] of rows) t.equal(trackingRules(table('ip', rule)).length, needs ? 1 : 0, rule);
+  t.strictSame(trackingRules(table('bridge', 'ct state new')), [], 'of another family it is no matter');
+  t.strictSame(trackingRules(table('inet', 'counter packets 3 bytes 9 ct state new accept')), [
+    { place: 'table inet t, chain c', rule: 'ct state new accept' },
+  ]);
+  t.end();
+});
+
+t.test('rules of iptables-legacy are told by their table', t => {
+  const saved = `*filter
+:INPUT ACCEPT [0:0]
+-A FORWARD -m state --state NEW -j ACCEPT
+-A FORWARD -p tcp -m tcp --dport 80 -j ACCEPT
+COMMIT
+*raw
+-A PREROUTING -j CT --notrack
+-A PREROUTING -j CT --helper ftp
+COMMIT
+`;
+  t.strictSame(legacyTrackingRules(saved, 'iptables-legacy'), [
+    { place: 'iptables-legacy, table filter', rule: '-A FORWARD -m state --state NEW -j ACCEPT' },
+    { place: 'iptables-legacy, table raw', rule: '-A PREROUTING -j CT --helper ftp' },
+  ]);
+  t.end();
+});
+
+t.test('each place is told once, our own rule as what it is', t => {
+  const own = { place: 'table inet meridio-defrag, chain in', rule: 'ct state untracked accept' };
+  const nat = { place: 'table ip nat, chain POSTROUTING', rule: 'masquerade' };
+  t.match(reassemblyWarnings([nat, own, nat]), [
+    /takes effect at the next start/,
+    /table ip nat, chain POSTROUTING has/,
+  ]);
+  t.strictSame(reassemblyWarnings([]), []);
+  t.end();
+});
