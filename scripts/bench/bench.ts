@@ -57,12 +57,12 @@ async function bench({ json, quick, output, parts }: Options): Promise<void> {
   const failed: string[] = [];
   for (const [index, part] of parts.entries()) {
     process.stderr.write(
-      `[${index + 1}/${parts.length}] bench:${part.name}, about ${quick ? 'a few seconds' : part.takes}\n`,
+      `[${index + 1}/${parts.length}] ${part.name}, about ${quick ? 'a few seconds' : part.takes}\n`,
     );
     const from = performance.now();
     const { report, fault } = await run(part, quick);
     if (report !== null) sections.push(...part.sections(report));
-    if (fault !== null) failed.push(`bench:${part.name}: ${fault}`);
+    if (fault !== null) failed.push(`${part.name}: ${fault}`);
     process.stderr.write(`  ${fault ?? 'done'} after ${((performance.now() - from) / 1000).toFixed(0)} s\n`);
   }
   if (json) process.stdout.write(`${JSON.stringify({ machine, failed, sections })}\n`);

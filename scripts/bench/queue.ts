@@ -11,7 +11,7 @@ import { meets } from './figures.js';
 import { type Compiled, compile } from './queue/compile.js';
 import { BATCHED, inC, nfqlb, PLAIN_FORWARDING, removeTables, SINGLE } from './queue/contestant.js';
 import { measureLadder } from './queue/ladder.js';
-import { BATCHED_NAME, figuresOf, MAGMARK, SINGLE_NAME } from './queue/named.js';
+import { BATCHED_NAME, figuresOf, latencyCurves, MAGMARK, SINGLE_NAME } from './queue/named.js';
 import { QueueNetwork } from './queue/network.js';
 import { profile } from './queue/profile.js';
 import {
@@ -120,7 +120,13 @@ async function bench(
   ];
   return {
     text: text.join('\n'),
-    report: { ok: named.every(meets), figures: named, profile: shares, ...common },
+    report: {
+      ok: named.every(meets),
+      figures: named,
+      profile: shares,
+      latencies: latencyCurves(measured),
+      ...common,
+    },
   };
 }
 

@@ -109,5 +109,5 @@ t.test('gnuplot draws each curve, with its name, as SVG', async t => {
 t.test('a benchmark that cannot be run or prints no JSON is a fault, not a figure', async t => {
   const part: Part = { ...PARTS[0]!, quick: ['--no-such-option'] };
   t.match(await run(part, true), { report: null, fault: /^exit 2, and what it printed is no JSON/ });
-  t.match(await run({ ...part, name: 'none' }, true), { report: null, fault: /^exit 1, and/ });
+  t.match(await run({ ...part, script: 'none' }, true), { report: null, fault: /^exit 1, and/ });
 });

@@ -2,7 +2,7 @@
 import { type Figures, figures, type NamedFigure, quantile, ratios } from '../figures.js';
 import { atLeast, atMost, type Target } from '../report/figure.js';
 import type { RoundTrip } from './network.js';
-import { type Measured, RATES } from './rounds.js';
+import { LOW_LOAD, type Measured, RATES } from './rounds.js';
 
 /** The contestants that magmark is compared with. */
 export const MAGMARK = 'magmark';
@@ -109,7 +109,30 @@ function latencies(
       const stated = measured
         .filter(each => each !== plain)
         .map(each => named(`${name}, ${each.name}`, 'us', added(each), { ratio: ratio(each) }));
-      return which.name === 'p99' ? [judged, ...stated] : stated;
+      return which.name === 'p99' && rate <= LOW_LOAD ? [judged, ...stated] : stated;
     }),
+  );
+}
+
+/** What one way through the queue adds, by the rate. */
+export interface LatencyCurve {
+  readonly contestant: string;
+  readonly quantile: Quantile['name'];
+  /** Packets a second, and microseconds: medians of the turns. */
+  readonly points: readonly (readonly [rate: number, microseconds: number])[];
+}
+
+export function latencyCurves(measured: readonly Measured[]): LatencyCurve[] {
+  const plain = measured.find(({ name }) => name === PLAIN_NAME)!;
+  return QUANTILES.filter(({ together }) => !together).flatMap(which =>
+    measured
+      .filter(each => each !== plain)
+      .map(({ name, trips }) => ({
+        contestant: name,
+        quantile: which.name,
+        points: RATES.map(
+          (rate, at) => [rate, figures(addedBy(trips[at]!, plain.trips[at]!, which)).median] as const,
+        ),
+      })),
   );
 }

@@ -3,7 +3,7 @@ import Table from 'cli-table3';
 import { type Figures, figures, median, type NamedFigure, ratios, rowOf, spread } from '../figures.js';
 import { cells } from '../report/figure.js';
 import type { Step } from './ladder.js';
-import { BATCHED_NAME, QUANTILES, SINGLE_NAME, tripsOf } from './named.js';
+import { BATCHED_NAME, type LatencyCurve, QUANTILES, SINGLE_NAME, tripsOf } from './named.js';
 import type { Share } from './profile.js';
 import { type Measured, RATES } from './rounds.js';
 
@@ -14,6 +14,8 @@ export interface QueueReport {
   /** Of the worker's time; null: this machine has no perf. Absent where it was not asked for. */
   readonly profile?: readonly Share[] | null;
   readonly ladder?: readonly Step[];
+  /** Absent where it was not measured. */
+  readonly latencies?: readonly LatencyCurve[];
   readonly compiler: string;
   readonly node: string;
   readonly rounds: number;

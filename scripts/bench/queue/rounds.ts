@@ -10,7 +10,10 @@ export interface Span {
   readonly milliseconds: number;
 }
 
-export const RATES: readonly number[] = [1000, 50_000];
+/** Packets a second, ascending. */
+export const RATES: readonly number[] = [1000, 10_000, 50_000, 150_000];
+/** Up to here a queue is mostly empty, and latency is what it takes to wake up. */
+export const LOW_LOAD = 50_000;
 export const CONNECTIONS = 8;
 /**
  * Round trips are measured in short turns, many in a round: whatever else runs on the machine for a millisecond then spoils a

@@ -1,17 +1,22 @@
 /** The benchmarks that there are. */
+import type { ClassifierReport } from '../classifier.js';
 import type { CliReport } from '../cli.js';
 import type { CoreReport } from '../core.js';
+import type { QueueReport } from '../queue/report.js';
 import type { RulesReport } from '../rules.js';
+import { classifierSection } from './classifier.js';
 import { cliSection } from './cli.js';
 import { decisionSections } from './decision.js';
 import type { Section } from './figure.js';
-import { queueSections } from './queue.js';
+import { ladderSection, queueSections } from './queue.js';
 import { rulesSection } from './rules.js';
 
 /** One benchmark, a script beside this folder. */
 export interface Part {
-  /** `core`: scripts/bench/core.ts, npm run bench:core. */
   readonly name: string;
+  /** `core`: scripts/bench/core.ts. */
+  readonly script: string;
+  readonly options: readonly string[];
   /** For people: on an idle machine. */
   readonly takes: string;
   /** Options that make it short and worthless. */
@@ -32,6 +37,8 @@ function part<Report>(
 ): Part {
   return {
     name,
+    script: name,
+    options: [],
     takes,
     quick,
     sections: report => sections(report as Report),
@@ -47,7 +54,21 @@ export const PARTS: readonly Part[] = [
     decisionSections,
     ({ ok }: CoreReport) => (ok ? null : 'Wasm and C decide differently, or the loop makes garbage'),
   ),
-  part('queue', '4 minutes', ['--rounds', '1', '--sample-ms', '50'], queueSections),
+  part(
+    'classifier',
+    '1 minute',
+    ['--pairs', '200000'],
+    (report: ClassifierReport) => [classifierSection(report)],
+    ({ faults }: ClassifierReport) => (faults.length === 0 ? null : faults.join('; ')),
+  ),
+  part('queue', '7 minutes', ['--rounds', '1', '--sample-ms', '50'], queueSections),
+  {
+    ...part('ladder', '5 minutes', ['--rounds', '1', '--sample-ms', '20'], (report: QueueReport) => [
+      ladderSection(report),
+    ]),
+    script: 'queue',
+    options: ['--ladder', '--rounds', '5', '--sample-ms', '200'],
+  },
   part('rules', '3 minutes', ['--rounds', '1', '--targets', '1,100'], (report: RulesReport) => [
     rulesSection(report),
   ]),

@@ -16,9 +16,9 @@ export interface Outcome {
 const MISSED = 1;
 
 export async function run(part: Part, quick: boolean): Promise<Outcome> {
-  const { name, quick: options } = part;
+  const { script: name, options, quick: hurried } = part;
   const script = fileURLToPath(new URL(`../${name}.js`, import.meta.url));
-  const child = spawn(process.execPath, [script, '--json', ...(quick ? options : [])], {
+  const child = spawn(process.execPath, [script, '--json', ...options, ...(quick ? hurried : [])], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [printed, [code, signal]] = await Promise.all([text(child.stdout), once(child, 'close')]);
