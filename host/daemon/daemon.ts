@@ -487,7 +487,11 @@ export class Daemon {
     } catch (error) {
       log.error({ err: error }, 'the ruleset could not be taken back; it is tried again');
     }
-    await this.frontend.resume();
+    try {
+      await this.frontend.resume();
+    } catch (error) {
+      log.error({ err: error }, "BIRD's file could not be taken back; it is tried again");
+    }
     this.keeper.look(0);
   }
 

@@ -111,9 +111,9 @@ export class Frontend {
       this.paused = false;
       const { wanted } = this;
       if (wanted === null) return;
-      this.wanted = null;
       this.text = null;
-      await this.change(wanted, this.passwords);
+      if (wanted.gateways.length === 0) await this.end();
+      else await this.change(wanted, this.passwords);
     });
   }
 

@@ -82,22 +82,25 @@ if (insideNamespace(import.meta.url)) {
     t.strictSame(frontend.state(), before, 'since, pid and all');
   });
 
-  t.test('while another daemon takes over, nothing is done to BIRD; what was set then comes afterwards', async t => {
-    const { router, frontend, files } = await both(t);
-    await untilUp(frontend);
-    await until('known', async () => (await router.knows(VIP4)) && (await router.knows(VIP6)));
-    const other = Frontend.open({ directory: files, log: new RecordedLog() });
-    await other.join();
-    await frontend.pause();
-    const text = readFileSync(join(files, 'bird.conf'), 'utf8');
-    await frontend.announce([VIP6]);
-    t.equal(readFileSync(join(files, 'bird.conf'), 'utf8'), text, 'its file is the business of the other');
-    t.ok(await router.knows(VIP4));
-    await other.leave();
-    await frontend.resume();
-    await until('withdrawn', async () => !(await router.knows(VIP4)));
-    t.ok(await router.knows(VIP6));
-  });
+  t.test(
+    'while another daemon takes over, nothing is done to BIRD; what was set then comes afterwards',
+    async t => {
+      const { router, frontend, files } = await both(t);
+      await untilUp(frontend);
+      await until('known', async () => (await router.knows(VIP4)) && (await router.knows(VIP6)));
+      const other = Frontend.open({ directory: files, log: new RecordedLog() });
+      await other.join();
+      await frontend.pause();
+      const text = readFileSync(join(files, 'bird.conf'), 'utf8');
+      await frontend.announce([VIP6]);
+      t.equal(readFileSync(join(files, 'bird.conf'), 'utf8'), text, 'its file is the business of the other');
+      t.ok(await router.knows(VIP4));
+      await other.leave();
+      await frontend.resume();
+      await until('withdrawn', async () => !(await router.knows(VIP4)));
+      t.ok(await router.knows(VIP6));
+    },
+  );
 
   t.test('what is wanted already changes nothing', async t => {
     const { frontend, log } = await both(t);
