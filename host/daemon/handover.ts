@@ -145,7 +145,6 @@ function factsOf(daemon: Daemon): KnownFacts {
     namespace: namespaceInode(),
     queues: pool.queues,
     journalPath: options.journalPath,
-    frontendDirectory: options.frontendDirectory,
     addresses: service.addresses,
     known: service.known(),
   };

@@ -18,7 +18,7 @@ function fakeDaemon() {
     options: {
       log: { info() {} },
       journalPath: '/j',
-      frontendDirectory: '/f',
+
       onLeft: () => done.push('end'),
     },
     pool: { queues: { first: 0, last: 1 } },
