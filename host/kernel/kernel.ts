@@ -47,6 +47,7 @@ import {
   tableDifferences,
 } from './ruleset.js';
 import { applySysctls, type Ipv6State, ipv6State } from './sysctl.js';
+import { together } from './together.js';
 import { isOwn, listTrackingRules, reassemblyWarnings } from './tracking.js';
 import type { NextHop, PendingTarget, WantedKernel } from './wanted.js';
 
@@ -194,7 +195,7 @@ export class Kernel {
       );
       await written;
       lap('journal');
-      const [settings, outcome] = await Promise.all([
+      const [settings, outcome] = await together([
         applySysctls(this.ipv6),
         added.length + changes.length === 0
           ? { refused: NOBODY, warnings: [], routes: listing.routes, neighbours: listed }
