@@ -16,6 +16,7 @@ t.teardown(() => lab.topology.destroy());
 let running = await lab.serving(ONE);
 
 const WENT_ON = 'the takeover came to nothing: going on';
+
 t.test('what a daemon knows of its targets by health checks is handed over, and its port', async t => {
   const checked = (text: string) =>
     `${text}metrics: {address: "127.0.0.1:9273"}\n`.replaceAll(
