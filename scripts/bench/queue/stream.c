@@ -48,9 +48,14 @@ static void Receive(int port) {
       ssize_t bytes = recv(waits[n].fd, NULL, CHUNK_BYTES, MSG_TRUNC | MSG_DONTWAIT);
       if (bytes > 0 || (bytes < 0 && errno == EAGAIN)) continue;
       close(waits[n].fd);
-      waits[n] = waits[open--];
+      memmove(&waits[n], &waits[n + 1], (open-- - n) * sizeof waits[0]);
     }
-    if (waits[0].revents != 0 && open < MOST_CONNECTIONS) {
+    if (waits[0].revents != 0) {
+      /* Whose reset was lost would stay for ever, and keep others out: the oldest gives way. */
+      if (open == MOST_CONNECTIONS) {
+        close(waits[1].fd);
+        memmove(&waits[1], &waits[2], --open * sizeof waits[0]);
+      }
       int accepted = accept(listener, NULL, NULL);
       if (accepted >= 0) waits[++open] = (struct pollfd){accepted, POLLIN, 0};
     }
