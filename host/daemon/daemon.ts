@@ -2,7 +2,6 @@
  * The daemon: one wanted state, brought about in one order whether it starts, reloads or repairs. Changes are made one
  * after the other; a change that fails leaves what ran before.
  */
-import { prefixText } from '../config/address.js';
 import { readText } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import type { Routes } from '../control/server.js';
@@ -11,18 +10,16 @@ import type { ImageStore } from '../core/image.js';
 import type { Frontend } from '../frontend/frontend.js';
 import { readPasswords } from '../frontend/password.js';
 import type { InterfaceAddress } from '../frontend/router-id.js';
-import type { AddOutcome, Ahead, Kernel } from '../kernel/kernel.js';
-import type { NextHop, WantedKernel } from '../kernel/wanted.js';
+import type { Ahead, Kernel } from '../kernel/kernel.js';
+import type { WantedKernel } from '../kernel/wanted.js';
 import type { MetricsServer } from '../metrics/server.js';
 import type { WorkerPool } from '../queue/pool.js';
 import type { Config } from '../types/config.js';
 import type { Difference } from '../types/difference.js';
 import { ConfigError, MagmarkError } from '../types/errors.js';
-import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
-import { Forgotten } from './forgotten.js';
-import { Keeper } from './keeper.js';
 import type { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
+import { Mender } from './mender.js';
 import { hostAddresses } from './namespace.js';
 import { refuseCoveredHosts, refuseRestartOnly } from './refusal.js';
 import type { Seat } from './seat.js';
@@ -103,11 +100,8 @@ export class Daemon {
   readonly frontend: Frontend;
   readonly state: KeptState;
   private readonly holdings: Holdings;
-  private readonly keeper: Keeper;
+  private readonly mender: Mender;
   private readonly hurry = new AbortController();
-  /** VIPs that main was last asked about, as one text. */
-  private mainVips = '';
-  private readonly forgotten = new Forgotten();
   private turn: Promise<unknown> = Promise.resolve();
   private waitingReload: Promise<void> | null = null;
 
@@ -123,16 +117,20 @@ export class Daemon {
     this.source = { kind: first.kind, name: first.name, at: this.startedAt };
     this.warnings = new Warnings(log);
     if (first.kind === 'file') this.fileText = first.text;
-    this.keeper = new Keeper({
-      log,
-      check: inspect => this.inTurn(() => this.tally.looks.count(() => this.check(inspect))),
-      ask: hops => this.inTurn(() => this.ask(hops, 'ask')),
-      restore: hops => this.inTurn(() => this.restore(hops, 'ask')),
-      askAnew: hops => this.inTurn(() => this.restore(hops, 'askAnew')),
-      reviewMain: () => this.inTurn(() => this.reviewMain()),
-    });
     const onHealth = () => this.onHealth();
     this.service = new Service({ log, images, frontend, addresses, onHealth, ...(known && { known }) });
+    this.mender = new Mender({
+      log,
+      stop: options.stop,
+      kernel,
+      service: this.service,
+      warnings: this.warnings,
+      tally: this.tally,
+      config: () => this.config,
+      wanted: config => this.wanted(config),
+      withdrawUnserved: () => this.withdrawUnserved(),
+      inTurn: change => this.inTurn(change),
+    });
   }
 
   /**
@@ -158,8 +156,7 @@ export class Daemon {
   open(routes: Routes): void {
     const { seat } = this.holdings;
     if (seat !== null) seat.control.routes = routes;
-    this.keeper.start();
-    this.keeper.look(0);
+    this.mender.start();
   }
 
   get pool(): WorkerPool {
@@ -268,7 +265,7 @@ export class Daemon {
       );
     } finally {
       // What a change takes as it was last time is compared with the kernel now.
-      this.keeper.look(0);
+      this.mender.look();
     }
     this.source = { kind, name, at: new Date() };
     await this.keepState(next);
@@ -355,7 +352,7 @@ export class Daemon {
       // It may have removed rules and routes that our marks need. Where nobody answers its queues they come second, by the look.
       if (otherAnswers) {
         const serving = this.service.servingMarks(config);
-        this.keep(await this.kernel.add(wanted, { serving, clashesAreWarnings: true }));
+        this.mender.keep(await this.kernel.add(wanted, { serving, clashesAreWarnings: true }));
       }
       await this.kernel.applyRuleset(wanted);
     } catch (error) {
@@ -366,12 +363,12 @@ export class Daemon {
     } catch (error) {
       log.error({ err: error }, "BIRD's file could not be taken back; it is tried again");
     }
-    this.keeper.look(0);
+    this.mender.look();
   }
 
   /** No look and no health check any more. */
   async stopWatching(): Promise<void> {
-    await Promise.all([this.keeper.stop(), this.service.health.stop()]);
+    await Promise.all([this.mender.stop(), this.service.health.stop()]);
   }
 
   /**
@@ -414,86 +411,14 @@ export class Daemon {
     watch.lap('announced');
     await this.kernel.removeStale(wanted);
     watch.lap('removed');
-    this.keep(outcome);
+    this.mender.keep(outcome);
     this.warnings.find({ fragments: await this.kernel.reassembly(wanted) });
-    await this.reviewMain({ unlessAsLast: true });
+    await this.mender.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
-  }
-
-  /**
-   * Compare everything with the kernel, and mend what differs.
-   * @param inspect routing tables to look through: of the others, the default routes alone
-   */
-  private async check(inspect: readonly number[]): Promise<void> {
-    if (this.options.stop.aborted) return;
-    const { config } = this;
-    const wanted = this.wanted(config);
-    const serving = this.service.servingMarks(config);
-    const outcome = await this.kernel.add(wanted, { serving, clashesAreWarnings: true, inspect });
-    await this.service.review(outcome.pending);
-    this.withdrawUnserved();
-    const tables = await this.kernel.applyRuleset(wanted);
-    const removed = await this.kernel.removeStale(wanted);
-    const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
-    if (mended.length > 0) this.count(mended);
-    this.keep(outcome);
-    this.warnings.find({ fragments: await this.kernel.reassembly(wanted) });
-    await this.reviewMain();
-    // Last: a BIRD that hangs must not keep the kernel from being mended.
-    await this.service.announceServed();
-  }
-
-  private count(mended: readonly string[]): void {
-    this.tally.repairs.count(mended.length);
-    this.options.log.warn(
-      { mended: mended.slice(0, 20), changes: mended.length },
-      'mended what others changed',
-    );
-  }
-
-  private keep({ pending, hops, warnings, forgotten }: AddOutcome): void {
-    const { config } = this;
-    this.warnings.find({ look: warnings });
-    this.forgotten.add(forgotten);
-    const targets = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
-    const tables = new Set([
-      ...targets,
-      BLACKHOLE_TABLE,
-      ...(config.gateways.length > 0 ? [EGRESS_TABLE] : []),
-    ]);
-    this.keeper.keep({ pending, hops, tables });
-  }
-
-  /**
-   * Whether main leads to the VIPs: that is not ours to mend.
-   * @param unlessAsLast  take what was found last if that was about the same VIPs: a change of main is an event
-   */
-  private async reviewMain({ unlessAsLast = false } = {}): Promise<void> {
-    if (this.options.stop.aborted) return;
-    const vips = this.config.vips.map(prefixText).join(' ');
-    if (!unlessAsLast || vips !== this.mainVips) {
-      this.warnings.find({ main: await this.kernel.vipsWithoutRoute(this.config.vips) });
-      this.mainVips = vips;
-    }
-    this.warnings.tell(this.config);
   }
 
   private wanted(config: Config): WantedKernel {
     return wantedKernel(config, this.pool.queues);
-  }
-
-  private async ask(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
-    if (this.options.stop.aborted) return;
-    for (const refusal of await this.kernel[how](hops)) this.options.log.warn(refusal);
-  }
-
-  /** Neighbour entries that somebody removed or changed, or that were forgotten from here: those are no repair. */
-  private async restore(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
-    await this.ask(hops, how);
-    if (this.options.stop.aborted) return;
-    const removed = hops.filter(hop => !this.forgotten.take(hop));
-    if (how === 'askAnew') this.forgotten.add(hops);
-    if (removed.length > 0) this.count(removed.map(hop => `neighbour ${hop.address} on ${hop.device}`));
   }
 
   private onHealth(): void {
@@ -504,7 +429,7 @@ export class Daemon {
       await this.service.announceServed();
     }).catch((error: Error) => {
       this.options.log.error({ err: error }, 'a change of health could not be brought about');
-      this.keeper.look(0);
+      this.mender.look();
     });
   }
 
