@@ -34,7 +34,8 @@ export class NamedCounters {
     if (known !== undefined) return known;
     const { first, limit, what } = this.place;
     const index = this.released.pop() ?? first + this.indexes.size;
-    if (index >= limit) throw new ImageError(`more than ${limit - first} ${what}`);
+    if (index >= limit)
+      throw new ImageError(`more than ${limit - first} ${what}, those of the configuration before included`);
     this.indexes.set(name, index);
     return index;
   }

@@ -154,6 +154,8 @@ export class ImageStore {
       this.image = { generation, config, flows, streams };
     } catch (error) {
       this.release(blocks, this.blocks);
+      // Else the next configuration would find their counters taken.
+      this.keepCounters(this.image);
       throw error;
     }
     Atomics.store(
@@ -172,8 +174,13 @@ export class ImageStore {
     while (!this.everyWorkerPassed(image.generation)) await delay(1);
     this.retired = null;
     this.release(retired, this.blocks);
-    this.counters.keep(new Set(image.flows.map(({ name }) => name)));
-    const streams = image.streams.map(({ stream }) => stream);
+    this.keepCounters(image);
+  }
+
+  /** Give back the counters of all that `image` has not. Only once no worker uses another one. */
+  private keepCounters(image: Image | null): void {
+    this.counters.keep(new Set(image?.flows.map(({ name }) => name)));
+    const streams = image?.streams.map(({ stream }) => stream) ?? [];
     this.targetCounters.keep(
       new Set(streams.flatMap(stream => stream.targets.map(target => targetKey(stream, target)))),
     );

@@ -1,7 +1,7 @@
 /** The workers, one thread a queue, behind one start and one stop. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { verdictCounts } from '../core/counters.js';
+import { fragmentCounts, verdictCounts } from '../core/counters.js';
 import { type Core, instantiateCore, workerArea } from '../core/wasm.js';
 import { COUNTERS, type Counter } from './native.js';
 import { type KernelQueue, readQueues } from './proc.js';
@@ -142,7 +142,8 @@ export class WorkerPool {
 
   /**
    * Wait until no packet waits in the kernel and none has come for a while, `boundMs` at most. The rules lead elsewhere by
-   * now. @returns whether it came to that
+   * now: so do they the firsts that held fragments wait for, and these are not waited for.
+   * @returns whether it came to that
    */
   async drained(boundMs: number): Promise<boolean> {
     const end = performance.now() + boundMs;
@@ -150,7 +151,9 @@ export class WorkerPool {
     for (let quiet = performance.now(); performance.now() < end; await delay(LOOK_AGAIN_MS)) {
       const statistics = this.statistics();
       const now = statistics.map(({ packets }) => packets).join(' ');
-      const waiting = statistics.some(({ kernel }) => kernel !== null && kernel.depth > 0);
+      const waiting = statistics.some(
+        ({ kernel }, index) => kernel !== null && kernel.depth > this.#held(index),
+      );
       if (waiting || now !== before) quiet = performance.now();
       else if (performance.now() - quiet >= QUIET_MS) return true;
       before = now;
@@ -188,6 +191,11 @@ export class WorkerPool {
         shim: Object.fromEntries(COUNTERS.map((name, n) => [name, counters[n]!])) as Record<Counter, number>,
       };
     });
+  }
+
+  /** Fragments that wait for their first. */
+  #held(index: number): number {
+    return fragmentCounts(this.#core, this.#shared, index).waiting;
   }
 
   #counter(index: number, field: number): number {

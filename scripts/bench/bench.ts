@@ -1,9 +1,10 @@
 /**
  * `npm run bench [-- --json --only NAME,... --output FOLDER --quick]`: every benchmark, one after the other; prints each figure
  * beside its target, and writes them with plots to docs/benchmarks.md. Exit 1 if one of them fails; a target that is missed is
- * told and no failure, since it depends on the machine.
+ * told and no failure, since it depends on the machine. Ctrl-C and SIGTERM leave nothing behind.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { MagmarkError } from '../../host/types/errors.js';
@@ -51,7 +52,12 @@ function optionsOf(args: readonly string[]): Options {
   }
 }
 
-async function bench({ json, quick, output, parts }: Options): Promise<void> {
+/** @param temporary a folder that goes with this process: a part that is ended amid its work leaves files there */
+async function bench(
+  { json, quick, output, parts }: Options,
+  stop: AbortSignal,
+  temporary: string,
+): Promise<void> {
   const machine = thisMachine();
   const sections: Section[] = [];
   const failed: string[] = [];
@@ -60,7 +66,8 @@ async function bench({ json, quick, output, parts }: Options): Promise<void> {
       `[${index + 1}/${parts.length}] ${part.name}, about ${quick ? 'a few seconds' : part.takes}\n`,
     );
     const from = performance.now();
-    const { report, fault } = await run(part, quick);
+    const { report, fault } = await run(part, quick, { stop, temporary });
+    if (stop.aborted) return;
     if (report !== null) sections.push(...part.sections(report));
     if (fault !== null) failed.push(`${part.name}: ${fault}`);
     process.stderr.write(`  ${fault ?? 'done'} after ${((performance.now() - from) / 1000).toFixed(0)} s\n`);
@@ -77,8 +84,28 @@ async function bench({ json, quick, output, parts }: Options): Promise<void> {
   process.stderr.write(`written: ${join(output, 'benchmarks.md')}\n`);
 }
 
+async function main(args: readonly string[]): Promise<void> {
+  const options = optionsOf(args);
+  const stop = new AbortController();
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)
+    process.on(signal, () => {
+      process.exitCode = code;
+      stop.abort();
+    });
+  // Short: a socket's path has 107 bytes at most.
+  const temporary = mkdtempSync(join(tmpdir(), 'mm-'));
+  try {
+    await bench(options, stop.signal, temporary);
+  } finally {
+    rmSync(temporary, { recursive: true, force: true });
+  }
+}
+
 try {
-  await bench(optionsOf(process.argv.slice(2)));
+  await main(process.argv.slice(2));
 } catch (error) {
   if (!(error instanceof MagmarkError)) throw error;
   console.error(error.message);

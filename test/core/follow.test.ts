@@ -1,20 +1,12 @@
 /** Fragments that follow their first: a worker's turns, played by the test. */
 import t from 'tap';
-import { fragmentCounts, verdictCounts } from '../../host/core/counters.js';
-import { ImageStore, memoryBytes } from '../../host/core/image.js';
-import { compileCore, createMemory, instantiateCore, workerArea } from '../../host/core/wasm.js';
-import type { Config } from '../../host/types/config.js';
 import { configOf, flowOf, streamOf } from '../fixture/config.js';
 import { be16, icmp, ip, TCP, transport, UDP } from '../fixture/packet.js';
+import { ACCEPT, DROP, HOLD, TIMEOUT_MS, Turns } from '../fixture/turns.js';
 
 const CLIENTS = { 4: '192.0.2.7', 6: '2001:db8::7' } as const;
 const VIPS = { 4: '20.0.0.1', 6: '2000::1' } as const;
 const FAMILIES = [4, 6] as const;
-const TIMEOUT_MS = 500;
-const DROP = 0;
-const ACCEPT = 1;
-const HOLD = 2;
-const ARENA_BYTES = 4 * 1024 * 1024;
 /** Targets by port: flow `p` has the one of mark p. */
 const CONFIG = configOf({
   streams: [streamOf('a', 1, { 1: 5001 }), streamOf('b', 1, { 1: 6001 })],
@@ -23,79 +15,6 @@ const CONFIG = configOf({
     flowOf('b', 'b', { protocols: ['udp'], destinationPortRanges: [{ first: 2, last: 2 }] }),
   ],
 });
-
-interface Answer {
-  readonly id: number;
-  readonly verdict: number;
-  readonly mark: number;
-}
-
-/** One worker over a memory of its own; packet ids count from 1. */
-class Turns {
-  readonly core;
-  readonly images: ImageStore;
-  private readonly memory: WebAssembly.Memory;
-  private readonly view: DataView;
-  private readonly area: number;
-  private nextId = 1;
-  now = 1_700_000_000_000;
-
-  constructor(config: Config = CONFIG, mostHeld = 256) {
-    const module = compileCore();
-    const scout = instantiateCore(module, createMemory(16 * 65536));
-    this.memory = createMemory(memoryBytes(scout, 1, ARENA_BYTES));
-    this.core = instantiateCore(module, this.memory);
-    this.images = new ImageStore(this.core, this.memory, 1);
-    this.images.publish(config);
-    this.view = new DataView(this.memory.buffer);
-    this.area = workerArea(this.core, 0);
-    const { Layout, Region } = this.core;
-    this.view.setUint32(this.area + Region.WorkerState + Layout.WorkerFollows, 1, true);
-    const fragments = this.area + Region.WorkerFragments;
-    this.view.setFloat64(fragments + Layout.FragmentsTimeout, TIMEOUT_MS, true);
-    this.view.setUint32(fragments + Layout.FragmentsMostHeld, mostHeld, true);
-  }
-
-  /** One batch; answers in the order in which they are sent, held ones as HOLD. */
-  turn(...packets: readonly Uint8Array[]): Answer[] {
-    const { core, area, view } = this;
-    const { Layout, Limit, Region } = core;
-    packets.forEach((packet, n) => {
-      const at = area + Region.WorkerPackets + n * Region.PacketSize;
-      new Uint8Array(view.buffer, at, packet.length).set(packet);
-      const descriptor = area + Region.WorkerDescriptors + n * Region.DescriptorSize;
-      view.setUint32(descriptor + Layout.DescriptorPacketId, this.nextId++, true);
-      view.setUint32(descriptor + Layout.DescriptorOffset, at, true);
-      view.setUint32(descriptor + Layout.DescriptorLength, packet.length, true);
-      view.setUint32(descriptor + Layout.DescriptorWireLength, packet.length, true);
-    });
-    if (packets.length > 0) core.decide(area, 0, packets.length);
-    core.follow(area, 0, packets.length, this.now);
-    core.rest(area);
-    const behind = view.getUint32(area + Region.WorkerState + Layout.WorkerReleased, true);
-    const indexes = [...packets.keys(), ...Array.from({ length: behind }, (_, n) => Limit.Batch + n)];
-    return indexes.map(index => {
-      const descriptor = area + Region.WorkerDescriptors + index * Region.DescriptorSize;
-      return {
-        id: view.getUint32(descriptor + Layout.DescriptorPacketId, true),
-        verdict: view.getUint32(descriptor + Layout.DescriptorVerdict, true),
-        mark: view.getUint32(descriptor + Layout.DescriptorMark, true),
-      };
-    });
-  }
-
-  counts() {
-    return fragmentCounts(this.core, this.memory, 0);
-  }
-
-  /** Packets and bytes of a verdict. */
-  decided(verdict: 'accept' | 'drop', reason: number) {
-    const found = verdictCounts(this.core, this.memory, 0).find(
-      each => each.verdict === verdict && each.reason === reason,
-    );
-    return [found!.packets, found!.bytes];
-  }
-}
 
 type Family = (typeof FAMILIES)[number];
 
@@ -121,7 +40,7 @@ const later = (family: Family, id: number, offset = 2, client?: string) =>
 
 for (const family of FAMILIES) {
   t.test(`IPv${family}: later fragments get the decision of their first`, t => {
-    const turns = new Turns();
+    const turns = new Turns(CONFIG);
     t.strictSame(turns.turn(first(family, 7), later(family, 7), first(family, 8, 2), later(family, 8)), [
       { id: 1, verdict: ACCEPT, mark: 5001 },
       { id: 2, verdict: ACCEPT, mark: 5001 },
@@ -144,7 +63,7 @@ for (const family of FAMILIES) {
   });
 
   t.test(`IPv${family}: later fragments wait for their first and leave behind it`, t => {
-    const turns = new Turns();
+    const turns = new Turns(CONFIG);
     t.strictSame(turns.turn(later(family, 7, 2), later(family, 8, 2), later(family, 7, 1)), [
       { id: 1, verdict: HOLD, mark: 0 },
       { id: 2, verdict: HOLD, mark: 0 },
@@ -169,7 +88,7 @@ for (const family of FAMILIES) {
   });
 
   t.test(`IPv${family}: what is forgotten is not followed`, t => {
-    const turns = new Turns();
+    const turns = new Turns(CONFIG);
     turns.turn(first(family, 7));
     turns.now += TIMEOUT_MS + 1;
     t.match(turns.turn(later(family, 7)), [{ verdict: HOLD }]);
@@ -184,7 +103,7 @@ for (const family of FAMILIES) {
 }
 
 t.test('a duplicate of the first changes nothing, and a first with other ports decides anew', t => {
-  const turns = new Turns();
+  const turns = new Turns(CONFIG);
   turns.turn(first(4, 7), first(4, 7));
   t.match(turns.turn(later(4, 7), later(4, 7)), [{ mark: 5001 }, { mark: 5001 }]);
   t.match(turns.counts(), { tracked: 2, reused: 0, evicted: 0, collided: 0 });
@@ -194,7 +113,7 @@ t.test('a duplicate of the first changes nothing, and a first with other ports d
 });
 
 t.test('fragments of a packet that is dropped are dropped, with its reason', t => {
-  const turns = new Turns();
+  const turns = new Turns(CONFIG);
   const { Reason } = turns.core;
   t.match(turns.turn(later(4, 7), first(4, 7, 3), later(4, 7)), [
     { id: 1, verdict: HOLD },
@@ -247,7 +166,7 @@ t.test('no more than the configured number is held: the oldest gives way', t => 
 });
 
 t.test('all that were held and a batch of others are answered in one turn, each once', t => {
-  const turns = new Turns();
+  const turns = new Turns(CONFIG);
   const { Batch, Held, Released } = turns.core.Limit;
   for (let n = 0; n < Held; n += Batch) turns.turn(...Array.from({ length: Batch }, () => later(4, 7)));
   t.equal(turns.counts().waiting, Held);
@@ -276,7 +195,7 @@ t.test('all that were held and a batch of others are answered in one turn, each 
 });
 
 t.test('a flood of firsts takes the place of the oldest of its set, and no memory', t => {
-  const turns = new Turns();
+  const turns = new Turns(CONFIG);
   const { Batch, FragmentSets, FragmentWays } = turns.core.Limit;
   const room = FragmentSets * FragmentWays;
   let sent = 0;
@@ -298,7 +217,7 @@ t.test('a flood of firsts takes the place of the oldest of its set, and no memor
 });
 
 t.test('a decision outlives a change of the image, as long as somebody has its mark', async t => {
-  const turns = new Turns();
+  const turns = new Turns(CONFIG);
   turns.turn(first(4, 7), first(4, 8, 2), first(4, 9, 3));
   // The stream of the former is now the second, and that of the latter is gone.
   turns.images.publish(configOf({ streams: [streamOf('c', 1, { 1: 7001 }), CONFIG.streams[0]!] }));
@@ -322,7 +241,7 @@ t.test('a decision outlives a change of the image, as long as somebody has its m
 });
 
 t.test('a clock that another life of the worker left ahead makes nothing young', t => {
-  const turns = new Turns();
+  const turns = new Turns(CONFIG);
   turns.turn(first(4, 7), later(4, 8));
   turns.now -= 3_600_000;
   t.match(turns.turn(later(4, 7)), [{ verdict: HOLD }, { id: 2, verdict: DROP }]);

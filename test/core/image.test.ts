@@ -98,6 +98,21 @@ t.test('an image that does not fit is refused, and the published one stays with 
   t.equal(images.publish(small).generation, 2);
 });
 
+t.test('what a refused image had counters for does not stand in the way of the next', async t => {
+  const { core, images } = storeOf(1, 64 * 1024 * 1024);
+  const flows = (name: string, count: number) =>
+    Array.from({ length: count }, (_, n) => flowOf(`${name}${n}`, 'a'));
+  const config = (name: string, count: number) =>
+    configOf({ streams: [streamOf('a', 10, { 1: 5001 })], flows: flows(name, count) });
+  images.publish(config('present', 1));
+  await images.retire();
+  t.throws(() => images.publish(config('many', core.Limit.Flows)), {
+    code: 'IMAGE_TOO_LARGE',
+    message: /more than 131072 flows/,
+  });
+  t.equal(images.publish(config('other', 2)).flows.length, 2);
+});
+
 t.test('a worker in an old generation holds back what it uses', async t => {
   const { core, memory, images } = storeOf(2);
   images.publish(configOfGeneration(1));

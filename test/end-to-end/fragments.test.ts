@@ -7,8 +7,8 @@ import type { Family } from '../../host/types/config.js';
 import { CLIENTS, clientAddress, TARGETS, TCP_PORT, UDP_PORT, VIP } from '../../scripts/lab/plan.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 import { fragmentOf, nameOf, type Piece, piecesOf } from '../fixture/fragment.js';
-import { UDP } from '../fixture/packet.js';
-import { wirePacket } from '../fixture/wire.js';
+import { be16, UDP } from '../fixture/packet.js';
+import { tooBig, wirePacket } from '../fixture/wire.js';
 import {
   answered,
   connectionsTo,
@@ -175,6 +175,90 @@ t.test('fragments of many packets that come among each other reach the target of
   const woven = Array.from({ length: most }, (_, n) => rows.flatMap(row => row.slice(n, n + 1))).flat();
   await expectArrival(t, woven);
 });
+
+/** `fragment` of IPv6 with other headers in front of its fragment header (RFC 8200, section 4.1). */
+function behind(protocols: readonly number[], fragment: Uint8Array): Uint8Array {
+  const headers = protocols.flatMap((_, n) => [protocols[n + 1] ?? fragment[6]!, 0, 1, 4, 0, 0, 0, 0]);
+  const packet = Uint8Array.from([...fragment.subarray(0, 40), ...headers, ...fragment.subarray(40)]);
+  packet.set(be16(packet.length - 40), 4);
+  packet[6] = protocols[0]!;
+  return packet;
+}
+
+/** What forwarding leaves as it is. */
+function lasting(packet: Uint8Array): string {
+  const hex = Buffer.from(packet).toString('hex');
+  return packet[0]! >> 4 === 4 ? hex.slice(8, 16) + hex.slice(24) : hex.slice(16);
+}
+
+const HOP_BY_HOP = 0;
+const DESTINATION_OPTIONS = 60;
+const ROUTER = { 4: '198.51.100.7', 6: '2001:db8:7::7' } as const;
+
+t.test(
+  'fragments of other forms reach the target of their packet, or none where it cannot be told',
+  async t => {
+    const rows: { claim: string; packet: Uint8Array; targets: number[] }[] = [];
+    const add = (claim: string, packets: readonly Uint8Array[], target: number | null) =>
+      rows.push(...packets.map(packet => ({ claim, packet, targets: target === null ? [] : [target] })));
+    for (const family of FAMILIES) {
+      // Of an error the first fragment has just the ports of the packet inside.
+      const cause = wirePacket(
+        UDP,
+        VIP[family],
+        UDP_PORT,
+        clientAddress(family, 3),
+        7777,
+        new Array(64).fill(9),
+      );
+      const error = tooBig(ROUTER[family], VIP[family], 1280, cause);
+      const size = (family === 4 ? 8 + 20 : 8 + 40) + 8;
+      const pieces = piecesOf(error.length - (family === 4 ? 20 : 40), size - (size % 8));
+      t.ok(pieces.length > 1);
+      const parts = pieces.map(piece => fragmentOf(error, piece, 70_007)).toReversed();
+      add(`IPv${family}, an error in fragments`, parts, simulator.decide(error).identifier!);
+
+      const empty = datagram(family);
+      const [first] = empty.pieces.map(empty.fragment);
+      const nothing = empty.fragment({ from: 800, to: 800 });
+      add(`IPv${family}, one without a byte`, [first!, nothing], empty.target);
+
+      // RFC 1858, section 3: a first fragment without ports.
+      const tiny = wirePacket(
+        UDP,
+        clientAddress(family, 5),
+        7778,
+        VIP[family],
+        UDP_PORT,
+        new Array(64).fill(9),
+      );
+      const cut = fragmentOf(tiny, { from: 0, to: 2 }, 70_008);
+      const rest = fragmentOf(tiny, { from: 8, to: 72 }, 70_008);
+      add(`IPv${family}, of a first that ends before its ports`, [rest, cut, rest], null);
+    }
+    const [one, other] = [datagram(6), datagram(6)];
+    add(
+      'IPv6, behind hop-by-hop and destination options',
+      one.pieces.map(piece => behind([HOP_BY_HOP, DESTINATION_OPTIONS], one.fragment(piece))).toReversed(),
+      one.target,
+    );
+    const whole = other.fragment({ from: 0, to: PAYLOAD_BYTES + 8 });
+    add('IPv6, a whole packet with a fragment header (RFC 6946)', [whole], other.target);
+    await sendRaw(
+      topology,
+      rows.map(({ packet }) => packet),
+    );
+    const found = (packet: Uint8Array): number[] =>
+      [...listeners].flatMap(([identifier, { packets: all }]) =>
+        all.filter(each => lasting(each) === lasting(packet)).map(() => identifier),
+      );
+    await waitFor('all to arrive', ARRIVAL_MS, () =>
+      rows.every(({ packet, targets }) => found(packet).length >= targets.length),
+    ).catch(() => t.comment('not all have arrived'));
+    for (const { claim, packet, targets } of rows) t.strictSame(found(packet), targets, claim);
+    t.strictSame(await depths(), [0, 0], 'none waits');
+  },
+);
 
 const depths = async () => (await daemon.status()).queues.map(({ depth }) => depth);
 

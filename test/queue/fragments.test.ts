@@ -1,6 +1,7 @@
 /** Fragments without a verdict in a real queue: across changes, among others, and at an end. */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
 import { fragmentCounts } from '../../host/core/counters.js';
 import { createImages } from '../../host/core/create.js';
 import { heldWithin, WorkerPool } from '../../host/queue/pool.js';
@@ -26,7 +27,9 @@ run('ip', 'link', 'add', 'here', 'type', 'veth', 'peer', 'name', 'there');
 for (const name of ['here', 'there']) run('ip', 'link', 'set', name, 'up');
 run('ip', 'addr', 'add', `${HOST}/24`, 'dev', 'here');
 const hardware = run('cat', '/sys/class/net/here/address').trim();
-run('ip', 'neigh', 'replace', HOST, 'lladdr', hardware, 'dev', 'there', 'nud', 'permanent');
+const neighbour = () =>
+  run('ip', 'neigh', 'replace', HOST, 'lladdr', hardware, 'dev', 'there', 'nud', 'permanent');
+neighbour();
 const match = ['-i', 'here', '-p', 'udp'];
 run('iptables-nft', '-t', 'mangle', '-A', 'PREROUTING', ...match, '-j', 'NFQUEUE', '--queue-num', '0');
 // Each mark is counted behind the queue, and nothing reaches a socket.
@@ -56,7 +59,7 @@ function send(...packets: readonly Uint8Array[]): void {
   if (status !== 0) throw new Error(stderr);
 }
 
-async function start(options: { queueLength?: number; timeoutMs?: number } = {}) {
+async function start(options: { queueLength?: number; timeoutMs?: number; threads?: Worker[] } = {}) {
   const { images, module } = createImages(QUEUES);
   images.publish(config(5001));
   const pool = await WorkerPool.start({
@@ -64,6 +67,11 @@ async function start(options: { queueLength?: number; timeoutMs?: number } = {})
     queues: QUEUES,
     queueLength: options.queueLength ?? 1024,
     fragments: { timeoutMs: options.timeoutMs ?? LONG_MS },
+    spawn: (...parameters) => {
+      const thread = new Worker(...parameters);
+      options.threads?.push(thread);
+      return thread;
+    },
   });
   const counts = () => fragmentCounts(images.core, images.memory, 0);
   const depth = () => pool.statistics()[0]!.kernel!.depth;
@@ -137,4 +145,51 @@ t.test('a worker that ends leaves nothing behind, and the next one begins with n
   );
   await next.stop();
   t.match(next.statistics()[0]!.shim, { verdicts: 3, verdictErrors: 0 });
+});
+
+t.test(
+  'a worker that dies while it holds something drops that alone, and its next life begins anew',
+  async t => {
+    const threads: Worker[] = [];
+    const { images, pool, counts, depth } = await start({ threads });
+    const [first, ...later] = datagram();
+    send(...later);
+    await until('both are held', () => counts().waiting === 2);
+    await threads[0]!.terminate();
+    await until('another one serves', () => pool.restarts === 1 && pool.statistics()[0]!.bound);
+    t.equal(counts().waiting, 0);
+    t.equal(depth(), 0);
+    send(first!, ...datagram());
+    await until('four are answered', () => pool.statistics()[0]!.packets === 6 && depth() === 0);
+    t.equal(images.targetCounters.read('s/1'), 4);
+    await pool.stop();
+    t.equal(pool.statistics()[0]!.shim.verdictErrors, 0);
+  },
+);
+
+t.test('held packets that the kernel drops with their link cost nobody else', async t => {
+  const { images, pool, counts, depth } = await start();
+  const [first, ...later] = datagram();
+  send(...later);
+  await until('both are held', () => counts().waiting === 2 && depth() === 2);
+  run('ip', 'link', 'set', 'here', 'down');
+  await until('the kernel has dropped them', () => depth() === 0);
+  run('ip', 'link', 'set', 'here', 'up');
+  neighbour();
+  send(first!, ...datagram());
+  await until('their verdicts are refused', () => pool.statistics()[0]!.shim.verdictErrors === 2);
+  t.equal(counts().waiting, 0);
+  t.equal(depth(), 0);
+  t.equal(pool.restarts, 0);
+  t.equal(images.targetCounters.read('s/1'), 6, 'the worker decided about all of them');
+  await pool.stop();
+});
+
+t.test('who leaves waits for what is queued, not for what is held', async t => {
+  const { pool, counts, depth } = await start();
+  send(...datagram().slice(1));
+  await until('both are held', () => counts().waiting === 2);
+  t.ok(await pool.drained(10_000), 'nothing else waits');
+  t.equal(depth(), 2);
+  await pool.stop();
 });

@@ -31,6 +31,14 @@ static uint64_t Milliseconds(void) {
   return now.tv_sec * 1000ull + now.tv_nsec / 1000000;
 }
 
+/* In the order of their coming, behind the listener. */
+static int opened;
+
+static void Close(int n) {
+  close(waits[n].fd);
+  memmove(waits + n, waits + n + 1, (opened-- - n) * sizeof *waits);
+}
+
 static void Receive(int port) {
   int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
   struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(port)};
@@ -38,26 +46,22 @@ static void Receive(int port) {
   if (listener < 0 || bind(listener, (struct sockaddr *)&at, sizeof at) < 0 || listen(listener, MOST_CONNECTIONS) < 0) Fail("listen");
   puts("listening");
   fflush(stdout);
-  int open = 0;
   waits[0] = (struct pollfd){listener, POLLIN, 0};
   for (;;) {
-    if (poll(waits, open + 1, -1) < 0) Fail("poll");
-    for (int n = open; n > 0; n--) {
+    if (poll(waits, opened + 1, -1) < 0) Fail("poll");
+    for (int n = opened; n > 0; n--) {
       if (waits[n].revents == 0) continue;
       /* With MSG_TRUNC TCP throws away and copies nothing (tcp(7)). */
       ssize_t bytes = recv(waits[n].fd, NULL, CHUNK_BYTES, MSG_TRUNC | MSG_DONTWAIT);
       if (bytes > 0 || (bytes < 0 && errno == EAGAIN)) continue;
-      close(waits[n].fd);
-      memmove(&waits[n], &waits[n + 1], (open-- - n) * sizeof waits[0]);
+      Close(n);
     }
     if (waits[0].revents != 0) {
-      /* Whose reset was lost would stay for ever, and keep others out: the oldest gives way. */
-      if (open == MOST_CONNECTIONS) {
-        close(waits[1].fd);
-        memmove(&waits[1], &waits[2], --open * sizeof waits[0]);
-      }
       int accepted = accept(listener, NULL, NULL);
-      if (accepted >= 0) waits[++open] = (struct pollfd){accepted, POLLIN, 0};
+      if (accepted < 0) continue;
+      /* A queue that was full has dropped the reset that would have ended it. */
+      if (opened == MOST_CONNECTIONS) Close(1);
+      waits[++opened] = (struct pollfd){accepted, POLLIN, 0};
     }
   }
 }
