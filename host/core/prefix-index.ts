@@ -20,10 +20,12 @@ export class NetworkMap<Value> {
       firsts = new Map();
       this.lengths.set(network.length, firsts);
     }
-    let entry = firsts.get(network.first);
+    // V8 hashes a bigint by its low 64 bits, which are 0 in each IPv6 prefix of 64 bits and less: the high ones are mixed in.
+    const key = network.first ^ (network.first >> 64n);
+    let entry = firsts.get(key);
     if (entry === undefined) {
       entry = { network, value: this.initial() };
-      firsts.set(network.first, entry);
+      firsts.set(key, entry);
     }
     return entry;
   }
