@@ -13,7 +13,9 @@ const PORT = 5001;
 const CONNECTIONS = 200;
 
 t.test('connections whose end it never sees do not keep it from others', async t => {
-  const receiver = spawn(compile().programs.stream, ['receive', `${PORT}`], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const receiver = spawn(compile().programs.stream, ['receive', `${PORT}`], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   await once(receiver.stdout, 'data');
   const sockets: Socket[] = [];
   for (let n = 0; n < CONNECTIONS; n++) {
