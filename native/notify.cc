@@ -2,7 +2,7 @@
  * One datagram to a unix socket: Node has stream sockets of that kind alone. Contract:
  * - it knows socket names and bytes; what is told to whom is decided elsewhere;
  * - nothing here blocks, and nothing is kept;
- * - it throws nothing: a call returns -errno, host/notify/native.ts makes words of it and checks arguments beforehand.
+ * - it throws nothing: a call returns -errno, host/notify/native.ts makes words of it and hands bytes over.
  */
 #include <errno.h>
 #include <napi.h>

@@ -1,11 +1,10 @@
 /** `magmark diff [FILE]`: what the kernel lacks, and holds too much, as the daemon finds it. Changes nothing. */
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { readText } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import type { Difference, DiffReply } from '../control/api.js';
 import { ask } from '../control/client.js';
 import { socketPath } from '../control/socket.js';
-import { ConfigError } from '../types/errors.js';
 import { type Color, painted } from './color.js';
 
 const SIGNS: Readonly<Record<Difference['kind'], readonly [sign: string, color: Color]>> = {
@@ -31,12 +30,7 @@ export async function diff(
 
 async function asked(file: string | undefined, socket: string): Promise<DiffReply> {
   if (file === undefined) return ask<DiffReply>(socket, '/v1/diff');
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new ConfigError([`${file}: cannot be read: ${(error as Error).message}`]);
-  }
+  const text = readText(file);
   loadConfig(text, file);
   return ask<DiffReply>(socket, `/v1/diff?${new URLSearchParams({ name: resolve(file) })}`, text);
 }

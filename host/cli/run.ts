@@ -1,11 +1,13 @@
 /** `magmark run`: the daemon in the foreground, steered by signals. */
 import { namespaceFile, socketPath } from '../control/socket.js';
-import { Daemon, Stopped } from '../daemon/daemon.js';
+import type { Daemon } from '../daemon/daemon.js';
 import { FileWatch } from '../daemon/file-watch.js';
 import { statePath } from '../daemon/kept-state.js';
 import { createLog } from '../daemon/log.js';
 import { namespaceName } from '../daemon/namespace.js';
 import { answersOf } from '../daemon/observation.js';
+import { startDaemon } from '../daemon/start.js';
+import { Stopped } from '../daemon/stopped.js';
 import { Notifier, takeEnvironment, type Watched } from '../notify/notifier.js';
 import { ConfigError, MagmarkError } from '../types/errors.js';
 import { onSignal, type Signal } from './signals.js';
@@ -73,7 +75,7 @@ export async function run(options: RunOptions): Promise<void> {
   onSignal(steer);
 
   try {
-    daemon = await Daemon.start({
+    daemon = await startDaemon({
       configFile: options.config ?? null,
       statePath: options.state ?? statePath(namespaceName()),
       socketPath: socketPath(options.socket),

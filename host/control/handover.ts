@@ -32,8 +32,6 @@ export interface HandoverFacts {
   /** Numbers that it has bound. */
   readonly queues: { readonly first: number; readonly last: number };
   readonly journalPath: string;
-  /** Where BIRD's files are. */
-  readonly frontendDirectory: string;
 }
 
 /** `POST /v1/handover/drain`: the rules lead elsewhere, and the running daemon answers what waits in its queues. */

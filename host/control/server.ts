@@ -120,7 +120,7 @@ export class ControlServer {
     response.on('close', () => ended.abort());
     try {
       const reply = await this.replyTo(request, AbortSignal.any([ended.signal, this.stopping.signal]));
-      if (reply instanceof Streamed) await send(response, reply);
+      if (reply instanceof Streamed) await send(response, reply, ended.signal);
       else if (reply instanceof Answered) sendJson(response, reply.status, reply.reply);
       else sendJson(response, 200, reply);
     } catch (error) {
@@ -216,9 +216,15 @@ function sendJson(response: ServerResponse, status: number, reply: unknown): voi
   });
 }
 
-async function send(response: ServerResponse, { contentType, chunks }: StreamReply): Promise<void> {
+/** @param ended aborted when who asked has gone: what is not read then never drains */
+async function send(
+  response: ServerResponse,
+  { contentType, chunks }: StreamReply,
+  ended: AbortSignal,
+): Promise<void> {
   response.writeHead(200, { 'content-type': contentType });
   response.flushHeaders();
-  for await (const chunk of chunks) if (!response.write(chunk)) await once(response, 'drain');
+  for await (const chunk of chunks)
+    if (!response.write(chunk)) await once(response, 'drain', { signal: ended });
   response.end();
 }

@@ -17,7 +17,7 @@ export function socketPath(option?: string): string {
 }
 
 /** One level: what is above it must be there. @throws EnvironmentError that names it */
-export function makeRunDirectory(directory: string): void {
+export function makeDirectory(directory: string): void {
   if (existsSync(directory)) return;
   try {
     mkdirSync(directory, { mode: 0o755 });

@@ -18,7 +18,7 @@ interface Span<Value> {
   readonly last: Value;
 }
 
-/** A row is copied in pieces of four bytes. */
+/** A row is made of words of 64 bits. */
 const WORD_BYTES = 8;
 
 /** Bytes of a row of `flows` bits, with the word in front of it. */

@@ -54,7 +54,7 @@ export function routesOf(daemon: Daemon): Routes {
     'GET /v1/explain': ({ query }) => explainLive(daemon, query.get('packet') ?? ''),
 
     'GET /v1/status': (): StatusReply => {
-      const { config, options, pool, kernel } = daemon;
+      const { config, options, pool, kernel, tally } = daemon;
       const names = reasonNames(daemon.images.core);
       const pending = new Map(daemon.service.idle.map(target => [target.fwmark, target.reason]));
       const { bird, sessions } = daemon.frontend.state();
@@ -109,9 +109,9 @@ export function routesOf(daemon: Daemon): Routes {
           announced: daemon.service.announced.some(other => prefixText(other) === prefixText(vip)),
         })),
         repairs: {
-          count: daemon.repairs.count,
-          changes: daemon.repairs.changes,
-          lastAt: daemon.repairs.lastAt?.toISOString() ?? null,
+          count: tally.repairs.times,
+          changes: tally.repairs.changes,
+          lastAt: tally.repairs.lastAt?.toISOString() ?? null,
         },
         warnings: daemon.warnings.lines,
       };

@@ -2,40 +2,30 @@
  * The daemon: one wanted state, brought about in one order whether it starts, reloads or repairs. Changes are made one
  * after the other; a change that fails leaves what ran before.
  */
-import { prefixText } from '../config/address.js';
 import { readText } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import type { Routes } from '../control/server.js';
-import { TraceFlows, traceFlowRoutes } from '../control/trace-flows.js';
-import { createImages } from '../core/create.js';
+import { TraceFlows } from '../control/trace-flows.js';
 import type { ImageStore } from '../core/image.js';
-import { Frontend } from '../frontend/frontend.js';
+import type { Frontend } from '../frontend/frontend.js';
 import { readPasswords } from '../frontend/password.js';
 import type { InterfaceAddress } from '../frontend/router-id.js';
-import { type AddOutcome, type Ahead, Kernel } from '../kernel/kernel.js';
-import type { NextHop, WantedKernel } from '../kernel/wanted.js';
-import { MetricsServer } from '../metrics/server.js';
-import { WorkerPool } from '../queue/pool.js';
-import { nfqlbTrace } from '../trace/nfqlb-trace.js';
-import { traceRoutes } from '../trace/routes.js';
-import { Tracer } from '../trace/tracer.js';
+import type { Ahead, Kernel } from '../kernel/kernel.js';
+import type { WantedKernel } from '../kernel/wanted.js';
+import type { MetricsServer } from '../metrics/server.js';
+import type { WorkerPool } from '../queue/pool.js';
 import type { Config } from '../types/config.js';
 import type { Difference } from '../types/difference.js';
-import { ConfigError, EnvironmentError, MagmarkError } from '../types/errors.js';
-import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
-import { routesOf, shmName } from './answers.js';
-import { Forgotten } from './forgotten.js';
-import { handoverRoutes } from './handover.js';
-import { Keeper } from './keeper.js';
-import { KeptState } from './kept-state.js';
+import { ConfigError, MagmarkError } from '../types/errors.js';
+import type { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
-import { hostAddresses, isInitialNamespace, lockNamespace, namespaceIdentity } from './namespace.js';
-import { answersOf } from './observation.js';
-import { Predecessor } from './predecessor.js';
-import { bankBeside, refuseCoveredHosts, refuseRestartOnly } from './refusal.js';
-import { Seat } from './seat.js';
-import { Service } from './service.js';
-import { type Found, firstConfiguration, found, type Source } from './source.js';
+import { Mender } from './mender.js';
+import { hostAddresses } from './namespace.js';
+import { refuseCoveredHosts, refuseRestartOnly } from './refusal.js';
+import type { Seat } from './seat.js';
+import { type KnownService, Service } from './service.js';
+import { type Found, found, type Source } from './source.js';
+import { proceed, Stopped } from './stopped.js';
 import { Stopwatch } from './stopwatch.js';
 import { Tally } from './tally.js';
 import { wantedKernel } from './wanted.js';
@@ -62,13 +52,7 @@ export interface DaemonOptions {
 }
 
 /** New neighbours answer within a few ms; who does not is told as pending, and asked again. */
-const START_PATIENCE_MS = 1000;
-const RELOAD_PATIENCE_MS = 200;
-/** For packets that wait in our queues when the takeover that we began is given up. */
-const DRAIN_MS = 5000;
-
-/** A change was ended by `DaemonOptions.stop`; what it did is taken back or about to be removed. */
-export class Stopped extends Error {}
+export const RELOAD_PATIENCE_MS = 200;
 
 /** Under way while a configuration is read. */
 interface AskedAhead {
@@ -77,20 +61,27 @@ interface AskedAhead {
 }
 
 /** What is taken before the kernel is changed, and given back last. */
-interface Holdings {
+export interface Holdings {
   /** null while the daemon that this one takes over from still has it. */
   seat: Seat | null;
   readonly metrics: MetricsServer;
   readonly pool: WorkerPool;
 }
 
-/** What the daemon mended of its own accord, since it started. */
-export interface Repairs {
-  /** Looks at the kernel that found something to mend. */
-  readonly count: number;
-  /** Settings, rules, routes, tables and neighbour entries that were mended. */
-  readonly changes: number;
-  readonly lastAt: Date | null;
+/** What a start has made, or taken over from another daemon. */
+export interface DaemonParts {
+  readonly options: DaemonOptions;
+  readonly holdings: Holdings;
+  /** The image of `first` is published. */
+  readonly images: ImageStore;
+  readonly kernel: Kernel;
+  readonly frontend: Frontend;
+  readonly state: KeptState;
+  readonly first: Found;
+  /** Of the host, for the router id. */
+  readonly addresses: readonly InterfaceAddress[];
+  /** null: nothing was handed over. */
+  readonly known: KnownService | null;
 }
 
 export class Daemon {
@@ -100,192 +91,72 @@ export class Daemon {
   /** What `GET /v1/trace-text` tells of. */
   readonly traceFlows = new TraceFlows();
   readonly warnings: Warnings;
-  repairs: Repairs = { count: 0, changes: 0, lastAt: null };
   source: Source;
   /** Of the file, as it was read last; null: it was never read, or could not be. */
   fileText: string | null = null;
-  private readonly keeper: Keeper;
+  readonly options: DaemonOptions;
+  readonly images: ImageStore;
+  readonly kernel: Kernel;
+  readonly frontend: Frontend;
+  readonly state: KeptState;
+  private readonly holdings: Holdings;
+  private readonly mender: Mender;
   private readonly hurry = new AbortController();
-  /** VIPs that main was last asked about, as one text. */
-  private mainVips = '';
-  private readonly forgotten = new Forgotten();
   private turn: Promise<unknown> = Promise.resolve();
   private waitingReload: Promise<void> | null = null;
 
-  private constructor(
-    readonly options: DaemonOptions,
-    private readonly holdings: Holdings,
-    readonly images: ImageStore,
-    readonly kernel: Kernel,
-    readonly frontend: Frontend,
-    predecessor: Predecessor | null,
-    addresses: readonly InterfaceAddress[],
-    readonly state: KeptState,
-    { kind, name, text }: Found,
-  ) {
+  constructor(parts: DaemonParts) {
+    const { options, holdings, images, kernel, frontend, state, first, addresses, known } = parts;
     const { log } = options;
-    this.source = { kind, name, at: this.startedAt };
+    this.options = options;
+    this.holdings = holdings;
+    this.images = images;
+    this.kernel = kernel;
+    this.frontend = frontend;
+    this.state = state;
+    this.source = { kind: first.kind, name: first.name, at: this.startedAt };
     this.warnings = new Warnings(log);
-    if (kind === 'file') this.fileText = text;
-    this.keeper = new Keeper({
-      log,
-      check: inspect => this.inTurn(() => this.tally.looks.count(() => this.check(inspect))),
-      ask: hops => this.inTurn(() => this.ask(hops, 'ask')),
-      restore: hops => this.inTurn(() => this.restore(hops, 'ask')),
-      askAnew: hops => this.inTurn(() => this.restore(hops, 'askAnew')),
-      reviewMain: () => this.inTurn(() => this.reviewMain()),
-    });
-    const known = predecessor?.facts.known;
+    if (first.kind === 'file') this.fileText = first.text;
     const onHealth = () => this.onHealth();
     this.service = new Service({ log, images, frontend, addresses, onHealth, ...(known && { known }) });
+    this.mender = new Mender({
+      log,
+      stop: options.stop,
+      kernel,
+      service: this.service,
+      warnings: this.warnings,
+      tally: this.tally,
+      config: () => this.config,
+      wanted: config => this.wanted(config),
+      withdrawUnserved: () => this.withdrawUnserved(),
+      inTurn: change => this.inTurn(change),
+    });
   }
 
   /**
-   * Start and return once everything stands.
-   * @throws MagmarkError or Stopped; the kernel is then as it was before, save what a crashed run had left
+   * The first change. If it fails, `undo` runs before the error is passed on.
+   * @param onSteered  called when the ruleset leads to this daemon's queues
    */
-  static async start(options: DaemonOptions): Promise<Daemon> {
-    const { log } = options;
-    const watch = new Stopwatch();
-    const state = new KeptState(options.statePath);
-    const first = firstConfiguration(options.configFile, state);
-    const { config } = first;
-    if (first.kind === 'state') {
-      const { path, keptAt } = state;
-      log.warn({ state: path, name: first.name, keptAt }, 'no file was named: what was applied last is used');
-    }
-    if (isInitialNamespace() && !options.hostNamespace) {
-      throw new EnvironmentError(
-        "this is the host's initial network namespace, where magmark's notrack rules would switch off its connection " +
-          'tracking: run it in a namespace of its own (ip netns exec NAME ...), or say --host-namespace if that is meant',
-      );
-    }
-    refuseCoveredHosts(config, await hostAddresses());
-    watch.lap('configuration');
-    const undo: (() => unknown)[] = [];
-    try {
-      const starting = await lockNamespace('start');
-      undo.push(() => starting.close());
-      const predecessor = options.takeover ? await Predecessor.meet(options) : null;
-      const seat = predecessor === null ? await Seat.take(options) : null;
-      undo.push(() => seat?.leave());
-      const giveBack = async () => (await predecessor?.giveBack('the takeover failed')) ?? false;
-      undo.push(async () => {
-        await giveBack();
-        predecessor?.part();
-      });
-      const metrics = new MetricsServer(error => log.error({ err: error }, 'metrics'));
-      undo.push(() => metrics.stop());
-      // A port that is taken is told before anything is changed, unless it is the running daemon's.
-      if (predecessor === null) await metrics.during(config.metrics, async () => undefined);
-      const queues =
-        predecessor === null ? config.queues : bankBeside(config.queues, predecessor.facts.queues);
-      const identity = await namespaceIdentity();
-      const { journalPath } = options;
-      const kernel = await Kernel.open({ journalPath, identity, log, takesOver: predecessor !== null });
-      watch.lap('kernel opened');
-      const { images, module } = createImages(queues);
-      images.publish(config);
-      watch.lap('first image');
-      const frontend = Frontend.open({ directory: options.frontendDirectory, log });
-      undo.push(() => (predecessor === null ? frontend.stop() : frontend.leave()));
-      if (predecessor !== null) await frontend.join();
-      const core = { module, memory: images.memory };
-      const pool = await WorkerPool.start({
-        core,
-        queues,
-        queueLength: config.queueLength,
-        fragments: { timeoutMs: config.fragmentTimeoutMs },
-        log,
-      });
-      undo.push(() => pool.stop());
-      const addresses = predecessor?.facts.addresses ?? (await hostAddresses());
-      const daemon = new Daemon(
-        options,
-        { seat, metrics, pool },
-        images,
-        kernel,
-        frontend,
-        predecessor,
-        addresses,
-        state,
-        first,
-      );
-      undo.push(() => daemon.stopWatching());
-      watch.lap('workers');
-      const undoStart = async () => {
-        // Packets that wait in our queues are answered before those close.
-        if (await giveBack()) await pool.drained(DRAIN_MS);
-        else await kernel.removeAll();
-      };
-      // Neighbours of a running daemon's targets have answered before.
-      const patienceMs = predecessor === null ? START_PATIENCE_MS : RELOAD_PATIENCE_MS;
-      await daemon.inTurn(() =>
-        daemon.orUndo(
-          () => daemon.apply(config, patienceMs, watch, async () => predecessor?.drain()),
-          undoStart,
-        ),
-      );
-      const tracer = new Tracer({ images, firstQueue: queues.first });
-      const routes = {
-        ...routesOf(daemon),
-        ...traceRoutes(tracer, images.core.Limit.ReadBytes, error =>
-          log.error({ err: error }, 'the place of a reader of traces could not be freed'),
-        ),
-        ...traceFlowRoutes(daemon.traceFlows, nfqlbTrace(tracer, shmName)),
-        ...handoverRoutes(daemon),
-      };
-      if (predecessor !== null) {
-        // The last moment at which the other one can go on; a worker of ours answers what waits before it ends.
-        if (options.stop.aborted) await undoStart();
-        daemon.proceed();
-        await daemon.takeSeat(predecessor);
-      }
-      if (first.kind !== 'state') await daemon.inTurn(() => daemon.keepState(first));
-      metrics.answers = answersOf(daemon);
-      if (predecessor !== null) await daemon.listenAfter();
-      daemon.open(routes);
-      starting.close();
-      // Not before: a look that waits would bring back what a start that failed has removed.
-      daemon.keeper.start();
-      daemon.keeper.look(0);
-      log.info(
-        {
-          carrier: kernel.carrier,
-          queues,
-          socket: options.socketPath,
-          generation: images.current?.generation,
-          ...(predecessor && { predecessor: predecessor.facts.pid }),
-          milliseconds: watch.milliseconds(),
-        },
-        'ready',
-      );
-      return daemon;
-    } catch (error) {
-      for (const step of undo.reverse()) await step();
-      throw error;
-    }
+  begin(
+    config: Config,
+    patienceMs: number,
+    watch: Stopwatch,
+    onSteered: () => Promise<void>,
+    undo: () => Promise<void>,
+  ): Promise<void> {
+    return this.inTurn(() => this.orUndo(() => this.apply(config, patienceMs, watch, onSteered), undo));
   }
 
-  /** From now on this daemon is the one in charge, whether the other one leaves or has died. */
-  private async takeSeat(predecessor: Predecessor): Promise<void> {
-    await predecessor.finish();
-    this.holdings.seat = await Seat.takeWhenFree(this.options, this.options.stop);
+  /** What the first change brought about is kept for a start without a file. */
+  keepFirst(first: Found): Promise<void> {
+    return this.inTurn(() => this.keepState(first));
   }
 
-  /** Metrics where the daemon that has left may have had them. Packets are served: a port that is taken is logged. */
-  private async listenAfter(): Promise<void> {
-    try {
-      await this.holdings.metrics.during(this.config.metrics, async () => undefined);
-    } catch (error) {
-      if (!(error instanceof MagmarkError)) throw error;
-      this.options.log.error({ reason: error.message }, 'no metrics: the next reload tries again');
-    }
-  }
-
-  private open(routes: Routes): void {
+  /** Answer on the control socket, and look at the kernel from now on: before, a look could bring back what a start that fails removes. */
+  open(routes: Routes): void {
     const { seat } = this.holdings;
     if (seat !== null) seat.control.routes = routes;
+    this.mender.start();
   }
 
   get pool(): WorkerPool {
@@ -394,7 +265,7 @@ export class Daemon {
       );
     } finally {
       // What a change takes as it was last time is compared with the kernel now.
-      this.keeper.look(0);
+      this.mender.look();
     }
     this.source = { kind, name, at: new Date() };
     await this.keepState(next);
@@ -481,18 +352,23 @@ export class Daemon {
       // It may have removed rules and routes that our marks need. Where nobody answers its queues they come second, by the look.
       if (otherAnswers) {
         const serving = this.service.servingMarks(config);
-        this.keep(await this.kernel.add(wanted, { serving, clashesAreWarnings: true }));
+        this.mender.keep(await this.kernel.add(wanted, { serving, clashesAreWarnings: true }));
       }
       await this.kernel.applyRuleset(wanted);
     } catch (error) {
       log.error({ err: error }, 'the ruleset could not be taken back; it is tried again');
     }
-    await this.frontend.resume();
-    this.keeper.look(0);
+    try {
+      await this.frontend.resume();
+    } catch (error) {
+      log.error({ err: error }, "BIRD's file could not be taken back; it is tried again");
+    }
+    this.mender.look();
   }
 
-  private async stopWatching(): Promise<void> {
-    await Promise.all([this.keeper.stop(), this.service.health.stop()]);
+  /** No look and no health check any more. */
+  async stopWatching(): Promise<void> {
+    await Promise.all([this.mender.stop(), this.service.health.stop()]);
   }
 
   /**
@@ -535,87 +411,14 @@ export class Daemon {
     watch.lap('announced');
     await this.kernel.removeStale(wanted);
     watch.lap('removed');
-    this.keep(outcome);
+    this.mender.keep(outcome);
     this.warnings.find({ fragments: await this.kernel.reassembly(wanted) });
-    await this.reviewMain({ unlessAsLast: true });
+    await this.mender.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
-  }
-
-  /**
-   * Compare everything with the kernel, and mend what differs.
-   * @param inspect routing tables to look through: of the others, the default routes alone
-   */
-  private async check(inspect: readonly number[]): Promise<void> {
-    if (this.options.stop.aborted) return;
-    const { config } = this;
-    const wanted = this.wanted(config);
-    const serving = this.service.servingMarks(config);
-    const outcome = await this.kernel.add(wanted, { serving, clashesAreWarnings: true, inspect });
-    await this.service.review(outcome.pending);
-    this.withdrawUnserved();
-    const tables = await this.kernel.applyRuleset(wanted);
-    const removed = await this.kernel.removeStale(wanted);
-    const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
-    if (mended.length > 0) this.count(mended);
-    this.keep(outcome);
-    this.warnings.find({ fragments: await this.kernel.reassembly(wanted) });
-    await this.reviewMain();
-    // Last: a BIRD that hangs must not keep the kernel from being mended.
-    await this.service.announceServed();
-  }
-
-  private count(mended: readonly string[]): void {
-    const { count, changes } = this.repairs;
-    this.repairs = { count: count + 1, changes: changes + mended.length, lastAt: new Date() };
-    this.options.log.warn(
-      { mended: mended.slice(0, 20), changes: mended.length },
-      'mended what others changed',
-    );
-  }
-
-  private keep({ pending, hops, warnings, forgotten }: AddOutcome): void {
-    const { config } = this;
-    this.warnings.find({ look: warnings });
-    this.forgotten.add(forgotten);
-    const targets = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
-    const tables = new Set([
-      ...targets,
-      BLACKHOLE_TABLE,
-      ...(config.gateways.length > 0 ? [EGRESS_TABLE] : []),
-    ]);
-    this.keeper.keep({ pending, hops, tables });
-  }
-
-  /**
-   * Whether main leads to the VIPs: that is not ours to mend.
-   * @param unlessAsLast  take what was found last if that was about the same VIPs: a change of main is an event
-   */
-  private async reviewMain({ unlessAsLast = false } = {}): Promise<void> {
-    if (this.options.stop.aborted) return;
-    const vips = this.config.vips.map(prefixText).join(' ');
-    if (!unlessAsLast || vips !== this.mainVips) {
-      this.warnings.find({ main: await this.kernel.vipsWithoutRoute(this.config.vips) });
-      this.mainVips = vips;
-    }
-    this.warnings.tell(this.config);
   }
 
   private wanted(config: Config): WantedKernel {
     return wantedKernel(config, this.pool.queues);
-  }
-
-  private async ask(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
-    if (this.options.stop.aborted) return;
-    for (const refusal of await this.kernel[how](hops)) this.options.log.warn(refusal);
-  }
-
-  /** Neighbour entries that somebody removed or changed, or that were forgotten from here: those are no repair. */
-  private async restore(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
-    await this.ask(hops, how);
-    if (this.options.stop.aborted) return;
-    const removed = hops.filter(hop => !this.forgotten.take(hop));
-    if (how === 'askAnew') this.forgotten.add(hops);
-    if (removed.length > 0) this.count(removed.map(hop => `neighbour ${hop.address} on ${hop.device}`));
   }
 
   private onHealth(): void {
@@ -626,7 +429,7 @@ export class Daemon {
       await this.service.announceServed();
     }).catch((error: Error) => {
       this.options.log.error({ err: error }, 'a change of health could not be brought about');
-      this.keeper.look(0);
+      this.mender.look();
     });
   }
 
@@ -640,7 +443,7 @@ export class Daemon {
 
   /** @throws Stopped if nothing further shall be done */
   private proceed(): void {
-    if (this.options.stop.aborted) throw new Stopped('stopped');
+    proceed(this.options.stop);
   }
 
   /** Apply, or go back: `undo` runs before the error is passed on. */

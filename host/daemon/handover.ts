@@ -24,7 +24,7 @@ const PARTING_MS = 10_000;
 
 export class Handover {
   private outcome: 'finished' | 'given back' | null = null;
-  /** Resolves when one of the two has been asked for. */
+  /** Aborted when one of the two has been done. */
   private readonly asked = new AbortController();
   private givenBack: Promise<void> | null = null;
 
@@ -33,32 +33,38 @@ export class Handover {
     private readonly successor: HandoverRequest,
   ) {}
 
-  /** @param gone aborted when who takes over has gone */
+  /**
+   * What the other one is told. How it ends does not hang on who reads this: one that reads nothing would hold this daemon up.
+   * @param gone aborted when who takes over has gone
+   */
   async *lines(gone: AbortSignal): AsyncGenerator<string> {
     const { daemon } = this;
-    const { log } = daemon.options;
     const release = await daemon.holdTurn();
-    try {
-      await daemon.frontend.pause();
-      log.info(
-        { successor: this.successor.pid, version: this.successor.version },
-        'another magmark takes over',
-      );
-      yield line({ type: 'begun', ...factsOf(daemon) });
-      const late = AbortSignal.timeout(LONGEST_MS);
-      await aborted(AbortSignal.any([gone, late, this.asked.signal]));
-      if (this.outcome === null) {
-        const reason = gone.aborted ? 'who took over has gone' : `it took more than ${LONGEST_MS / 1000} s`;
-        await this.giveBack(reason, false);
-        if (!gone.aborted) yield line({ type: 'ended', reason });
-      }
+    const late = AbortSignal.timeout(LONGEST_MS);
+    const judged = this.judged(gone, late);
+    const parted = judged
       // Finished: until the other one has read the answers. Given back: until it has answered what waits in its queues,
       // whose marks need rules and routes that the next look removes.
-      if (!late.aborted) await aborted(AbortSignal.any([gone, AbortSignal.timeout(PARTING_MS)]));
-    } finally {
-      if (this.outcome === 'finished') daemon.options.onLeft();
-      else release();
-    }
+      .then(() =>
+        late.aborted ? undefined : aborted(AbortSignal.any([gone, AbortSignal.timeout(PARTING_MS)])),
+      )
+      .finally(() => (this.outcome === 'finished' ? daemon.options.onLeft() : release()));
+    await daemon.frontend.pause();
+    const { pid, version: theirs } = this.successor;
+    daemon.options.log.info({ successor: pid, version: theirs }, 'another magmark takes over');
+    yield line({ type: 'begun', ...factsOf(daemon) });
+    const reason = await judged;
+    if (reason !== null && !gone.aborted) yield line({ type: 'ended', reason });
+    await parted;
+  }
+
+  /** @returns once it is finished or given back: why this daemon goes on though nobody asked for that; null: somebody did, or it is finished */
+  private async judged(gone: AbortSignal, late: AbortSignal): Promise<string | null> {
+    await aborted(AbortSignal.any([gone, late, this.asked.signal]));
+    if (this.outcome !== null) return null;
+    const reason = gone.aborted ? 'who took over has gone' : `it took more than ${LONGEST_MS / 1000} s`;
+    await this.giveBack(reason, false);
+    return reason;
   }
 
   /** The rules lead to the other's queues. */
@@ -139,7 +145,6 @@ function factsOf(daemon: Daemon): KnownFacts {
     namespace: namespaceInode(),
     queues: pool.queues,
     journalPath: options.journalPath,
-    frontendDirectory: options.frontendDirectory,
     addresses: service.addresses,
     known: service.known(),
   };

@@ -8,7 +8,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { makeRunDirectory } from '../control/socket.js';
+import { makeDirectory } from '../control/socket.js';
 import { replaceSynced, syncDirectory } from '../programs/durable.js';
 import { ConfigError, MagmarkError } from '../types/errors.js';
 
@@ -84,7 +84,7 @@ export class KeptState {
   async keep({ name, text, at }: Kept): Promise<void> {
     const contents: Contents = { version: VERSION, name, at: at.toISOString(), sha256: sha256(text), text };
     try {
-      makeRunDirectory(dirname(this.path));
+      makeDirectory(dirname(this.path));
       await replaceSynced('state', this.path, `${JSON.stringify(contents)}\n`);
       await syncDirectory('state', this.path);
     } catch (error) {

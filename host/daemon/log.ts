@@ -3,8 +3,6 @@ import { type Logger, pino } from 'pino';
 
 export type Log = Logger;
 
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
-
 export function createLog(level: string): Log {
   return pino(
     {

@@ -47,13 +47,13 @@ function factsOf({ config, frontend, options, pool, service, tally }: Daemon): F
 }
 
 function observe(daemon: Daemon): Observation {
-  const { config, images, tally, repairs } = daemon;
+  const { config, images, tally } = daemon;
   const { core, rebuilds } = images;
   const image = images.current!;
   const { bird, sessions } = daemon.frontend.state();
   const causes = new Map(daemon.service.idle.map(({ fwmark, cause }) => [fwmark, cause]));
   const announced = new Set(daemon.service.announced.map(prefixText));
-  const { looks, reloads } = tally;
+  const { looks, reloads, repairs } = tally;
   return {
     version,
     node: process.version,

@@ -14,6 +14,7 @@ import { version } from '../version.js';
 import type { Log } from './log.js';
 import { namespaceInode } from './namespace.js';
 import type { KnownService } from './service.js';
+import { proceed } from './stopped.js';
 
 /** Facts of the handover with what the rooms of the daemon make of them. */
 export interface KnownFacts extends HandoverFacts {
@@ -25,7 +26,8 @@ export interface KnownFacts extends HandoverFacts {
 export interface PredecessorOptions {
   readonly socketPath: string;
   readonly journalPath: string;
-  readonly frontendDirectory: string;
+  /** Aborted: the answer is waited for no longer. */
+  readonly stop: AbortSignal;
   readonly log: Log;
 }
 
@@ -45,11 +47,14 @@ export class Predecessor {
   /**
    * From the return on the running daemon makes no change, and waits.
    * @throws ControlError if none runs there or it refuses; EnvironmentError, ClashError if it is not the one to take over
-   *   from; it then goes on as if nothing had been
+   *   from; Stopped; it then goes on as if nothing had been
    */
   static async meet(options: PredecessorOptions): Promise<Predecessor> {
     const request: HandoverRequest = { protocol: HANDOVER_PROTOCOL, version, pid: process.pid };
     const connection = new AbortController();
+    // It may be in the midst of a long change.
+    const onStop = () => connection.abort();
+    options.stop.addEventListener('abort', onStop);
     try {
       const answer = follow(options.socketPath, HANDOVER_PATH, connection.signal, JSON.stringify(request));
       const lines = parsed(answer);
@@ -61,7 +66,10 @@ export class Predecessor {
       return predecessor;
     } catch (error) {
       connection.abort();
+      proceed(options.stop);
       throw worded(error as Error);
+    } finally {
+      options.stop.removeEventListener('abort', onStop);
     }
   }
 

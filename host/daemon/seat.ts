@@ -2,7 +2,7 @@
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ControlServer } from '../control/server.js';
-import { makeRunDirectory } from '../control/socket.js';
+import { makeDirectory } from '../control/socket.js';
 import { MagmarkError } from '../types/errors.js';
 import type { Log } from './log.js';
 import { type Lock, lockNamespace } from './namespace.js';
@@ -27,8 +27,8 @@ export class Seat {
   static async take({ socketPath, journalPath, log }: SeatOptions): Promise<Seat> {
     const lock = await lockNamespace('charge');
     try {
-      makeRunDirectory(dirname(journalPath));
-      makeRunDirectory(dirname(socketPath));
+      makeDirectory(dirname(journalPath));
+      makeDirectory(dirname(socketPath));
       const control = await ControlServer.start(socketPath, error =>
         log.error({ err: error }, 'control socket'),
       );

@@ -1,4 +1,4 @@
-/** How looks at the kernel and changes of the configuration went, since the daemon started. */
+/** How looks at the kernel and changes of the configuration went, and what was mended, since the daemon started. */
 
 /** Runs of one thing. */
 class Runs {
@@ -22,7 +22,23 @@ class Runs {
   }
 }
 
+/** What the daemon mended of its own accord. */
+class Repairs {
+  /** Times at which something was mended. */
+  times = 0;
+  /** Settings, rules, routes, tables and neighbour entries. */
+  changes = 0;
+  lastAt: Date | null = null;
+
+  count(changes: number): void {
+    this.times++;
+    this.changes += changes;
+    this.lastAt = new Date();
+  }
+}
+
 export class Tally {
+  readonly repairs = new Repairs();
   /** Comparisons of everything with the kernel. */
   readonly looks = new Runs();
   /** Configurations that were to take the place of what ran. */

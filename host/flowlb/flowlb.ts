@@ -4,7 +4,7 @@
  */
 import { dirname } from 'node:path';
 import { ControlServer } from '../control/server.js';
-import { makeRunDirectory } from '../control/socket.js';
+import { makeDirectory } from '../control/socket.js';
 import { TraceFlows } from '../control/trace-flows.js';
 import { createImages } from '../core/create.js';
 import type { ImageStore } from '../core/image.js';
@@ -41,7 +41,7 @@ export class FlowLb {
   /** Returns once the queues are bound. It takes commands before that. @throws MagmarkError; then nothing is held */
   static async start(options: FlowLbOptions): Promise<FlowLb> {
     const { log, settings, socketPath } = options;
-    makeRunDirectory(dirname(socketPath));
+    makeDirectory(dirname(socketPath));
     const control = await ControlServer.start(socketPath, error =>
       log.error({ err: error }, 'control socket'),
     );

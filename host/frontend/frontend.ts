@@ -97,7 +97,7 @@ export class Frontend {
     });
   }
 
-  /** Do nothing to BIRD while another daemon takes over: `leave` or `resume` follows. */
+  /** Do nothing to BIRD while another daemon takes over: `leave` or `resume` follows. What is set meanwhile waits for that. */
   pause(): Promise<void> {
     return this.inTurn(async () => {
       this.paused = true;
@@ -105,15 +105,15 @@ export class Frontend {
     });
   }
 
-  /** That daemon has given up: whatever it made of BIRD, make it do again what was set last. */
+  /** That daemon has given up: whatever it made of BIRD, make it do what was set last. */
   resume(): Promise<void> {
     return this.inTurn(async () => {
       this.paused = false;
       const { wanted } = this;
       if (wanted === null) return;
-      this.wanted = null;
       this.text = null;
-      await this.change(wanted, this.passwords);
+      if (wanted.gateways.length === 0) await this.end();
+      else await this.change(wanted, this.passwords);
     });
   }
 
@@ -146,11 +146,6 @@ export class Frontend {
     });
   }
 
-  /** Announce nothing any more. */
-  withdraw(): Promise<void> {
-    return this.announce([]);
-  }
-
   /** End BIRD, its routes and its files. */
   stop(): Promise<void> {
     this.stopped = true;
@@ -169,6 +164,11 @@ export class Frontend {
 
   private async change(wanted: WantedFrontend, passwords: ReadonlyMap<string, string>): Promise<void> {
     if (this.stopped) return;
+    if (this.paused) {
+      this.wanted = wanted;
+      this.passwords = passwords;
+      return;
+    }
     if (wanted.gateways.length === 0) {
       if (this.wanted === null || this.text !== null) await this.end();
       this.wanted = wanted;

@@ -12,9 +12,8 @@ import { runBatch } from './batch.js';
 import { type Carrier, probeCarrier } from './carrier.js';
 import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
 import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
-import { mangleDifferences, routingDifferences, tableDifference } from './difference.js';
+import { routingDifferences } from './difference.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
-import { applyMangle, listMangle } from './mangle.js';
 import {
   askForNeighbours,
   flushNeighbours,
@@ -22,8 +21,6 @@ import {
   type Neighbours,
   neighbourKey,
 } from './neighbour.js';
-import { renderTables, TABLES } from './nft.js';
-import type { NftTable } from './nft-table.js';
 import { type Reached, reachOf } from './reach.js';
 import type { ListedRoute, NarrowRoute } from './route.js';
 import {
@@ -38,16 +35,10 @@ import {
 } from './routing.js';
 import { applyChanges, applyRemovals, listRouting, throwAny } from './routing-apply.js';
 import { type Rule, ruleKey } from './rule.js';
-import {
-  applyTables,
-  listTables,
-  mangleTable,
-  removeMangle,
-  removeTables,
-  tableDifferences,
-} from './ruleset.js';
+import { Steering } from './steering.js';
 import { applySysctls, type Ipv6State, ipv6State } from './sysctl.js';
-import { isOwn, listTrackingRules, reassemblyWarnings } from './tracking.js';
+import { together } from './together.js';
+import { listTrackingRules, reassemblyWarnings } from './tracking.js';
 import type { NextHop, PendingTarget, WantedKernel } from './wanted.js';
 
 /** The part of the logger that is used. */
@@ -111,21 +102,14 @@ export class Kernel {
   private maybeStale = true;
   /** As they were found when their table was last inspected, by its number. */
   private readonly narrow = new Map<number, readonly NarrowRoute[]>();
-  /** What was wanted of the ruleset when it was last brought about; null: that failed, or it was removed. */
-  private lastRuleset: string | null = null;
-  /** False before the first ruleset of this process, unless it takes over: packets that wait then nobody answers. */
-  private steers: boolean;
-
   private constructor(
     private readonly options: KernelOptions,
-    private readonly steering: Carrier,
+    private readonly steering: Steering,
     /** As of the last `add`: what follows it is for the same families. */
     private ipv6: Ipv6State,
     private journal: Journal,
     private readonly run: Run,
-  ) {
-    this.steers = options.takesOver ?? false;
-  }
+  ) {}
 
   /**
    * Probe the kernel and read the journal. Changes nothing in the kernel.
@@ -133,24 +117,25 @@ export class Kernel {
    *   cannot queue, a program is missing, or the journal cannot be understood
    */
   static async open(options: KernelOptions): Promise<Kernel> {
-    const { log, run = runCommand } = options;
-    const steering = await probeCarrier(run);
-    const kernel = new Kernel(options, steering, await ipv6State(), await openJournal(options), run);
-    kernel.refuseForeignTables(await listTables(run));
-    log.info({ carrier: steering.name }, `packets are steered into the queues by ${steering.name}`);
-    return kernel;
+    const { log, run = runCommand, takesOver = false } = options;
+    const carrier = await probeCarrier(run);
+    const steering = new Steering(run, carrier, takesOver);
+    const journal = await openJournal(options);
+    await steering.refuseForeign(journal.claims);
+    log.info({ carrier: carrier.name }, `packets are steered into the queues by ${carrier.name}`);
+    return new Kernel(options, steering, await ipv6State(), journal, run);
   }
 
   /** Read the journal again: another daemon has written into it. @throws EnvironmentError */
   reopen(): Promise<void> {
     return this.inTurn(async () => {
-      this.lastRuleset = null;
+      this.steering.forget();
       this.journal = await openJournal(this.options);
     });
   }
 
   get carrier(): Carrier['name'] {
-    return this.steering.name;
+    return this.steering.carrier.name;
   }
 
   /** Families that are served. */
@@ -194,7 +179,7 @@ export class Kernel {
       );
       await written;
       lap('journal');
-      const [settings, outcome] = await Promise.all([
+      const [settings, outcome] = await together([
         applySysctls(this.ipv6),
         added.length + changes.length === 0
           ? { refused: NOBODY, warnings: [], routes: listing.routes, neighbours: listed }
@@ -273,38 +258,7 @@ export class Kernel {
    * @throws ClashError, with nothing changed, if a table of our name stands that is not ours; KernelError
    */
   applyRuleset(wanted: WantedKernel, unlessAsLast = false): Promise<string[]> {
-    return this.inTurn(async () => {
-      const changed: string[] = [];
-      const mangleRules = this.steering.mangleRules(wanted.queues);
-      const asked = JSON.stringify([renderTables(wanted, this.steering), mangleRules, this.families]);
-      if (unlessAsLast && asked === this.lastRuleset) return [];
-      this.lastRuleset = null;
-      const tables = await this.render(wanted);
-      const [listed, ...standing] = await Promise.all([
-        listTables(this.run),
-        ...(mangleRules.length > 0 ? this.families : []).map(family => listMangle(this.run, family)),
-      ]);
-      this.refuseForeignTables(listed);
-      const mangle = this.families.map(family => ({
-        family,
-        created: !listed.has(mangleTable(family)),
-      }));
-      const claims = { tables: [...TABLES], mangle: mangleRules.length > 0 ? mangle : [] };
-      await this.journal.write(unitedClaims(this.journal.claims, claims));
-      if (mangleRules.length > 0) {
-        // Before the chains that set the reserved mark: a packet that bears it must find who queues it.
-        // One after the other: the kernel lists tables in the order of their making.
-        for (const [index, family] of this.families.entries()) {
-          if (await applyMangle(this.run, family, mangleRules, standing[index]!)) {
-            changed.push(`table ${mangleTable(family)}`);
-          }
-        }
-      }
-      changed.push(...(await applyTables(this.run, tables, listed, this.steers)));
-      this.steers = true;
-      this.lastRuleset = asked;
-      return changed;
-    });
+    return this.inTurn(() => this.steering.apply(wanted, this.families, this.journal, unlessAsLast));
   }
 
   /**
@@ -320,12 +274,7 @@ export class Kernel {
       const foreign = foreignRoutes(routing, listing, claims);
       const united = unitedClaims(claims, claimsOf(routing, listing, claims));
       const settings = await applySysctls(ipv6, undefined, false);
-      const mangleRules = this.steering.mangleRules(wanted.queues);
-      const tables = await this.render(wanted);
-      const listed = await listTables(this.run);
-      const differences = await tableDifferences(this.run, tables, listed);
-      const families = mangleRules.length > 0 ? this.families : [];
-      const mangle = await Promise.all(families.map(family => listMangle(this.run, family)));
+      const steering = await this.steering.compare(wanted, this.families);
       return [
         ...settings.changes.map(what => ({ kind: 'changed' as const, what })),
         ...routingDifferences(
@@ -333,12 +282,7 @@ export class Kernel {
           removals(routing, listing, united),
           new Set(listing.routes.map(tableKey)),
         ),
-        ...families.flatMap((family, index) =>
-          mangleDifferences(mangleTable(family), mangleRules, mangle[index]!),
-        ),
-        ...tables.flatMap((table, index) =>
-          tableDifference(table, differences[index]!, listed.has(`inet ${table.name}`)),
-        ),
+        ...steering,
         ...clashes(routing, listing, claims).map(what => ({ kind: 'foreign' as const, what })),
       ];
     });
@@ -360,7 +304,7 @@ export class Kernel {
 
   /** The ruleset alone: from now on no packet is steered. @throws KernelError */
   removeRuleset(): Promise<void> {
-    return this.inTurn(() => this.takeRuleset());
+    return this.inTurn(() => this.steering.remove(this.journal));
   }
 
   /**
@@ -378,7 +322,7 @@ export class Kernel {
           errors.push(error as Error);
         }
       };
-      await attempt(() => this.takeRuleset());
+      await attempt(() => this.steering.remove(this.journal));
       await attempt(async () => {
         await this.removeRouting(NO_ROUTING, (await this.list()).listing);
       });
@@ -390,27 +334,6 @@ export class Kernel {
         throw new KernelError(text, { cause: errors[0] });
       }
     });
-  }
-
-  /** The wanted tables; what has the kernel put fragments together stays while packets may wait: they would go with it. */
-  private async render(wanted: WantedKernel): Promise<NftTable[]> {
-    const stays =
-      wanted.fragments === 'track' && this.steers && (await listTrackingRules(this.run)).some(isOwn);
-    return renderTables(wanted, this.steering, stays);
-  }
-
-  private async takeRuleset(): Promise<void> {
-    this.lastRuleset = null;
-    const { claims } = this.journal;
-    if (claims.tables.length === 0 && claims.mangle.length === 0) {
-      return;
-    }
-    const listed = await listTables(this.run);
-    await removeTables(this.run, claims.tables, listed);
-    for (const claim of claims.mangle) {
-      await removeMangle(this.run, claim, listed);
-    }
-    await this.journal.write({ ...this.journal.claims, tables: [], mangle: [] });
   }
 
   /** Families that the kernel has: IPv6 too where it is disabled, since its rules stand on and are then ours to remove. */
@@ -469,17 +392,6 @@ export class Kernel {
     });
     throwAny(refused.map(([, text]) => text));
     return removed.length;
-  }
-
-  private refuseForeignTables(listed: ReadonlySet<string>): void {
-    for (const name of TABLES) {
-      if (listed.has(`inet ${name}`) && !this.journal.claims.tables.includes(name)) {
-        throw new ClashError(
-          `nftables table inet ${name} stands and no journal of this daemon claims it: ` +
-            `stop what made it, or remove it with: nft delete table inet ${name}`,
-        );
-      }
-    }
   }
 
   /** One step at a time: each compares with what the one before left. */

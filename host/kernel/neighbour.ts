@@ -5,6 +5,7 @@ import { addressNumber } from '../types/address.js';
 import type { Family, Host } from '../types/config.js';
 import { runBatch } from './batch.js';
 import { listAll, NEIGHBOURS } from './listing.js';
+import { together } from './together.js';
 import type { NextHop } from './wanted.js';
 
 /**
@@ -85,7 +86,7 @@ async function refusals<Of extends Host>(
   line: (host: Of) => string,
 ): Promise<string[]> {
   const families = [...new Set(hosts.map(host => host.family))];
-  const answers = await Promise.all(
+  const answers = await together(
     families.map(async family => {
       const lines = hosts.filter(host => host.family === family).map(line);
       const failures = await runBatch(run, family, lines);

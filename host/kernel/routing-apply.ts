@@ -20,6 +20,7 @@ import { parseLinkRoutes } from './on-link.js';
 import { type ListedRoute, parseNarrow, parseRoutes } from './route.js';
 import type { Change, Removal, RoutingListing } from './routing.js';
 import { parseRules } from './rule.js';
+import { together } from './together.js';
 
 export interface Reachability {
   /** Default routes outside main. */
@@ -104,7 +105,7 @@ export async function applyChanges(
   const refused = new Map<number, string[]>();
   const warnings: string[] = [];
   const errors: string[] = [];
-  const reached = await Promise.all(
+  const reached = await together(
     present.map(async family => {
       const own = changes.filter(change => change.family === family);
       const lines = own.map(change => change.line);

@@ -70,6 +70,7 @@ export class Notifier {
 
   /** The configuration is read again; `ready` follows, also where it is refused. */
   reloading(): void {
+    if (this.stopped) return;
     this.tell({ RELOADING: 1, MONOTONIC_USEC: this.monotonicUs() });
   }
 
@@ -84,8 +85,8 @@ export class Notifier {
     this.timer = null;
   }
 
-  /** Tell any of sd_notify(3)'s fields. */
-  tell(fields: Readonly<Record<string, string | number | bigint>>): void {
+  /** @param fields of sd_notify(3) */
+  private tell(fields: Readonly<Record<string, string | number | bigint>>): void {
     if (this.address === '') return;
     const lines = Object.entries(fields).map(
       ([name, value]) => `${name}=${String(value).replace(/\n/g, ' ')}`,

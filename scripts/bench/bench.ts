@@ -75,15 +75,12 @@ async function bench(
   if (json) process.stdout.write(`${JSON.stringify({ machine, failed, sections })}\n`);
   else process.stdout.write(`${tables(sections)}\n`);
   for (const fault of failed) process.stderr.write(`${fault}\n`);
-  if (failed.length > 0) {
-    process.stderr.write('bench: nothing was written\n');
-    process.exitCode = 1;
-    return;
-  }
+  if (failed.length > 0) process.exitCode = 1;
+  if (sections.length === 0) return;
   mkdirSync(join(output, PLOTS), { recursive: true });
   for (const plot of sections.flatMap(({ plots }) => plots))
     writeFileSync(join(output, PLOTS, `${plot.name}.svg`), drawn(plot));
-  writeFileSync(join(output, 'benchmarks.md'), markdown(machine, sections, PLOTS));
+  writeFileSync(join(output, 'benchmarks.md'), markdown(machine, sections, PLOTS, failed));
   process.stderr.write(`written: ${join(output, 'benchmarks.md')}\n`);
 }
 

@@ -94,6 +94,8 @@ t.test('the document has machine, verdicts, rows and plots', async t => {
   t.match(text, '| a \\| b | 1.31 | 1.27 to 1.333 | at least 1.25 | met |\n| slow | 1,204 ms |');
   t.match(text, "![what it's worth](plots/cost.svg)");
   t.match(text, '```\none  two\n```');
+  t.notMatch(text, 'Not measured');
+  t.match(markdown(MACHINE, [SECTION], 'plots', ['core: exit 2']), '**Not measured: core: exit 2**');
   t.match(tables([SECTION]), /A title\n┌.*\n.*measured/);
 });
 

@@ -12,9 +12,8 @@ import { type Housing, LabDaemon, MAGMARK } from '../../scripts/lab/daemon.js';
 import { LabGateway } from '../../scripts/lab/gateway.js';
 import { VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
-import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 import { waitFor } from '../../scripts/lab/wait.js';
-import { answered, connectionsTo, kernelState, predict, writeConfig } from '../end-to-end/lab.js';
+import { answered, connectionsTo, kernelState, predict, startLab, writeConfig } from '../end-to-end/lab.js';
 
 const CONFIG = readFileSync(
   fileURLToPath(new URL('../../../scripts/lab/config.yaml', import.meta.url)),
@@ -57,13 +56,9 @@ class Confined implements Housing {
 }
 
 t.setTimeout(300_000);
-const topology = Topology.reserve({ staticRoutes: false });
-t.teardown(() => topology.destroy());
-await topology.create();
-await startTargets(topology);
+const { topology, clients } = await startLab(t, { staticRoutes: false });
 const gateway = new LabGateway(topology);
 await gateway.start();
-const clients = new Clients(topology);
 const pristine = await kernelState(topology);
 const file = join(topology.directory, 'config.yaml');
 const confined = new Confined(topology);

@@ -1,6 +1,7 @@
 /** The control socket against real clients on a real socket. */
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -122,6 +123,30 @@ t.test('a stream ends when its reader goes, and waits for one that is slow', asy
   t.match(text, /^0\n1\n2\n/);
   while (ended.length === 0) await turn();
   t.pass('the handler heard of it');
+});
+
+t.test('a stream ends when its reader goes without having read it', async t => {
+  let state = 'not begun';
+  async function* much(): AsyncGenerator<string> {
+    try {
+      state = 'begun';
+      // Far more than a socket takes.
+      yield 'x'.repeat(16_000_000);
+      state = 'read';
+    } finally {
+      state += ', ended';
+    }
+  }
+  const { path } = await started(t, { 'GET /v1/much': () => new Streamed('text/plain', much()) });
+  const reader = connect(path);
+  reader.pause();
+  reader.write('GET /v1/much HTTP/1.1\r\nhost: magmark\r\n\r\n');
+  while (state === 'not begun') await turn();
+  // It has been written by then, as much as there is room for.
+  await turn();
+  reader.destroy();
+  while (state === 'begun') await turn();
+  t.equal(state, 'begun, ended');
 });
 
 t.test('a stream ends when the daemon stops', async t => {

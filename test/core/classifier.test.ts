@@ -142,21 +142,24 @@ t.test(
   },
 );
 
-t.test('thousands of networks of IPv6 are filed in about the time of as many of IPv4', async t => {
-  const count = 20_000;
+t.test('thousands of IPv6 sources in one block take about the time of as many of IPv4', async t => {
+  const [flows, each] = [500, 40];
   const build = (prefix: (n: number) => string): number => {
     const { images } = storeOf({});
-    const flows = Array.from({ length: count / 20 }, (_, flow) =>
-      flowOf(`f${flow}`, 's', {
-        vips: Array.from({ length: 20 }, (_each, n) => prefixOf(prefix(20 * flow + n))),
-      }),
+    const config = configWith(
+      Array.from({ length: flows }, (_, flow) =>
+        flowOf(`f${flow}`, 's', {
+          vips: [prefixOf('::/0')],
+          sourceSubnets: Array.from({ length: each }, (_each, n) => prefixOf(prefix(each * flow + n))),
+        }),
+      ),
     );
     const from = performance.now();
-    images.publish(configWith(flows));
+    images.publish(config);
     return performance.now() - from;
   };
   const four = build(n => `20.${n >> 8}.${n & 255}.0/24`);
-  // Their low halves are alike: by a hash of those alone it takes the square, thirty times as long.
+  // The low halves of their bounds are alike: by a hash of those alone it takes the square.
   const six = build(n => `2000:${(n >> 8).toString(16)}:${(n & 255).toString(16)}::/48`);
   t.ok(six < 10 * four, `${six.toFixed(0)} ms, IPv4 ${four.toFixed(0)}`);
 });

@@ -1,6 +1,7 @@
 /** Files that change in every way that editors and Kubernetes have. */
 import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { stepsTo } from '../../host/daemon/file-path.js';
 import { FileWatch } from '../../host/daemon/file-watch.js';
@@ -138,16 +139,20 @@ t.test('other files of the directory are nobody’s business', async t => {
   t.equal(calls(), 2, 'one call for the file');
 });
 
-t.test('a file that is written in many steps is told once it rests', async t => {
+t.test('a file that is written in many steps is told when it rests, and not at each of them', async t => {
+  const STEPS = 50;
   const file = join(t.testdir({ f: 'one' }), 'f');
-  const { sees, texts } = await watched(t, file);
+  const { sees, calls } = await watched(t, file);
   let text = '';
-  for (let n = 0; n < 50; n++) {
+  for (let n = 0; n < STEPS; n++) {
     text += `${n}\n`;
     writeFileSync(file, text);
+    // Its events are told in between.
+    await turn();
   }
   await sees(text);
-  t.same(texts, ['one', text]);
+  // A machine that stands still for 100 ms in the midst may make it one more.
+  t.ok(calls() - 1 < STEPS / 5, `${calls() - 1} calls for ${STEPS} steps`);
 });
 
 t.test('the way to a file: directories, links, links in links, what is missing', t => {

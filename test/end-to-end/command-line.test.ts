@@ -6,13 +6,13 @@ import t from 'tap';
 import { EXAMPLES } from '../../host/cli/examples.js';
 import type { ErrorReply } from '../../host/control/api.js';
 import { MAGMARK } from '../../scripts/lab/daemon.js';
-import { TARGETS, VIP } from '../../scripts/lab/plan.js';
+import { VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 import { TCP } from '../fixture/packet.js';
 import { tshark } from '../fixture/tshark.js';
 import { wirePacket } from '../fixture/wire.js';
-import { configFile, startDaemon } from './lab.js';
+import { configFile, startDaemon, startLab, TARGET_LINES } from './lab.js';
 import { sendRaw } from './raw.js';
 
 const CONFIG = `
@@ -24,7 +24,7 @@ shutdownDelay: 0s
 streams:
   - name: a
     targets:
-${TARGETS.map(({ identifier, ips }) => `      - {identifier: ${identifier}, ips: ["${ips[4]}", "${ips[6]}"]}`).join('\n')}
+${TARGET_LINES}
 flows:
   - {name: tcp, stream: a, priority: 1, protocols: [tcp], vips: [20.0.0.1/32, "2000::1/128"], destinationPortRanges: ["4000"]}
 `;
@@ -34,9 +34,7 @@ const FOLLOWING = /magmark (trace|capture)/;
 const probe = wirePacket(TCP, '198.51.100.9', 9, VIP[4], 4000);
 
 t.setTimeout(600_000);
-const topology = Topology.reserve();
-t.teardown(() => topology.destroy());
-await topology.create();
+const { topology } = await startLab(t);
 const daemon = startDaemon(topology, CONFIG);
 await daemon.ready();
 /** Where the examples are typed. */

@@ -6,7 +6,7 @@ import type { ExplainReply, StatusReply } from '../../host/control/api.js';
 import { MAGMARK } from '../../scripts/lab/daemon.js';
 import { TARGETS, VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
-import { inLoadBalancer, predict, startDaemon } from './lab.js';
+import { inLoadBalancer, predict, startDaemon, startLab, TARGET_LINES } from './lab.js';
 
 const CONFIG = `
 queues: 0
@@ -16,15 +16,13 @@ gateways: [{name: g, protocol: static, ips: [169.254.100.150, "100:100::150"]}]
 streams:
   - name: a
     targets:
-${TARGETS.map(({ identifier, ips }) => `      - {identifier: ${identifier}, ips: ["${ips[4]}", "${ips[6]}"]}`).join('\n')}
+${TARGET_LINES}
 flows:
   - {name: tcp, stream: a, priority: 1, protocols: [tcp], vips: [20.0.0.1/32, "2000::1/128"], destinationPortRanges: ["4000"]}
 `;
 
 t.setTimeout(600_000);
-const topology = Topology.reserve();
-t.teardown(() => topology.destroy());
-await topology.create();
+const { topology } = await startLab(t);
 const daemon = startDaemon(topology, CONFIG);
 await daemon.ready();
 

@@ -13,7 +13,7 @@ import { Topology } from '../../scripts/lab/topology.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 import { SCTP, TCP, UDP } from '../fixture/packet.js';
 import { withChecksums } from '../fixture/wire.js';
-import { inLoadBalancer, startDaemon, writeConfig } from './lab.js';
+import { inLoadBalancer, startDaemon, startLab, writeConfig } from './lab.js';
 import { type Listener, listenInTargets, sendRaw } from './raw.js';
 
 const VIPS = `["${VIP[4]}/32", "${VIP[6]}/128"]`;
@@ -102,9 +102,7 @@ const tuples: FiveTuple[] = ([4, 6] as const).flatMap(family =>
 );
 
 t.setTimeout(600_000);
-const topology = Topology.reserve({ vips: [`${VIP[4]}/32`, `${VIP[6]}/128`] });
-t.teardown(() => topology.destroy());
-await topology.create();
+const { topology } = await startLab(t, { vips: [`${VIP[4]}/32`, `${VIP[6]}/128`] });
 const daemon = startDaemon(topology, CONFIG);
 await daemon.ready();
 

@@ -2,13 +2,13 @@
 import t, { type Test } from 'tap';
 import type { TraceLine } from '../../host/control/api.js';
 import { MAGMARK } from '../../scripts/lab/daemon.js';
-import { TARGETS, UDP_PORT, VIP } from '../../scripts/lab/plan.js';
+import { UDP_PORT, VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 import { fragmentOf, nameOf, piecesOf } from '../fixture/fragment.js';
 import { UDP } from '../fixture/packet.js';
 import { wirePacket } from '../fixture/wire.js';
-import { connectionsTo, inLoadBalancer, startDaemon, startLab, writeConfig } from './lab.js';
+import { connectionsTo, inLoadBalancer, startDaemon, startLab, TARGET_LINES, writeConfig } from './lab.js';
 import { listenInTargets, sendRaw } from './raw.js';
 
 const FAMILIES = [4, 6] as const;
@@ -27,7 +27,7 @@ shutdownDelay: 0s
 streams:
   - name: a
     targets:
-${TARGETS.map(({ identifier, ips }) => `      - {identifier: ${identifier}, ips: ["${ips[4]}", "${ips[6]}"]}`).join('\n')}
+${TARGET_LINES}
 flows:
   - {name: udp, stream: a, priority: 1, protocols: [udp], vips: [20.0.0.1/32, "2000::1/128"], destinationPortRanges: ["${UDP_PORT}"]}
 ${more}`;

@@ -16,6 +16,7 @@ import {
   predict,
   startDaemon,
   startLab,
+  TARGET_LINES,
   writeConfig,
 } from './lab.js';
 import { listenInTargets, sendRaw } from './raw.js';
@@ -42,7 +43,7 @@ fragmentTimeout: 60s
 streams:
   - name: a
     targets:
-${TARGETS.map(({ identifier, ips }) => `      - {identifier: ${identifier}, ips: ["${ips[4]}", "${ips[6]}"]}`).join('\n')}
+${TARGET_LINES}
 flows:
   - {name: tcp, stream: a, priority: 1, protocols: [tcp], vips: [20.0.0.1/32, "2000::1/128"], destinationPortRanges: ["${TCP_PORT}"]}
   - {name: udp, stream: a, priority: 1, protocols: [udp], vips: [20.0.0.1/32, "2000::1/128"], destinationPortRanges: ["${UDP_PORT}"]}

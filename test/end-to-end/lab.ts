@@ -6,12 +6,17 @@ import { Simulator } from '../../host/simulator/simulator.js';
 import type { Family } from '../../host/types/config.js';
 import { LabDaemon } from '../../scripts/lab/daemon.js';
 import type { Answer } from '../../scripts/lab/messages.js';
-import { CLIENTS, clientAddress, TCP_PORT } from '../../scripts/lab/plan.js';
+import { CLIENTS, clientAddress, TARGETS, TCP_PORT } from '../../scripts/lab/plan.js';
 import { type Connection, synPacket } from '../../scripts/lab/syn.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 
 let logs = 0;
+
+/** The topology's targets, as the lines of a stream's `targets`. */
+export const TARGET_LINES = TARGETS.map(
+  ({ identifier, ips }) => `      - {identifier: ${identifier}, ips: ["${ips[4]}", "${ips[6]}"]}`,
+).join('\n');
 
 /** A topology of its own for the test file, with targets that answer; it ends with the test. */
 export async function startLab(

@@ -14,7 +14,7 @@ import { wirePacket } from '../fixture/wire.js';
 import { type ReadFamily, total } from '../metrics/exposition-reader.js';
 import { promtool } from '../metrics/promtool.js';
 import { DatagramReceiver } from '../notify/receiver.js';
-import { inLoadBalancer, startDaemon, writeConfig } from './lab.js';
+import { inLoadBalancer, startDaemon, TARGET_LINES, writeConfig } from './lab.js';
 import { sendRaw } from './raw.js';
 import { get, judged, scrape } from './scrape.js';
 
@@ -32,7 +32,7 @@ gateways: [{name: g, protocol: static, ips: [169.254.100.150, "100:100::150"]}]
 streams:
   - name: a
     targets:
-${TARGETS.map(({ identifier, ips }) => `      - {identifier: ${identifier}, ips: ["${ips[4]}", "${ips[6]}"]}`).join('\n')}
+${TARGET_LINES}
   - {name: empty}
 flows:
   - {name: web, stream: a, priority: ${priority}, protocols: [tcp], vips: ${VIPS}, destinationPortRanges: ["4000"]}

@@ -24,6 +24,7 @@ import {
   kernelState,
   predict,
   startDaemon,
+  TARGET_LINES,
   writeConfig,
 } from './lab.js';
 import { Listener, listenInTargets, sendRaw, sendRawFromTarget } from './raw.js';
@@ -55,7 +56,7 @@ gateways: [{name: g, protocol: static, ips: [169.254.100.150, "100:100::150"]}]
 streams:
   - name: a
     targets:
-${TARGETS.map(({ identifier, ips }) => `      - {identifier: ${identifier}, ips: ["${ips[4]}", "${ips[6]}"]}`).join('\n')}
+${TARGET_LINES}
 flows:
   - {name: all, stream: a, priority: 1, protocols: [tcp, udp, sctp], vips: ${VIPS}, destinationPortRanges: ["${PORT}", "${TCP_PORT}"]}
 ${nats.length > 0 ? ['portNats:', ...nats].join('\n') : ''}

@@ -22,7 +22,7 @@ import { Topology } from '../../scripts/lab/topology.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 import { TCP } from '../fixture/packet.js';
 import { wirePacket, withChecksums } from '../fixture/wire.js';
-import { configFile, connectionsTo, predict, writeConfig } from './lab.js';
+import { configFile, connectionsTo, predict, TARGET_LINES, writeConfig } from './lab.js';
 import { PacketCount } from './packet-count.js';
 import { type Bottleneck, CONDUIT_MTU, LINK_MTU, PATHS_TOPOLOGY, Paths, TCP_HEADERS } from './paths.js';
 import { sendRawFromTarget } from './raw.js';
@@ -37,7 +37,7 @@ gateways: [{name: g, protocol: static, ips: [169.254.100.150, "100:100::150"]}]
 streams:
   - name: a
     targets:
-${TARGETS.map(({ identifier, ips }) => `      - {identifier: ${identifier}, ips: ["${ips[4]}", "${ips[6]}"]}`).join('\n')}
+${TARGET_LINES}
 flows:
   - {name: all, stream: a, priority: 1, protocols: [tcp, udp], vips: ${VIPS}, destinationPortRanges: ["${TCP_PORT}", "${UDP_PORT}"]}
 `;

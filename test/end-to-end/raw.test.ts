@@ -3,21 +3,13 @@ import { loadConfig } from '../../host/config/load.js';
 import type { StatusReply } from '../../host/control/api.js';
 import { Simulator } from '../../host/simulator/simulator.js';
 import { MAGMARK } from '../../scripts/lab/daemon.js';
-import {
-  CLIENTS,
-  clientAddress,
-  EXTERNAL,
-  TARGETS,
-  TCP_PORT,
-  UDP_PORT,
-  VIP,
-} from '../../scripts/lab/plan.js';
+import { CLIENTS, clientAddress, EXTERNAL, TCP_PORT, UDP_PORT, VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 import { be16, icmp, ip, SCTP, TCP, transport, UDP } from '../fixture/packet.js';
 import { crc32c, SCTP_INIT, tooBig, wirePacket, withChecksums } from '../fixture/wire.js';
-import { answered, connectionsTo, inLoadBalancer, predict, startDaemon } from './lab.js';
+import { answered, connectionsTo, inLoadBalancer, predict, startDaemon, TARGET_LINES } from './lab.js';
 import { Listener, listenInTargets, sendRaw } from './raw.js';
 
 const FAMILIES = [4, 6] as const;
@@ -33,7 +25,7 @@ gateways: [{name: g, protocol: static, ips: [169.254.100.150, "100:100::150"]}]
 streams:
   - name: a
     targets:
-${TARGETS.map(({ identifier, ips }) => `      - {identifier: ${identifier}, ips: ["${ips[4]}", "${ips[6]}"]}`).join('\n')}
+${TARGET_LINES}
   - name: marked
     targets: [{identifier: 44, ips: [172.16.1.6, "fd00:0:0:1::6"]}]
 flows:

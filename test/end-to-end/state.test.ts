@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { LabDaemon, MAGMARK } from '../../scripts/lab/daemon.js';
 import { Topology } from '../../scripts/lab/topology.js';
-import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 import {
   answered,
@@ -15,6 +14,7 @@ import {
   kernelState,
   predict,
   startDaemon,
+  startLab,
   writeConfig,
 } from './lab.js';
 
@@ -44,11 +44,7 @@ flows:
 `;
 
 t.setTimeout(600_000);
-const topology = Topology.reserve();
-t.teardown(() => topology.destroy());
-await topology.create();
-await startTargets(topology);
-const clients = new Clients(topology);
+const { topology, clients } = await startLab(t);
 const pristine = await kernelState(topology);
 /** The default, since the namespace has a name. */
 const KEPT = `/var/lib/magmark/state-${topology.loadBalancer}.json`;

@@ -33,22 +33,11 @@ async function state(): Promise<string> {
 
 /** Calls of an undisturbed takeover to another configuration and back. */
 killer.count();
-running = await takenOver(OTHER, killer.environment);
+// What an armed killer counts is for one daemon alone: no other is given its environment.
+running = await lab.succeeding(running, OTHER, killer.environment);
 const calls = killer.disarm();
 const other = await state();
-running = await takenOver(ONE);
-
-/** @param environment  the killer's, if its calls are to be counted; what an armed killer counts is for one daemon alone */
-async function takenOver(
-  text: string,
-  environment: Readonly<Record<string, string>> = {},
-): Promise<LabDaemon> {
-  const former = running;
-  const next = lab.takeOver(text, environment);
-  await next.ready();
-  await former.ended();
-  return next;
-}
+running = await lab.succeeding(running, ONE);
 
 /** @returns datagrams that were lost while `work` went on */
 async function lostDuring(work: () => Promise<void>): Promise<number> {
@@ -89,7 +78,7 @@ t.test('the new one is killed before each of its changes: the old one goes on', 
     t.comment(`killed before change ${named(number)}: ${lost} datagrams of ${PER_SECOND} a second lost`);
     t.notOk(running.hasEnded());
     await expectWhole(t, ONE, standing, `change ${number}`);
-    running = await takenOver(ONE);
+    running = await lab.succeeding(running, ONE);
   }
 });
 
@@ -107,7 +96,7 @@ t.test('the old one is killed before each change of the new one: that goes on', 
     t.comment(`killed before change ${named(number)}: ${lost} datagrams of ${PER_SECOND} a second lost`);
     await expectWhole(t, text, wanted, `change ${number}`);
   }
-  if (numbers(calls.length, 1).length % 2 === 1) running = await takenOver(ONE);
+  if (numbers(calls.length, 1).length % 2 === 1) running = await lab.succeeding(running, ONE);
 });
 
 t.test('a new one that is asked to stop gives back, and nothing is lost', async t => {

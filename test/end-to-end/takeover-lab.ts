@@ -72,6 +72,18 @@ export class TakeoverLab {
     return daemon;
   }
 
+  /** Returns the one that has taken over when `former` has left. */
+  async succeeding(
+    former: LabDaemon,
+    text: string,
+    environment: Readonly<Record<string, string>> = {},
+  ): Promise<LabDaemon> {
+    const successor = this.takeOver(text, environment);
+    await successor.ready();
+    await former.ended();
+    return successor;
+  }
+
   async announced(daemon: LabDaemon): Promise<void> {
     await sessionsUp(daemon, 2);
     await this.bgp.untilKnown(A);
@@ -113,6 +125,11 @@ export class TakeoverLab {
       'its sessions are as old as before',
     );
   }
+}
+
+/** Of the queues that it has bound. */
+export async function queueNumbers(daemon: LabDaemon): Promise<number[]> {
+  return (await daemon.status()).queues.map(({ queue }) => queue);
 }
 
 export function isRunning(pid: number): boolean {

@@ -8,7 +8,7 @@ import { Topology } from '../../scripts/lab/topology.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 import { A, B } from './bgp.js';
 import { inLoadBalancer, kernelState, startDaemon, writeConfig } from './lab.js';
-import { ONE, TakeoverLab } from './takeover-lab.js';
+import { ONE, queueNumbers, TakeoverLab } from './takeover-lab.js';
 
 t.setTimeout(300_000);
 const lab = await TakeoverLab.create();
@@ -16,16 +16,6 @@ t.teardown(() => lab.topology.destroy());
 let running = await lab.serving(ONE);
 
 const WENT_ON = 'the takeover came to nothing: going on';
-const numbers = async (daemon: LabDaemon) => (await daemon.status()).queues.map(({ queue }) => queue);
-
-/** The new daemon is in charge, the old one has left. */
-async function takesOver(text: string): Promise<LabDaemon> {
-  const former = running;
-  running = lab.takeOver(text);
-  await running.ready();
-  await former.ended();
-  return former;
-}
 
 t.test('what a daemon knows of its targets by health checks is handed over, and its port', async t => {
   const checked = (text: string) =>
@@ -37,11 +27,11 @@ t.test('what a daemon knows of its targets by health checks is handed over, and 
   await running.reload();
   const healthy = async () => (await running.status()).targets.every(({ health }) => health === 'healthy');
   await waitFor('all targets to be found healthy', 10_000, healthy);
-  await takesOver(checked(ONE));
+  running = await lab.succeeding(running, checked(ONE));
   t.ok(await healthy(), 'at once');
   const ready = await inLoadBalancer(lab.topology, 'curl', '-sS', 'http://127.0.0.1:9273/readyz');
   t.match(JSON.parse(ready), { ok: true }, 'and it is ready, at the port that the former one had');
-  await takesOver(ONE);
+  running = await lab.succeeding(running, ONE);
 });
 
 t.test('a faulty configuration leaves the running one as it is', async t => {
@@ -62,7 +52,7 @@ t.test('a faulty configuration leaves the running one as it is', async t => {
 });
 
 t.test('numbers that are not free are a clear error, and the running one goes on', async t => {
-  t.strictSame(await numbers(running), [0, 1]);
+  t.strictSame(await queueNumbers(running), [0, 1]);
   // nfqlb's dataplane holds the next ones; no rule leads there.
   const where = [
     ...Topology.inside(lab.topology.loadBalancer),

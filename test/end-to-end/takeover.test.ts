@@ -1,11 +1,10 @@
 /** A new process takes over from a running one while packets come, and none is lost. */
 import t from 'tap';
-import type { LabDaemon } from '../../scripts/lab/daemon.js';
 import { A, B } from './bgp.js';
 import { answered, connectionsTo, inLoadBalancer, kernelState, predict } from './lab.js';
 import { Load } from './load.js';
 import { connectingDuring } from './steady.js';
-import { ONE, OTHER, TakeoverLab } from './takeover-lab.js';
+import { ONE, OTHER, queueNumbers, TakeoverLab } from './takeover-lab.js';
 
 /** An emulated machine has less, and time for one takeover and back: see scripts/vm/guest.ts. */
 const PER_SECOND = Number(process.env.MAGMARK_LOAD ?? 4000);
@@ -18,21 +17,10 @@ const { clients } = lab.bgp;
 let running = await lab.serving(ONE);
 t.comment(`carrier ${(await running.status()).carrier}`);
 
-const numbers = async (daemon: LabDaemon) => (await daemon.status()).queues.map(({ queue }) => queue);
-
-/** The new daemon is in charge, the old one has left. */
-async function takesOver(text: string): Promise<LabDaemon> {
-  const former = running;
-  running = lab.takeOver(text);
-  await running.ready();
-  await former.ended();
-  return former;
-}
-
 t.test('twice, and then with other targets and flows, no packet is lost and no session ends', async t => {
   const began = Date.now();
   const before = await running.status();
-  t.strictSame(await numbers(running), [0, 1]);
+  t.strictSame(await queueNumbers(running), [0, 1]);
   const kept = await clients.connect(connectionsTo(4, [A[4]], 40, 10_000), true);
   t.ok(answered(kept).every(identifier => identifier !== null));
   for (const [claim, text, queues] of [
@@ -40,15 +28,17 @@ t.test('twice, and then with other targets and flows, no packet is lost and no s
     ['back', ONE, [0, 1]],
     ['with another configuration', OTHER, [2, 3]],
   ].slice(0, ROUNDS) as [string, string, number[]][]) {
+    const former = running;
     const load = await Load.start(lab.topology, [A, B], PER_SECOND);
     const steady = await connectingDuring(
       lab.topology,
       clients,
       () => lab.batch(),
-      () => takesOver(text),
+      () => lab.succeeding(former, text),
     );
     const figures = await load.stop();
-    const { connections, answers, retransmitted, result: former } = steady;
+    const { connections, answers, retransmitted } = steady;
+    running = steady.result;
     t.comment(
       `${claim}: ${figures.sent} datagrams at ${figures.perSecond}/s, ${figures.lost} lost; ` +
         `${connections.length} connections with ${figures.tcp.sent} packets and ${figures.tcp.answers} answers, ` +
@@ -68,7 +58,7 @@ t.test('twice, and then with other targets and flows, no packet is lost and no s
       t.strictSame(silent, [], `${claim}: all are answered`);
     }
     t.equal((await former.stop()).code, 0, 'the former one ends with 0');
-    t.strictSame(await numbers(running), queues, `${claim}: numbers of the queues`);
+    t.strictSame(await queueNumbers(running), queues, `${claim}: numbers of the queues`);
     const status = await running.status();
     t.ok(
       status.queues.every(({ dropped }) => dropped === 0),

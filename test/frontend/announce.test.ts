@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import type { Frontend } from '../../host/frontend/frontend.js';
+import { Frontend } from '../../host/frontend/frontend.js';
 import type { WantedFrontend } from '../../host/frontend/wanted.js';
 import type { RouterPlan } from '../../scripts/lab/bird.js';
 import { insideNamespace, shell } from '../kernel/namespace.js';
@@ -13,6 +13,7 @@ import {
   endNetwork,
   makeNetwork,
   openFrontend,
+  RecordedLog,
   startRouter,
   until,
   VIP4,
@@ -76,10 +77,30 @@ if (insideNamespace(import.meta.url)) {
     await frontend.set(wantedFrontend({ announced: wide }));
     for (const vip of wide) await until(`${vip.address}/${vip.length} is known`, () => router.knows(vip));
     t.match(egressTable(4), /^default via 169.254.100.150 /, 'a VIP of all addresses is no route of ours');
-    await frontend.withdraw();
+    await frontend.announce([]);
     for (const vip of wide) await until(`${vip.address} is gone`, async () => !(await router.knows(vip)));
     t.strictSame(frontend.state(), before, 'since, pid and all');
   });
+
+  t.test(
+    'while another daemon takes over, nothing is done to BIRD; what was set then comes afterwards',
+    async t => {
+      const { router, frontend, files } = await both(t);
+      await untilUp(frontend);
+      await until('known', async () => (await router.knows(VIP4)) && (await router.knows(VIP6)));
+      const other = Frontend.open({ directory: files, log: new RecordedLog() });
+      await other.join();
+      await frontend.pause();
+      const text = readFileSync(join(files, 'bird.conf'), 'utf8');
+      await frontend.announce([VIP6]);
+      t.equal(readFileSync(join(files, 'bird.conf'), 'utf8'), text, 'its file is the business of the other');
+      t.ok(await router.knows(VIP4));
+      await other.leave();
+      await frontend.resume();
+      await until('withdrawn', async () => !(await router.knows(VIP4)));
+      t.ok(await router.knows(VIP6));
+    },
+  );
 
   t.test('what is wanted already changes nothing', async t => {
     const { frontend, log } = await both(t);

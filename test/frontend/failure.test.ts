@@ -51,7 +51,7 @@ if (insideNamespace(import.meta.url)) {
     await until('up', async () => allUp(frontend.state()) && (await router.knows(VIP4)));
     process.kill(frontend.state().bird.pid!, 'SIGSTOP');
     const begun = performance.now();
-    await frontend.withdraw();
+    await frontend.announce([]);
     t.comment(`withdrawn after ${await until('gone', async () => !(await router.knows(VIP4)))} ms more`);
     t.ok(performance.now() - begun < 10_000);
     await until('the next one runs', () => allUp(frontend.state()));

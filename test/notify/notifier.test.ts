@@ -49,6 +49,7 @@ t.test('start, reload and stop are told in the words of sd_notify', t => {
   notifier.reloading();
   notifier.ready(WELL);
   notifier.stopping();
+  notifier.reloading();
   notifier.ready(WELL);
   t.strictSame(told, [
     '/run/n READY=1\nSTATUS=all is well',

@@ -83,15 +83,11 @@ export class QueueNetwork {
     saveState(this.state);
     mkdirSync(this.directory, { recursive: true, mode: 0o700 });
     const [sender, balancer, receiver] = this.state.namespaces as [string, string, string];
-    const lines = [
-      ...this.state.namespaces.flatMap(name => [`netns add ${name}`, `-n ${name} link set lo up`]),
+    await this.ip(null, [
+      ...this.state.namespaces.map(name => `netns add ${name}`),
       `link add out netns ${sender} type veth peer name ext-vlan0 address ${NEXT_HOP} netns ${balancer}`,
       `link add in netns ${receiver} type veth peer name conduit netns ${balancer}`,
-    ];
-    await this.ip(
-      null,
-      lines.filter(line => !line.startsWith('-n')),
-    );
+    ]);
     await this.ip('sender', [
       'link set lo up',
       `addr add ${SENDER}/24 dev out`,

@@ -27,8 +27,16 @@ export function summary(sections: readonly Section[]): string {
   return `${count('met')} targets met, ${count('MISSED')} missed; ${count('stated')} figures without a target.`;
 }
 
-/** @param plotFolder  where the plots lie, as the document refers to it */
-export function markdown(machine: Machine, sections: readonly Section[], plotFolder: string): string {
+/**
+ * @param plotFolder  where the plots lie, as the document refers to it
+ * @param failed      what could not be measured, one line each
+ */
+export function markdown(
+  machine: Machine,
+  sections: readonly Section[],
+  plotFolder: string,
+  failed: readonly string[] = [],
+): string {
   const { processor, processors, memoryGiB, system, node, magmark, at, load } = machine;
   const lines = [
     '# Benchmarks',
@@ -40,6 +48,7 @@ export function markdown(machine: Machine, sections: readonly Section[], plotFol
       `load before the measurement ${load.toFixed(2)}.`,
     '',
     summary(sections),
+    ...failed.flatMap(fault => ['', `**Not measured: ${fault}**`]),
   ];
   for (const { title, method, figures, plots, tables: preformatted } of sections) {
     lines.push('', `## ${title}`, '', method, '');

@@ -1,0 +1,139 @@
+/** Looks at the kernel: what others changed there is mended, and what was found is kept for whoever decides when to look again. */
+import { prefixText } from '../config/address.js';
+import type { AddOutcome, Kernel } from '../kernel/kernel.js';
+import type { NextHop, WantedKernel } from '../kernel/wanted.js';
+import type { Config } from '../types/config.js';
+import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
+import { Forgotten } from './forgotten.js';
+import { Keeper } from './keeper.js';
+import type { Log } from './log.js';
+import type { Service } from './service.js';
+import type { Tally } from './tally.js';
+import type { Warnings } from './warnings.js';
+
+export interface MenderOptions {
+  readonly log: Log;
+  /** Aborted: nothing is mended any more. */
+  readonly stop: AbortSignal;
+  readonly kernel: Kernel;
+  readonly service: Service;
+  readonly warnings: Warnings;
+  readonly tally: Tally;
+  /** That is in force. */
+  readonly config: () => Config;
+  readonly wanted: (config: Config) => WantedKernel;
+  readonly withdrawUnserved: () => void;
+  /** A look is a change like others: one after the other. */
+  readonly inTurn: <Result>(change: () => Promise<Result>) => Promise<Result>;
+}
+
+export class Mender {
+  private readonly keeper: Keeper;
+  private readonly forgotten = new Forgotten();
+  /** VIPs that main was last asked about, as one text. */
+  private mainVips = '';
+
+  constructor(private readonly options: MenderOptions) {
+    const { log, tally, inTurn } = options;
+    this.keeper = new Keeper({
+      log,
+      check: inspect => inTurn(() => tally.looks.count(() => this.check(inspect))),
+      ask: hops => inTurn(() => this.ask(hops, 'ask')),
+      restore: hops => inTurn(() => this.restore(hops, 'ask')),
+      askAnew: hops => inTurn(() => this.restore(hops, 'askAnew')),
+      reviewMain: () => inTurn(() => this.reviewMain()),
+    });
+  }
+
+  /** Look now, and whenever there is a reason. */
+  start(): void {
+    this.keeper.start();
+    this.look();
+  }
+
+  /** A look soon. */
+  look(): void {
+    this.keeper.look(0);
+  }
+
+  stop(): Promise<void> {
+    return this.keeper.stop();
+  }
+
+  /** What a change of configuration found, or a look. */
+  keep({ pending, hops, warnings, forgotten }: AddOutcome): void {
+    const config = this.options.config();
+    this.options.warnings.find({ look: warnings });
+    this.forgotten.add(forgotten);
+    const targets = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
+    const tables = new Set([
+      ...targets,
+      BLACKHOLE_TABLE,
+      ...(config.gateways.length > 0 ? [EGRESS_TABLE] : []),
+    ]);
+    this.keeper.keep({ pending, hops, tables });
+  }
+
+  /**
+   * Whether main leads to the VIPs: that is not ours to mend.
+   * @param unlessAsLast  take what was found last if that was about the same VIPs: a change of main is an event
+   */
+  async reviewMain({ unlessAsLast = false } = {}): Promise<void> {
+    const { stop, kernel, warnings } = this.options;
+    if (stop.aborted) return;
+    const config = this.options.config();
+    const vips = config.vips.map(prefixText).join(' ');
+    if (!unlessAsLast || vips !== this.mainVips) {
+      warnings.find({ main: await kernel.vipsWithoutRoute(config.vips) });
+      this.mainVips = vips;
+    }
+    warnings.tell(config);
+  }
+
+  /**
+   * Compare everything with the kernel, and mend what differs.
+   * @param inspect routing tables to look through: of the others, the default routes alone
+   */
+  private async check(inspect: readonly number[]): Promise<void> {
+    const { stop, kernel, service, warnings } = this.options;
+    if (stop.aborted) return;
+    const config = this.options.config();
+    const wanted = this.options.wanted(config);
+    const serving = service.servingMarks(config);
+    const outcome = await kernel.add(wanted, { serving, clashesAreWarnings: true, inspect });
+    await service.review(outcome.pending);
+    this.options.withdrawUnserved();
+    const tables = await kernel.applyRuleset(wanted);
+    const removed = await kernel.removeStale(wanted);
+    const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
+    if (mended.length > 0) this.count(mended);
+    this.keep(outcome);
+    warnings.find({ fragments: await kernel.reassembly(wanted) });
+    await this.reviewMain();
+    // Last: a BIRD that hangs must not keep the kernel from being mended.
+    await service.announceServed();
+  }
+
+  private count(mended: readonly string[]): void {
+    this.options.tally.repairs.count(mended.length);
+    this.options.log.warn(
+      { mended: mended.slice(0, 20), changes: mended.length },
+      'mended what others changed',
+    );
+  }
+
+  private async ask(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
+    const { stop, kernel, log } = this.options;
+    if (stop.aborted) return;
+    for (const refusal of await kernel[how](hops)) log.warn(refusal);
+  }
+
+  /** Neighbour entries that somebody removed or changed, or that were forgotten from here: those are no repair. */
+  private async restore(hops: readonly NextHop[], how: 'ask' | 'askAnew'): Promise<void> {
+    await this.ask(hops, how);
+    if (this.options.stop.aborted) return;
+    const removed = hops.filter(hop => !this.forgotten.take(hop));
+    if (how === 'askAnew') this.forgotten.add(hops);
+    if (removed.length > 0) this.count(removed.map(hop => `neighbour ${hop.address} on ${hop.device}`));
+  }
+}

@@ -1,0 +1,135 @@
+/** How packets come into the queues: our nftables tables, and the rules that queue where a carrier has some of its own. */
+import type { Run } from '../programs/command.js';
+import type { Family } from '../types/config.js';
+import type { Difference } from '../types/difference.js';
+import { ClashError } from '../types/errors.js';
+import type { Carrier } from './carrier.js';
+import { type Claims, unitedClaims } from './claims.js';
+import { mangleDifferences, tableDifference } from './difference.js';
+import type { Journal } from './journal.js';
+import { applyMangle, listMangle } from './mangle.js';
+import { renderTables, TABLES } from './nft.js';
+import type { NftTable } from './nft-table.js';
+import {
+  applyTables,
+  listTables,
+  mangleTable,
+  removeMangle,
+  removeTables,
+  tableDifferences,
+} from './ruleset.js';
+import { isOwn, listTrackingRules } from './tracking.js';
+import type { WantedKernel } from './wanted.js';
+
+export class Steering {
+  /** What was wanted when it was last brought about; null: that failed, or it was removed. */
+  private last: string | null = null;
+
+  /**
+   * @param stands  false before the first ruleset of this process, unless it takes over: packets that wait then nobody
+   *   answers, so none of them is to be lost
+   */
+  constructor(
+    private readonly run: Run,
+    readonly carrier: Carrier,
+    private stands: boolean,
+  ) {}
+
+  /** It may have been changed by another daemon. */
+  forget(): void {
+    this.last = null;
+  }
+
+  /** @throws ClashError if a table of our name stands that is not claimed */
+  async refuseForeign(claims: Claims): Promise<void> {
+    refuseForeignTables(await listTables(this.run), claims);
+  }
+
+  /**
+   * The nftables tables, in one transaction, behind the rules that queue.
+   * @param unlessAsLast  leave the kernel unasked if the same was wanted when it was last brought about
+   * @returns names of the tables that were changed
+   * @throws ClashError, with nothing changed, if a table of our name stands that is not ours; KernelError
+   */
+  async apply(
+    wanted: WantedKernel,
+    families: readonly Family[],
+    journal: Journal,
+    unlessAsLast: boolean,
+  ): Promise<string[]> {
+    const changed: string[] = [];
+    const mangleRules = this.carrier.mangleRules(wanted.queues);
+    const asked = JSON.stringify([renderTables(wanted, this.carrier), mangleRules, families]);
+    if (unlessAsLast && asked === this.last) return [];
+    this.last = null;
+    const tables = await this.render(wanted);
+    const [listed, ...standing] = await Promise.all([
+      listTables(this.run),
+      ...(mangleRules.length > 0 ? families : []).map(family => listMangle(this.run, family)),
+    ]);
+    refuseForeignTables(listed, journal.claims);
+    const mangle = families.map(family => ({ family, created: !listed.has(mangleTable(family)) }));
+    const claims = { tables: [...TABLES], mangle: mangleRules.length > 0 ? mangle : [] };
+    await journal.write(unitedClaims(journal.claims, claims));
+    if (mangleRules.length > 0) {
+      // Before the chains that set the reserved mark: a packet that bears it must find who queues it.
+      // One after the other: the kernel lists tables in the order of their making.
+      for (const [index, family] of families.entries()) {
+        if (await applyMangle(this.run, family, mangleRules, standing[index]!)) {
+          changed.push(`table ${mangleTable(family)}`);
+        }
+      }
+    }
+    changed.push(...(await applyTables(this.run, tables, listed, this.stands)));
+    this.stands = true;
+    this.last = asked;
+    return changed;
+  }
+
+  /** What `apply` would do, without doing it. @throws KernelError */
+  async compare(wanted: WantedKernel, families: readonly Family[]): Promise<Difference[]> {
+    const mangleRules = this.carrier.mangleRules(wanted.queues);
+    const tables = await this.render(wanted);
+    const listed = await listTables(this.run);
+    const differences = await tableDifferences(this.run, tables, listed);
+    const queueing = mangleRules.length > 0 ? families : [];
+    const mangle = await Promise.all(queueing.map(family => listMangle(this.run, family)));
+    return [
+      ...queueing.flatMap((family, index) =>
+        mangleDifferences(mangleTable(family), mangleRules, mangle[index]!),
+      ),
+      ...tables.flatMap((table, index) =>
+        tableDifference(table, differences[index]!, listed.has(`inet ${table.name}`)),
+      ),
+    ];
+  }
+
+  /** What is claimed of it: from now on no packet is steered. @throws KernelError */
+  async remove(journal: Journal): Promise<void> {
+    this.last = null;
+    const { claims } = journal;
+    if (claims.tables.length === 0 && claims.mangle.length === 0) return;
+    const listed = await listTables(this.run);
+    await removeTables(this.run, claims.tables, listed);
+    for (const claim of claims.mangle) await removeMangle(this.run, claim, listed);
+    await journal.write({ ...journal.claims, tables: [], mangle: [] });
+  }
+
+  /** The wanted tables; what has the kernel put fragments together stays while packets may wait: they would go with it. */
+  private async render(wanted: WantedKernel): Promise<NftTable[]> {
+    const stays =
+      wanted.fragments === 'track' && this.stands && (await listTrackingRules(this.run)).some(isOwn);
+    return renderTables(wanted, this.carrier, stays);
+  }
+}
+
+function refuseForeignTables(listed: ReadonlySet<string>, claims: Claims): void {
+  for (const name of TABLES) {
+    if (listed.has(`inet ${name}`) && !claims.tables.includes(name)) {
+      throw new ClashError(
+        `nftables table inet ${name} stands and no journal of this daemon claims it: ` +
+          `stop what made it, or remove it with: nft delete table inet ${name}`,
+      );
+    }
+  }
+}
