@@ -1,5 +1,5 @@
 /** Axes of the core: bounds along a field, ascending, and where to begin to search among them. */
-import { LINE_LAST, LOW_HALF } from './network.js';
+import { LINE_LAST, LOW_HALF, placeKey } from './network.js';
 import type { Slab } from './slab.js';
 import type { Core } from './wasm.js';
 
@@ -8,6 +8,8 @@ export interface Line<Value> {
   readonly zero: Value;
   readonly last: Value;
   readonly next: (value: Value) => Value;
+  /** As the key of a Map. */
+  readonly key: (value: Value) => number | string;
   /** Address of the bounds of an axis, written with what else the axis says of them. */
   readonly write: (writer: AxisWriter, at: number, bounds: readonly Value[]) => void;
 }
@@ -16,6 +18,7 @@ export const PORTS: Line<number> = {
   zero: 0,
   last: 0xffff,
   next: value => value + 1,
+  key: value => value,
   write: (writer, at, bounds) => writer.numbers(at, bounds),
 };
 
@@ -25,6 +28,7 @@ export const IPV6: Line<bigint> = {
   zero: 0n,
   last: LINE_LAST,
   next: value => value + 1n,
+  key: placeKey,
   write: (writer, at, bounds) => writer.bigints(at, bounds),
 };
 

@@ -132,11 +132,13 @@ export class BlockWriter {
     spans: readonly (readonly Span<Value>[] | null)[],
   ): void {
     if (spans.every(each => each === null)) return;
-    const toggles = new Map<Value, number[]>([[line.zero, []]]);
-    const toggle = (value: Value, bit: number) => {
-      const bits = toggles.get(value);
-      if (bits === undefined) toggles.set(value, [bit]);
-      else bits.push(bit);
+    const toggles = new Map<number | string, { readonly bound: Value; readonly bits: number[] }>();
+    toggles.set(line.key(line.zero), { bound: line.zero, bits: [] });
+    const toggle = (bound: Value, bit: number) => {
+      const key = line.key(bound);
+      const there = toggles.get(key);
+      if (there === undefined) toggles.set(key, { bound, bits: [bit] });
+      else there.bits.push(bit);
     };
     spans.forEach((each, bit) => {
       if (each === null) toggle(line.zero, bit);
@@ -146,14 +148,19 @@ export class BlockWriter {
           if (last < line.last) toggle(line.next(last), bit);
         }
     });
-    const bounds = [...toggles.keys()].sort((one, other) => (one < other ? -1 : 1));
-    const rowsAt = this.slab.place(bounds.length * stride, WORD_BYTES);
+    const changes = [...toggles.values()].sort((one, other) => (one.bound < other.bound ? -1 : 1));
+    const rowsAt = this.slab.place(changes.length * stride, WORD_BYTES);
     const row = new Row(stride);
-    bounds.forEach((bound, index) => {
-      for (const bit of toggles.get(bound)!) row.toggle(bit);
+    changes.forEach(({ bits }, index) => {
+      for (const bit of bits) row.toggle(bit);
       this.words.set(row.words, (rowsAt + index * stride) / 4);
     });
-    this.axes.write(at, line, bounds, rowsAt);
+    this.axes.write(
+      at,
+      line,
+      changes.map(({ bound }) => bound),
+      rowsAt,
+    );
   }
 }
 

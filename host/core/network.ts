@@ -32,6 +32,14 @@ export function networksOf(prefixes: readonly Prefix[]): Network[] {
   });
 }
 
+/**
+ * A number on the line, as the key of a Map: V8 hashes the low 64 bits of a bigint alone, which are 0 in most networks of
+ * IPv6, and numbers and texts whole.
+ */
+export function placeKey(place: bigint): number | string {
+  return place <= MAPPED_LAST ? Number(place) : place.toString(32);
+}
+
 /** Ascending, and what holds another before it. */
 export function byPlace(one: Network, other: Network): number {
   if (one.first !== other.first) return one.first < other.first ? -1 : 1;

@@ -1,7 +1,16 @@
 /** Flows by prefixes: PrefixIndex of the core, from an address to the nodes of the prefixes that hold it, longest first. */
 import { type AxisWriter, IPV4, IPV6 } from './axis.js';
 import type { FlowBox } from './flow-box.js';
-import { BITS, byPlace, LINE_LAST, LOW_HALF, MAPPED_FIRST, MAPPED_LAST, type Network } from './network.js';
+import {
+  BITS,
+  byPlace,
+  LINE_LAST,
+  LOW_HALF,
+  MAPPED_FIRST,
+  MAPPED_LAST,
+  type Network,
+  placeKey,
+} from './network.js';
 import type { Slab } from './slab.js';
 import type { Core } from './wasm.js';
 
@@ -10,7 +19,10 @@ export const NO_FLOW = 0xffff_ffff;
 
 /** Networks, each with what is kept for it. */
 export class NetworkMap<Value> {
-  private readonly lengths = new Map<number, Map<bigint, { readonly network: Network; value: Value }>>();
+  private readonly lengths = new Map<
+    number,
+    Map<number | string, { readonly network: Network; value: Value }>
+  >();
 
   constructor(private readonly initial: () => Value) {}
 
@@ -20,8 +32,7 @@ export class NetworkMap<Value> {
       firsts = new Map();
       this.lengths.set(network.length, firsts);
     }
-    // V8 hashes a bigint by its low 64 bits, which are 0 in each IPv6 prefix of 64 bits and less: the high ones are mixed in.
-    const key = network.first ^ (network.first >> 64n);
+    const key = placeKey(network.first);
     let entry = firsts.get(key);
     if (entry === undefined) {
       entry = { network, value: this.initial() };

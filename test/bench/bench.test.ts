@@ -23,7 +23,9 @@ async function start(t: { teardown: (work: () => unknown) => void }, ...options:
   const runs = join(folder, 'runs');
   const env = { ...process.env, MAGMARK_DEMO_DIRECTORY: runs, TMPDIR: temporary };
   const output = join(folder, 'docs');
-  const child = spawn(process.execPath, [BENCH, '--output', output, ...options], { env, stdio: 'ignore' });
+  // tap has each Node under it catch signals by what it puts there: one that computes would see none before it is done.
+  const words = ['-u', 'NODE_OPTIONS', process.execPath, BENCH, '--output', output, ...options];
+  const child = spawn('env', words, { env, stdio: 'ignore' });
   return { child, ended: once(child, 'exit'), temporary, runs, output };
 }
 

@@ -141,3 +141,25 @@ t.test(
     t.equal(flowOfSyn(store, '20.1.2.3', '120.3.2.1'), -1);
   },
 );
+
+t.test('thousands of IPv6 sources in one block take about the time of as many of IPv4', async t => {
+  const [flows, each] = [500, 40];
+  const build = (prefix: (n: number) => string): number => {
+    const { images } = storeOf({});
+    const config = configWith(
+      Array.from({ length: flows }, (_, flow) =>
+        flowOf(`f${flow}`, 's', {
+          vips: [prefixOf('::/0')],
+          sourceSubnets: Array.from({ length: each }, (_each, n) => prefixOf(prefix(each * flow + n))),
+        }),
+      ),
+    );
+    const from = performance.now();
+    images.publish(config);
+    return performance.now() - from;
+  };
+  const four = build(n => `20.${n >> 8}.${n & 255}.0/24`);
+  // The low halves of their bounds are alike: by a hash of those alone it takes the square.
+  const six = build(n => `2000:${(n >> 8).toString(16)}:${(n & 255).toString(16)}::/48`);
+  t.ok(six < 10 * four, `${six.toFixed(0)} ms, IPv4 ${four.toFixed(0)}`);
+});

@@ -34,8 +34,8 @@ export async function run(
     env: { ...process.env, ...(temporary !== undefined && { TMPDIR: temporary }) },
     detached: true,
   });
-  // SIGINT, as from a terminal: it goes to all of them there too.
-  const end = () => process.kill(-child.pid!, 'SIGINT');
+  // Not SIGINT: who was started in the background of a shell may ignore that.
+  const end = () => process.kill(-child.pid!, 'SIGTERM');
   stop?.addEventListener('abort', end);
   const [printed, [code, signal]] = await Promise.all([text(child.stdout), once(child, 'close')]);
   stop?.removeEventListener('abort', end);
