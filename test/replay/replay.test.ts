@@ -303,7 +303,10 @@ t.test('a file that is damaged is named with its place, after what was readable'
     t.equal(status, 1, claim);
     t.match(stderr, message, claim);
     t.notMatch(stderr, /^\s+at /m, `${claim}: no stack trace`);
-    t.equal(stdout.split('\n').filter(Boolean).length, count, claim);
+    const lines = stdout.split('\n').filter(Boolean);
+    // Behind the packets, the fault.
+    t.equal(lines.length, count + 1, claim);
+    t.match(JSON.parse(lines.at(-1)!).error, message, claim);
     if (count === 0) t.equal(magmark(file).stdout, '', `${claim}: no table of nothing`);
   }
   const absent = magmark(join(directory, 'absent.pcap'));
