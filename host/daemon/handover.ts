@@ -22,6 +22,16 @@ const DRAIN_MS = 10_000;
 /** How long the other one may take to part, at the end. */
 const PARTING_MS = 10_000;
 
+/** As much of the daemon as a handover touches. */
+export type HeldDaemon = Pick<Daemon, 'holdTurn' | 'goOn' | 'leave'> & {
+  readonly frontend: Pick<Daemon['frontend'], 'pause'>;
+  readonly pool: Pick<Daemon['pool'], 'queues' | 'drained'>;
+  readonly service: Pick<Daemon['service'], 'addresses' | 'known'>;
+  readonly options: Pick<Daemon['options'], 'journalPath' | 'onLeft'> & {
+    readonly log: Pick<Daemon['options']['log'], 'info'>;
+  };
+};
+
 export class Handover {
   private outcome: 'finished' | 'given back' | null = null;
   /** Aborted when one of the two has been done. */
@@ -29,7 +39,7 @@ export class Handover {
   private givenBack: Promise<void> | null = null;
 
   constructor(
-    private readonly daemon: Daemon,
+    private readonly daemon: HeldDaemon,
     private readonly successor: HandoverRequest,
   ) {}
 
@@ -136,7 +146,7 @@ async function* whole(lines: AsyncGenerator<string>, end: () => unknown): AsyncG
   }
 }
 
-function factsOf(daemon: Daemon): KnownFacts {
+function factsOf(daemon: HeldDaemon): KnownFacts {
   const { options, pool, service } = daemon;
   return {
     protocol: HANDOVER_PROTOCOL,

@@ -4,7 +4,6 @@
  * packet differently, or if the loop makes garbage.
  */
 import { parseArgs } from 'node:util';
-import Table from 'cli-table3';
 import { MagmarkError } from '../../host/types/errors.js';
 import { type Building, measureBuilding } from './building.js';
 import { type Changed, measureChanged } from './changed.js';
@@ -14,6 +13,7 @@ import { type Garbage, measureGarbage } from './garbage.js';
 import { Opponent } from './opponent.js';
 import { CASES, ONE_FLOW } from './shape.js';
 import { type Table as MeasuredTable, measureTables } from './tables.js';
+import { tableOf } from './text-table.js';
 import { measureWatching, type Watching } from './watching.js';
 import { decideBatches, workloadOf } from './workload.js';
 
@@ -86,17 +86,6 @@ function range({ fastest, slowest }: Figures): string {
 /** Beside what is aimed at. */
 function beside(target: number | null): string {
   return target === null ? '' : `at most ${target}`;
-}
-
-/** Text in the first column, numbers in the others. */
-function tableOf(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const table = new Table({
-    head: [...head],
-    colAligns: head.map((_, column) => (column === 0 ? 'left' : 'right')),
-    style: { head: [], border: [] },
-  });
-  table.push(...rows.map(row => [...row]));
-  return table.toString();
 }
 
 function decisions(rows: readonly Row[]): string {

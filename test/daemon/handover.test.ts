@@ -1,13 +1,12 @@
 /** The running daemon's side of a takeover: when it holds still, and what ends that. */
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
-import type { Daemon } from '../../host/daemon/daemon.js';
-import { Handover } from '../../host/daemon/handover.js';
+import { Handover, type HeldDaemon } from '../../host/daemon/handover.js';
 
 /** As much of a daemon as a handover touches; what was done to it, in order. */
 function fakeDaemon() {
   const done: string[] = [];
-  const daemon = {
+  const daemon: HeldDaemon = {
     holdTurn: async () => {
       done.push('held');
       return () => done.push('released');
@@ -18,13 +17,12 @@ function fakeDaemon() {
     options: {
       log: { info() {} },
       journalPath: '/j',
-
       onLeft: () => done.push('end'),
     },
-    pool: { queues: { first: 0, last: 1 } },
+    pool: { queues: { first: 0, last: 1 }, drained: async () => true },
     service: { addresses: [], known: () => ({ serving: [], health: [] }) },
   };
-  return { done, daemon: daemon as unknown as Daemon };
+  return { done, daemon };
 }
 
 const SUCCESSOR = { protocol: 1, version: '0.0.0', pid: 1 };

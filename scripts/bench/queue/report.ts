@@ -1,7 +1,7 @@
 /** What was measured, as tables for people. */
-import Table from 'cli-table3';
 import { type Figures, figures, median, type NamedFigure, ratios, rowOf, spread } from '../figures.js';
 import { cells } from '../report/figure.js';
+import { tableOf } from '../text-table.js';
 import type { Step } from './ladder.js';
 import { BATCHED_NAME, type LatencyCurve, QUANTILES, SINGLE_NAME, tripsOf } from './named.js';
 import type { Share } from './profile.js';
@@ -19,16 +19,6 @@ export interface QueueReport {
   readonly compiler: string;
   readonly node: string;
   readonly rounds: number;
-}
-
-function tableOf(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const table = new Table({
-    head: [...head],
-    colAligns: head.map((_, column) => (column === 0 ? 'left' : 'right')),
-    style: { head: [], border: [] },
-  });
-  table.push(...rows.map(row => [...row]));
-  return table.toString();
 }
 
 const thousands = (value: number): string => (value / 1000).toFixed(0);
