@@ -17,10 +17,11 @@ import { Reason } from './reason';
  * Decide the fragments that `decide` left among descriptors [first, first + count), and drop what was held too long.
  * Behind `decide` of the same batch; with count 0 where no packet came. `WorkerState.released` descriptors from
  * Limit.Batch on then have verdicts about packets of former batches, which are answered behind those of this one.
- * @param now milliseconds of a clock that other workers' lives share
+ * Time is what `WorkerState.clock` says.
  */
-export function follow(worker: usize, first: u32, count: u32, now: f64): void {
+export function follow(worker: usize, first: u32, count: u32): void {
   const state = changetype<WorkerState>(worker + Region.WorkerState);
+  const now = state.clock / 1e6;
   const fragments = changetype<Fragments>(worker + Region.WorkerFragments);
   const parsed = changetype<Parsed>(worker + Region.WorkerKey);
   state.released = 0;
@@ -91,7 +92,7 @@ function isSame(one: FragmentKey, other: FragmentKey): bool {
   );
 }
 
-/** Also true of what seems to come from the future: another life of the worker may have had another clock. */
+/** Ages are in milliseconds. Also true of what seems to come from the future. */
 @inline
 function isOld(at: f64, fragments: Fragments, now: f64): bool {
   const age = now - at;

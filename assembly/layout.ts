@@ -155,6 +155,12 @@ export class WorkerState {
   held: u32;
   /** Descriptors behind those of the batch, from Limit.Batch on, that `follow` filled: verdicts about held packets. */
   released: u32;
+  /**
+   * When the shim last came back with packets or without: nanoseconds of the clock that all threads share (CLOCK_MONOTONIC),
+   * to 2 ns after 104 days. It is handed over here because a number that is not whole and goes through JavaScript may become
+   * an object there.
+   */
+  clock: f64;
 }
 
 /** What all fragments of a packet have in common; 40 bytes. */
@@ -676,6 +682,7 @@ export const enum Layout {
   WorkerFragmentsCame = offsetof<WorkerState>('fragments'),
   WorkerHeldNow = offsetof<WorkerState>('held'),
   WorkerReleased = offsetof<WorkerState>('released'),
+  WorkerClock = offsetof<WorkerState>('clock'),
 
   FragmentsSeed = offsetof<Fragments>('seed'),
   FragmentsTimeout = offsetof<Fragments>('timeout'),

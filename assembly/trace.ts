@@ -10,10 +10,9 @@ import { Reason } from './reason';
 
 /**
  * Write down those of the decided packets of descriptors [first, first + count) that somebody wants. Between `decide` and
- * `rest` of the same batch.
- * @param time goes into each record
+ * `rest` of the same batch. Each record has the time that `WorkerState.clock` says.
  */
-export function trace(worker: usize, first: u32, count: u32, time: f64): void {
+export function trace(worker: usize, first: u32, count: u32): void {
   const tracingAt = <usize>Region.Control + offsetof<Control>('tracing');
   const usedAt = worker + offsetof<WorkerState>('tracing');
   // As with the generation: say first what is in use, then load it again.
@@ -24,13 +23,13 @@ export function trace(worker: usize, first: u32, count: u32, time: f64): void {
     const parsed = changetype<Parsed>(worker + Region.WorkerKey);
     const index = (<u32>worker - Region.Workers) / Region.WorkerSize;
     const ring = changetype<TraceRing>(<usize>tracing.rings + <usize>(index * <u32>offsetof<TraceRing>()));
-    const generation = changetype<WorkerState>(worker).decidedBy;
+    const state = changetype<WorkerState>(worker + Region.WorkerState);
     let at = worker + Region.WorkerDescriptors + <usize>(first * Region.DescriptorSize);
     for (let n: u32 = 0; n < count; n++, at += Region.DescriptorSize) {
       const descriptor = changetype<Descriptor>(at);
       parse(descriptor, parsed);
       if (descriptor.fragment == 2) borrowPorts(worker, descriptor, parsed);
-      offer(tracing, ring, descriptor, parsed, generation, time);
+      offer(tracing, ring, descriptor, parsed, state.decidedBy, state.clock);
     }
   }
   atomic.store<u32>(usedAt, 0);

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -82,7 +83,7 @@ struct Queue {
   int timeoutMs;
   Napi::Reference<Napi::Uint8Array> keepsMemory;
   uint8_t* memory;
-  uint32_t descriptors, descriptorBytes, batch, packets, packetBytes;
+  uint32_t descriptors, descriptorBytes, batch, packets, packetBytes, clock;
   /* Descriptors behind those of the batch: verdicts about packets that were held. */
   uint32_t behind;
   Fields fields;
@@ -91,6 +92,8 @@ struct Queue {
   uint32_t held = 0;
   /* Messages at the front of `verdicts` that drop what could not be read; they leave with the next send. */
   uint32_t refused = 0;
+  /* When the last exchange returned. */
+  uint64_t returnedAt = 0;
   std::vector<VerdictMessage> verdicts;
   std::vector<iovec> vectors;
   std::vector<mmsghdr> messages;
@@ -111,6 +114,12 @@ uint32_t LoadWord(const uint8_t* at) {
 }
 
 void StoreWord(uint8_t* at, uint32_t word) { memcpy(at, &word, sizeof word); }
+
+uint64_t Nanoseconds() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
 
 /* ---- reading one netlink message ---- */
 
@@ -390,7 +399,8 @@ bool FitsMemory(const Queue& queue, size_t memoryBytes, uint32_t copyRange) {
   const uint64_t packetsEnd = queue.packets + uint64_t{queue.batch} * queue.packetBytes;
   const bool apart = descriptorsEnd <= queue.packets || packetsEnd <= queue.descriptors;
   return queue.batch > 0 && queue.batch <= kMostMessages && queue.behind <= kMostMessages && queue.descriptors % 4 == 0 && copyRange < queue.packetBytes &&
-         apart && descriptorsEnd <= memoryBytes && packetsEnd <= memoryBytes && packetsEnd <= UINT32_MAX;
+         apart && descriptorsEnd <= memoryBytes && packetsEnd <= memoryBytes && packetsEnd <= UINT32_MAX &&
+         queue.clock % sizeof(double) == 0 && uint64_t{queue.clock} + sizeof(double) <= memoryBytes;
 }
 
 void PrepareMessages(Queue& queue) {
@@ -437,6 +447,7 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
   queue->behind = Word(options, "behind");
   queue->packets = Word(options, "packets");
   queue->packetBytes = Word(options, "packetBytes");
+  queue->clock = Word(options, "clock");
   queue->fields = {Word(fields, "packetId"),   Word(fields, "offset"),  Word(fields, "length"),
                    Word(fields, "wireLength"), Word(fields, "verdict"), Word(fields, "mark")};
   const uint32_t copyRange = Word(options, "copyRange");
@@ -451,7 +462,16 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Exchange(const Napi::CallbackInfo& info) {
-  return Number(info, SendAndReceive(Handle(info), info[1].As<Napi::Number>().Uint32Value()));
+  Queue& queue = Handle(info);
+  const int count = SendAndReceive(queue, info[1].As<Napi::Number>().Uint32Value());
+  queue.returnedAt = Nanoseconds();
+  const double clock = static_cast<double>(queue.returnedAt);
+  memcpy(queue.memory + queue.clock, &clock, sizeof clock);
+  return Number(info, count);
+}
+
+Napi::Value Elapsed(const Napi::CallbackInfo& info) {
+  return Number(info, static_cast<double>(std::min<uint64_t>(Nanoseconds() - Handle(info).returnedAt, INT32_MAX)));
 }
 
 Napi::Value Answer(const Napi::CallbackInfo& info) {
@@ -505,6 +525,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("open", Napi::Function::New(env, Open, "open"));
   exports.Set("exchange", Napi::Function::New(env, Exchange, "exchange"));
   exports.Set("answer", Napi::Function::New(env, Answer, "answer"));
+  exports.Set("elapsed", Napi::Function::New(env, Elapsed, "elapsed"));
   exports.Set("statistics", Napi::Function::New(env, Statistics, "statistics"));
   exports.Set("close", Napi::Function::New(env, Close, "close"));
   exports.Set("createWake", Napi::Function::New(env, CreateWake, "createWake"));

@@ -16,13 +16,13 @@ export interface Core {
    * Decide the fragments that `decide` left among these descriptors, and drop those that were held too long; between `decide`
    * and `rest`, or with count 0. See assembly/fragment.ts.
    */
-  follow(worker: number, first: number, count: number, now: number): void;
+  follow(worker: number, first: number, count: number): void;
   /** Say that what was decided is answered: until its next batch the worker at `worker` uses no image. */
   rest(worker: number): void;
   /** Count a batch of `count` packets by how long its decision took; see assembly/timing.ts. */
   timed(worker: number, count: number, nanoseconds: number): void;
   /** Write decided packets down for who watches; between `decide` and `rest`. See assembly/trace.ts. */
-  trace(worker: number, first: number, count: number, time: number): void;
+  trace(worker: number, first: number, count: number): void;
   /** Fill u16[size] at `slots`; see assembly/maglev.ts. Returns a Reason. */
   populate(slots: number, size: number, active: number, targetCount: number, scratch: number): number;
   populateScratchBytes(targetCount: number): number;
@@ -56,6 +56,7 @@ export interface Core {
     | 'WorkerFragmentsCame'
     | 'WorkerHeldNow'
     | 'WorkerReleased'
+    | 'WorkerClock'
     | 'FragmentsSeed'
     | 'FragmentsTimeout'
     | 'FragmentsMostHeld'

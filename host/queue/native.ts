@@ -42,6 +42,8 @@ export interface QueueOptions {
   readonly packets: number;
   /** Room for one message: some 200 bytes of netlink before the packet. */
   readonly packetBytes: number;
+  /** Where `exchange` writes an f64 when it returns: nanoseconds of CLOCK_MONOTONIC. A multiple of 8. */
+  readonly clock: number;
 }
 
 /** What the shim counts, in its order. Errors of verdicts are those that the kernel answered (ENOENT: unknown id). */
@@ -65,6 +67,7 @@ interface Shim {
   open(options: Required<QueueOptions>): Handle | number;
   exchange(handle: Handle, answered: number): number;
   answer(handle: Handle, answered: number, behind: number): number;
+  elapsed(handle: Handle): number;
   statistics(handle: Handle, into: Float64Array): void;
   close(handle: Handle): void;
   createWake(): number;
@@ -120,6 +123,11 @@ export class NetfilterQueue {
   answer(answered: number, behind = 0): void {
     const result = this.#shim.answer(this.#handle, answered, behind);
     if (result < 0) throw this.#failure(`answer ${answered} packets and ${behind} that were held`, result);
+  }
+
+  /** Nanoseconds since `exchange` returned last; whole, at most 2^31 - 1. */
+  elapsed(): number {
+    return this.#shim.elapsed(this.#handle);
   }
 
   /** Write the numbers of COUNTERS, in that order. */
@@ -192,7 +200,7 @@ function checkOptions(options: Required<QueueOptions>): void {
   check('timeoutMs', options.timeoutMs, 0, 0x7fffffff);
   check('batch', options.batch, 1, 1024);
   check('behind', options.behind, 0, 1024);
-  for (const name of ['descriptors', 'descriptorBytes', 'packets', 'packetBytes'] as const) {
+  for (const name of ['descriptors', 'descriptorBytes', 'packets', 'packetBytes', 'clock'] as const) {
     check(name, options[name], 0, 0xffffffff);
   }
   for (const [name, value] of Object.entries(options.fields)) check(`fields.${name}`, value, 0, 0xffffffff);

@@ -1,4 +1,7 @@
-/** A worker thread: one queue, one instance of the core, one loop. No object is made per packet. */
+/**
+ * A worker thread: one queue, one instance of the core, one loop. No object is made per packet, nor per batch: numbers that are
+ * not whole never come here, since outside of optimized code each would be an object.
+ */
 import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { instantiateCore, workerArea } from '../core/wasm.js';
@@ -12,7 +15,6 @@ const TIMEOUT_MS = 250;
 const REPORT_TURNS = 256;
 /** Batches from one whose decision is timed to the next. */
 const TIMED_TURNS = 64;
-const MOST_NANOSECONDS = 0xffffffff;
 
 const data = workerData as WorkerData;
 const core = instantiateCore(data.module, data.memory);
@@ -42,6 +44,7 @@ function open(): NetfilterQueue {
     behind: Limit.Released,
     packets: area + Region.WorkerPackets,
     packetBytes: Region.PacketSize,
+    clock: area + Region.WorkerState + Layout.WorkerClock,
   });
 }
 
@@ -71,15 +74,15 @@ function serve(queue: NetfilterQueue): void {
   while (Atomics.load(words, stop) === 0) {
     const count = queue.exchange(0);
     if (count > 0) {
-      if (turns % TIMED_TURNS === 0) decideTimed(count);
-      else core.decide(area, 0, count);
+      core.decide(area, 0, count);
+      if (turns % TIMED_TURNS === 0) core.timed(area, count, queue.elapsed());
     }
     // Their time runs out also where no packet comes.
     const follows = words[held] !== 0 || (count > 0 && words[fragments] !== 0);
-    if (follows) core.follow(area, 0, count, now());
+    if (follows) core.follow(area, 0, count);
     const behind = follows ? words[released]! : 0;
     if (count > 0) {
-      if (Atomics.load(words, tracing) !== 0) core.trace(area, 0, count, monotonic());
+      if (Atomics.load(words, tracing) !== 0) core.trace(area, 0, count);
       queue.answer(count, behind);
       // Not before the verdicts are with the kernel: until then the routes that their marks lead to must stand.
       core.rest(area);
@@ -88,22 +91,6 @@ function serve(queue: NetfilterQueue): void {
   }
   queue.statistics(data.counters);
   queue.close();
-}
-
-function decideTimed(count: number): void {
-  const from = performance.now();
-  core.decide(area, 0, count);
-  core.timed(area, count, Math.min((performance.now() - from) * 1e6, MOST_NANOSECONDS));
-}
-
-/** Milliseconds that go on where another life of this worker left them. */
-function now(): number {
-  return performance.timeOrigin + performance.now();
-}
-
-/** Nanoseconds of the clock that all threads share, to 2 ns after 104 days. */
-function monotonic(): number {
-  return Number(process.hrtime.bigint());
 }
 
 function post(message: WorkerMessage): void {

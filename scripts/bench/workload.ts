@@ -68,8 +68,7 @@ export function decideWatchedBatches({ core, memory, areas }: Workload, batches:
   const tracing = (core.Region.Control + core.Layout.ControlTracing) / 4;
   for (let batch = 0, area = 0; batch < batches; batch++) {
     core.decide(first + area * size, 0, count);
-    if (Atomics.load(words, tracing) !== 0)
-      core.trace(first + area * size, 0, count, Number(process.hrtime.bigint()));
+    if (Atomics.load(words, tracing) !== 0) core.trace(first + area * size, 0, count);
     if (++area === areas) area = 0;
   }
 }

@@ -301,5 +301,6 @@ function queueOptions(): ConstructorParameters<typeof NetfilterQueue>[0] {
     batch: 1,
     packets: 1024,
     packetBytes: 1024,
+    clock: 512,
   };
 }

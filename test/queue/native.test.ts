@@ -9,6 +9,7 @@ import {
   createWake,
   NetfilterQueue,
   namespaceCookie,
+  type QueueOptions,
   wake,
 } from '../../host/queue/native.js';
 import { readQueues } from '../../host/queue/proc.js';
@@ -21,6 +22,7 @@ const MARK = 5044;
 const BATCH = 64;
 const DESCRIPTOR = { packetId: 0, offset: 4, length: 8, wireLength: 12, verdict: 16, mark: 20 };
 const DESCRIPTOR_BYTES = 24;
+const CLOCK = 2048;
 const PACKETS = 4096;
 
 /** A queue over a memory of its own, and what a test asks of it. */
@@ -33,7 +35,9 @@ class Bench {
 
   constructor(
     number: number,
-    options: { queueLength?: number; copyRange?: number; packetBytes?: number; wake?: number } = {},
+    options: Partial<
+      Pick<QueueOptions, 'queueLength' | 'copyRange' | 'packetBytes' | 'wake' | 'timeoutMs' | 'clock'>
+    > = {},
   ) {
     this.queue = new NetfilterQueue({
       queue: number,
@@ -41,7 +45,7 @@ class Bench {
       copyRange: options.copyRange ?? 512,
       receiveBufferBytes: 1024 * 1024,
       wake: options.wake ?? -1,
-      timeoutMs: 10,
+      timeoutMs: options.timeoutMs ?? 10,
       memory: this.memory,
       descriptors: 0,
       descriptorBytes: DESCRIPTOR_BYTES,
@@ -49,6 +53,7 @@ class Bench {
       batch: BATCH,
       packets: PACKETS,
       packetBytes: options.packetBytes ?? 1024,
+      clock: options.clock ?? CLOCK,
     });
   }
 
@@ -319,7 +324,7 @@ t.test('without NET_ADMIN the error names the capability', async t => {
     const fields = { packetId: 0, offset: 4, length: 8, wireLength: 12, verdict: 16, mark: 20 };
     try {
       new NetfilterQueue({ queue: 7, queueLength: 8, copyRange: 512, receiveBufferBytes: 212992, wake: -1, timeoutMs: 1,
-        memory: new Uint8Array(8192), descriptors: 0, descriptorBytes: 24, fields, batch: 1, packets: 4096, packetBytes: 1024 });
+        memory: new Uint8Array(8192), descriptors: 0, descriptorBytes: 24, fields, batch: 1, packets: 4096, packetBytes: 1024, clock: 2048 });
     } catch (error) {
       console.log(error.name, error.message);
     }`;
@@ -335,8 +340,49 @@ t.test('memory that does not hold everything is refused', async t => {
     message: 'queue 8: fit the memory: EINVAL',
   });
   t.throws(() => new Bench(8, { packetBytes: 512 }), /fit the memory: EINVAL/);
+  t.throws(() => new Bench(8, { clock: PACKETS + BATCH * 1024 }), /fit the memory: EINVAL/);
+  t.throws(() => new Bench(8, { clock: CLOCK + 4 }), /fit the memory: EINVAL/);
   t.throws(() => new Bench(65536), RangeError);
   t.throws(() => new Bench(8, { queueLength: 0 }), RangeError);
+});
+
+t.test('an exchange says when it returned, by the clock that all threads share', async t => {
+  const bench = new Bench(13, { timeoutMs: 1 });
+  const clock = new Float64Array(bench.memory.buffer, CLOCK, 1);
+  const before = Number(process.hrtime.bigint());
+  bench.turn();
+  const elapsed = bench.queue.elapsed();
+  const after = Number(process.hrtime.bigint());
+  t.ok(before + 1e6 <= clock[0]! && clock[0]! <= after, `${before} + 1 ms <= ${clock[0]} <= ${after}`);
+  t.ok(Number.isInteger(elapsed) && elapsed >= 0 && elapsed <= after - clock[0]!, `${elapsed} ns since then`);
+  bench.queue.close();
+});
+
+t.test('neither an exchange nor a look at the time makes an object', async t => {
+  const bench = new Bench(14, { timeoutMs: 0 });
+  const turns = 200_000;
+  let longest = 0;
+  const loop = () => {
+    for (let n = 0; n < turns; n++) {
+      bench.queue.exchange(0);
+      longest = Math.max(longest, bench.queue.elapsed());
+    }
+  };
+  loop();
+  // What a compiler beside it leaves in the heap, it does not leave each time.
+  const growth = Math.min(
+    ...Array.from({ length: 5 }, () => {
+      const { heapUsed } = process.memoryUsage();
+      loop();
+      return process.memoryUsage().heapUsed - heapUsed;
+    }),
+  );
+  t.ok(
+    growth < turns,
+    `${growth} bytes in ${turns} turns, in which a number in an object would take 12 and more each`,
+  );
+  t.ok(longest > 0);
+  bench.queue.close();
 });
 
 t.test('a wake ends one wait and only one', async t => {

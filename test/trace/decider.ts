@@ -25,7 +25,9 @@ export class Decider {
     const area = workerArea(this.core, worker);
     this.place(packets, area);
     this.core.decide(area, 0, packets.length);
-    if (this.watched) this.core.trace(area, 0, packets.length, time);
+    const { Layout, Region } = this.core;
+    this.view.setFloat64(area + Region.WorkerState + Layout.WorkerClock, time, true);
+    if (this.watched) this.core.trace(area, 0, packets.length);
     this.core.rest(area);
   }
 

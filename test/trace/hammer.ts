@@ -17,6 +17,7 @@ const core = instantiateCore(module, memory);
 const area = workerArea(core, index);
 const view = new DataView(memory.buffer);
 const words = new Int32Array(memory.buffer);
+const clock = new Float64Array(memory.buffer, area + core.Region.WorkerState + core.Layout.WorkerClock, 1);
 const { Region, Layout, Limit } = core;
 const tracing = (Region.Control + Layout.ControlTracing) / 4;
 
@@ -45,7 +46,8 @@ function loop(): number {
     for (let n = 0; n < count; n++) place(n, number + n);
     core.decide(area, 0, count);
     if (Atomics.load(words, tracing) !== 0) {
-      core.trace(area, 0, count, number);
+      clock[0] = number;
+      core.trace(area, 0, count);
       number += count;
     }
     core.rest(area);
