@@ -12,6 +12,7 @@
 #include <linux/netlink.h>
 #include <napi.h>
 #include <poll.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -40,6 +41,14 @@ constexpr uint32_t kMostMessages = 1024;
 
 /* One try a millisecond: a send that the kernel has no memory for gives up before a stopping worker is overdue. */
 constexpr int kSendTries = 50;
+
+/* Packets that come closer together than this are waited for in recvmmsg itself, which costs less and wakes sooner than poll.
+ * A wake does not end that, so this is how late one may be seen. */
+constexpr int kBlockMs = 20;
+constexpr int64_t kNsPerMs = 1'000'000;
+constexpr int64_t kBlockNs = kBlockMs * kNsPerMs;
+/* A wait counts as so much at most: after a pause a few packets are enough to know better. */
+constexpr int64_t kLongestWaitNs = 2 * kBlockNs;
 
 /* Order of `statistics`; COUNTERS in host/queue/native.ts names them. */
 enum Counter {
@@ -92,8 +101,12 @@ struct Queue {
   uint32_t held = 0;
   /* Messages at the front of `verdicts` that drop what could not be read; they leave with the next send. */
   uint32_t refused = 0;
+  /* How long to try again and again before it sleeps, where packets come closer together than that; 0: not at all. */
+  int64_t spinNs;
+  /* A running mean of the last waits. */
+  int64_t expectedWaitNs = kLongestWaitNs;
   /* When the last exchange returned. */
-  uint64_t returnedAt = 0;
+  int64_t returnedAt = 0;
   std::vector<VerdictMessage> verdicts;
   std::vector<iovec> vectors;
   std::vector<mmsghdr> messages;
@@ -115,10 +128,10 @@ uint32_t LoadWord(const uint8_t* at) {
 
 void StoreWord(uint8_t* at, uint32_t word) { memcpy(at, &word, sizeof word); }
 
-uint64_t Nanoseconds() {
+int64_t Nanoseconds() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
 /* ---- reading one netlink message ---- */
@@ -246,9 +259,9 @@ int SendVerdicts(Queue& queue, uint32_t answered, uint32_t behind) {
 void Refuse(Queue& queue, uint32_t packetId) { PutVerdict(queue.verdicts[queue.refused++], packetId, kDrop, 0); }
 
 /* Number of packets in the descriptors, 0 if the messages held none, or -errno. */
-int Receive(Queue& queue) {
+int Receive(Queue& queue, uint32_t most, int flags) {
   queue.counters[kSystemCalls]++;
-  const int received = recvmmsg(queue.socket, queue.messages.data(), queue.batch, MSG_DONTWAIT, nullptr);
+  const int received = recvmmsg(queue.socket, queue.messages.data(), most, flags, nullptr);
   if (received < 0) return -errno;
   uint32_t count = 0;
   for (int n = 0; n < received; n++) {
@@ -283,24 +296,52 @@ int Receive(Queue& queue) {
   return static_cast<int>(count);
 }
 
+/* Tries again and again. The processor is offered to others each time: who sleeps on a processor that is busy waits longer. */
+int Spin(Queue& queue, int64_t from) {
+  int count = -EAGAIN;
+  while (count == -EAGAIN && Nanoseconds() - from < queue.spinNs) {
+    queue.counters[kSystemCalls]++;
+    sched_yield();
+    count = Receive(queue, queue.batch, MSG_DONTWAIT);
+  }
+  return count;
+}
+
+/* Sleeps until there is something to receive, a wake, or the time is over. */
+int Poll(Queue& queue) {
+  pollfd waits[] = {{queue.socket, POLLIN, 0}, {queue.wake, POLLIN, 0}};
+  queue.counters[kSystemCalls]++;
+  if (poll(waits, 2, queue.timeoutMs) < 0 && errno != EINTR) return -errno;
+  if (waits[1].revents & POLLIN) {
+    /* Taken, so that a wake is one wake and not a poll that never waits again. Empty is as good as taken. */
+    uint64_t wakes;
+    const ssize_t taken = read(queue.wake, &wakes, sizeof wakes);
+    if (taken < 0 && errno != EAGAIN) return -errno;
+  }
+  return waits[0].revents == 0 ? -EAGAIN : Receive(queue, queue.batch, MSG_DONTWAIT);
+}
+
+/* As Receive, once there is something. */
+int Wait(Queue& queue) {
+  const int64_t from = Nanoseconds();
+  int count = queue.expectedWaitNs < queue.spinNs ? Spin(queue, from) : -EAGAIN;
+  if (count == -EAGAIN) {
+    const bool blocks = queue.expectedWaitNs < kBlockNs && queue.timeoutMs >= kBlockMs;
+    /* One: it is there alone, and to look for a second keeps it waiting. */
+    count = blocks ? Receive(queue, 1, 0) : Poll(queue);
+  }
+  const int64_t wait = count == -EAGAIN ? kLongestWaitNs : std::min(Nanoseconds() - from, kLongestWaitNs);
+  queue.expectedWaitNs += (wait - queue.expectedWaitNs) / 8;
+  return count;
+}
+
 int SendAndReceive(Queue& queue, uint32_t answered) {
   if (queue.socket < 0) return -EBADF;
   if (answered > queue.batch) return -EINVAL;
   const int sent = SendVerdicts(queue, answered, 0);
   if (sent < 0) return sent;
-  int count = Receive(queue);
-  if (count == -EAGAIN) {
-    pollfd waits[] = {{queue.socket, POLLIN, 0}, {queue.wake, POLLIN, 0}};
-    queue.counters[kSystemCalls]++;
-    if (poll(waits, 2, queue.timeoutMs) < 0 && errno != EINTR) return -errno;
-    if (waits[1].revents & POLLIN) {
-      /* Taken, so that a wake is one wake and not a poll that never waits again. Empty is as good as taken. */
-      uint64_t wakes;
-      const ssize_t taken = read(queue.wake, &wakes, sizeof wakes);
-      if (taken < 0 && errno != EAGAIN) return -errno;
-    }
-    count = waits[0].revents == 0 ? -EAGAIN : Receive(queue);
-  }
+  int count = Receive(queue, queue.batch, MSG_DONTWAIT);
+  if (count == -EAGAIN) count = Wait(queue);
   /* ENOBUFS: an overrun of the receive buffer; the kernel's list counts what was lost. */
   if (count == -EAGAIN || count == -EINTR || count == -ENOBUFS) {
     queue.counters[kIdle]++;
@@ -370,6 +411,8 @@ int OpenSocket(Queue& queue, uint32_t queueLength, uint32_t copyRange, int recei
       setsockopt(queue.socket, SOL_SOCKET, SO_RCVBUF, &size, sizeof size) < 0) {
     return Failed(kReceiveBuffer, errno);
   }
+  const timeval blocks = {0, kBlockMs * 1000};
+  if (setsockopt(queue.socket, SOL_SOCKET, SO_RCVTIMEO, &blocks, sizeof blocks) < 0) return Failed(kSocket, errno);
   const int on = 1;
   if (setsockopt(queue.socket, SOL_NETLINK, NETLINK_NO_ENOBUFS, &on, sizeof on) < 0 ||
       setsockopt(queue.socket, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on) < 0) {
@@ -440,6 +483,7 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
   queue->number = static_cast<uint16_t>(Word(options, "queue"));
   queue->wake = options.Get("wake").As<Napi::Number>().Int32Value();
   queue->timeoutMs = options.Get("timeoutMs").As<Napi::Number>().Int32Value();
+  queue->spinNs = int64_t{Word(options, "spinMicroseconds")} * 1000;
   queue->memory = memory.Data();
   queue->descriptors = Word(options, "descriptors");
   queue->descriptorBytes = Word(options, "descriptorBytes");
@@ -471,7 +515,7 @@ Napi::Value Exchange(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Elapsed(const Napi::CallbackInfo& info) {
-  return Number(info, static_cast<double>(std::min<uint64_t>(Nanoseconds() - Handle(info).returnedAt, INT32_MAX)));
+  return Number(info, static_cast<double>(std::min<int64_t>(Nanoseconds() - Handle(info).returnedAt, INT32_MAX)));
 }
 
 Napi::Value Answer(const Napi::CallbackInfo& info) {

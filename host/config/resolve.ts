@@ -61,6 +61,7 @@ export function resolve(written: Written): Config {
         ? { first: written.queues, last: written.queues }
         : accepted(parseQueues(written.queues)),
     queueLength: written.queueLength,
+    queueSpinMicroseconds: written.queueSpinMicroseconds,
     interfaces: { external: written.interfaces.external ?? null, internal: written.interfaces.internal },
     vips,
     gateways: written.gateways.map(resolveGateway),

@@ -165,6 +165,14 @@ export const schema = z.strictObject({
     .max(1_000_000)
     .default(1024)
     .describe('packets that wait in one queue before it drops'),
+  queueSpinMicroseconds: z
+    .int()
+    .min(0)
+    .max(1000)
+    .default(0)
+    .describe(
+      'how long a worker looks again and again before it sleeps, while packets come closer than that',
+    ),
   interfaces: z
     .strictObject({
       external: interfaceName.optional().describe('towards the gateways'),

@@ -44,6 +44,11 @@ export function refuseRestartOnly(former: Config, config: Config): void {
       `queueLength: ${config.queueLength} takes effect at the next start; it is ${former.queueLength} now`,
     );
   }
+  if (former.queueSpinMicroseconds !== config.queueSpinMicroseconds) {
+    faults.push(
+      `queueSpinMicroseconds: ${config.queueSpinMicroseconds} takes effect at the next start; it is ${former.queueSpinMicroseconds} now`,
+    );
+  }
   if (former.fragmentTimeoutMs !== config.fragmentTimeoutMs) {
     faults.push(
       `fragmentTimeout: ${config.fragmentTimeoutMs}ms takes effect at the next start; it is ${former.fragmentTimeoutMs}ms now`,

@@ -82,6 +82,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       core: { module, memory: images.memory },
       queues,
       queueLength: config.queueLength,
+      spinMicroseconds: config.queueSpinMicroseconds,
       fragments: { timeoutMs: config.fragmentTimeoutMs },
       log,
     });

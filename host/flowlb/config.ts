@@ -6,6 +6,7 @@ import type { State } from './state.js';
 export interface Settings {
   readonly queues: { readonly first: number; readonly last: number };
   readonly queueLength: number;
+  readonly queueSpinMicroseconds: number;
   readonly fragmentTimeoutMs: number;
   /** Fragments that a queue holds at most. */
   readonly mostHeld: number;

@@ -50,11 +50,12 @@ export class FlowLb {
       images.publish(configOf(EMPTY_STATE, settings));
       const flowLb = new FlowLb(options, images, control);
       control.routes = routesOf(flowLb);
-      const { queues, queueLength, fragmentTimeoutMs, mostHeld } = settings;
+      const { queues, queueLength, queueSpinMicroseconds, fragmentTimeoutMs, mostHeld } = settings;
       flowLb.pool = await WorkerPool.start({
         core: { module, memory: images.memory },
         queues,
         queueLength,
+        spinMicroseconds: queueSpinMicroseconds,
         fragments: { timeoutMs: fragmentTimeoutMs, mostHeld },
         log,
       });

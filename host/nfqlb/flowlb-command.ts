@@ -52,6 +52,9 @@ export const flowlbCommand: Command = {
     hash_mode: { help: 'of SCTP: 0 five-tuple, 1 ports alone; default 1' },
     queue: { help: 'netfilter queue, or a range first:last; default 2' },
     qlength: { help: 'packets that wait in a queue at most; default 1024' },
+    spin: {
+      help: 'microseconds that a worker looks again and again before it sleeps, while packets come closer than that; default 0',
+    },
     ft_shm: { help: 'name of the fragment table', ignored: true },
     ft_size: { help: 'its size; it has 16384 places a queue', ignored: true },
     ft_buckets: { help: 'its buckets for collisions; it needs none', ignored: true },
@@ -69,6 +72,7 @@ export const flowlbCommand: Command = {
       mostHeld: held,
       queues: queuesOf(args),
       queueLength: number('qlength', 1024, 1, MAX_QUEUE_LENGTH),
+      queueSpinMicroseconds: number('spin', 0, 0, 1000),
       hashMode: number('hash_mode', 1, 0, 1) === 1 ? ('sctp-ports' as const) : ('five-tuple' as const),
       promiscuousPing: args.values.has('promiscuous_ping'),
       noFlowFwmark: markOf(args, 'nolb_fwmark'),

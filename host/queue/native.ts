@@ -30,6 +30,8 @@ export interface QueueOptions {
   readonly wake: number;
   /** Longest wait of one exchange. */
   readonly timeoutMs: number;
+  /** How long it tries again and again before it sleeps, while packets come closer together than that; default 0. */
+  readonly spinMicroseconds?: number;
   /** All of the memory; a view of a SharedArrayBuffer will do. */
   readonly memory: Uint8Array;
   readonly descriptors: number;
@@ -98,7 +100,7 @@ export class NetfilterQueue {
    * @throws EnvironmentError where the right or the kernel's NFQUEUE is missing, KernelError for all other refusals
    */
   constructor(given: QueueOptions) {
-    const options = { behind: 0, ...given };
+    const options = { behind: 0, spinMicroseconds: 0, ...given };
     checkOptions(options);
     const opened = this.#shim.open(options);
     if (typeof opened === 'number') throw openFailure(options, opened);
@@ -198,6 +200,7 @@ function checkOptions(options: Required<QueueOptions>): void {
   check('receiveBufferBytes', options.receiveBufferBytes, 1, 0x7fffffff);
   check('wake', options.wake, -1, 0x7fffffff);
   check('timeoutMs', options.timeoutMs, 0, 0x7fffffff);
+  check('spinMicroseconds', options.spinMicroseconds, 0, 1000);
   check('batch', options.batch, 1, 1024);
   check('behind', options.behind, 0, 1024);
   for (const name of ['descriptors', 'descriptorBytes', 'packets', 'packetBytes', 'clock'] as const) {

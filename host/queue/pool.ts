@@ -18,6 +18,8 @@ export interface PoolOptions {
   readonly queueLength: number;
   /** A queue holds no more than a quarter of its length. */
   readonly fragments?: Partial<FragmentSettings>;
+  /** How long a worker tries again and again before it sleeps, see QueueOptions; default 0. */
+  readonly spinMicroseconds?: number;
   readonly log?: Log;
   /** Called when a worker died, before it is restarted. */
   readonly onFailure?: (queue: number, cause: Error) => void;
@@ -105,6 +107,7 @@ export class WorkerPool {
           queueLength: options.queueLength,
           receiveBufferBytes,
           fragments,
+          spinMicroseconds: options.spinMicroseconds ?? 0,
         },
         log: options.log ?? SILENT,
         onFailure: options.onFailure ?? (() => {}),

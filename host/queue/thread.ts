@@ -20,6 +20,8 @@ export interface WorkerData {
   readonly queueLength: number;
   readonly receiveBufferBytes: number;
   readonly fragments: FragmentSettings;
+  /** See QueueOptions. */
+  readonly spinMicroseconds: number;
   /** Descriptor of the eventfd that ends its wait. */
   readonly wake: number;
   /** f64[COUNTERS.length], shared */

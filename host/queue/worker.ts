@@ -29,6 +29,7 @@ function open(): NetfilterQueue {
     receiveBufferBytes: data.receiveBufferBytes,
     wake: data.wake,
     timeoutMs: TIMEOUT_MS,
+    spinMicroseconds: data.spinMicroseconds,
     memory: new Uint8Array(data.memory.buffer),
     descriptors: area + Region.WorkerDescriptors,
     descriptorBytes: Region.DescriptorSize,

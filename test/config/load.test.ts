@@ -49,6 +49,7 @@ t.test('absent keys have their defaults, and JSON is YAML too', async t => {
   t.match(config, {
     queues: { first: 0, last: 3 },
     queueLength: 1024,
+    queueSpinMicroseconds: 0,
     interfaces: { external: null, internal: [] },
     hashMode: 'sctp-ports',
     fragments: 'kernel',

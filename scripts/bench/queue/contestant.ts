@@ -84,6 +84,7 @@ const FLOW = ['--name=bench', '--target=bench', '--prio=1', '--protocols=tcp,udp
 /**
  * `nfqlb flowlb` with one stream, one target and one flow. It stays; only the queue leads elsewhere between measurements.
  * @param command words that start nfqlb, for example `node --trace-gc dist/host/bin/nfqlb.js`
+ * @param more options of its `flowlb`
  */
 export async function nfqlb(
   network: QueueNetwork,
@@ -91,6 +92,7 @@ export async function nfqlb(
   queue: number,
   command: readonly string[],
   table: string,
+  more: readonly string[] = [],
 ): Promise<Contestant & { readonly pid: number; readonly logFile: string }> {
   const logFile = network.log(name.replaceAll(/[^a-z]+/g, '-'));
   const inside = [...network.inside('balancer'), ...PLACEMENT.answerer, ...command];
@@ -100,6 +102,7 @@ export async function nfqlb(
     `--queue=${queue}`,
     `--qlength=${QUEUE_LENGTH}`,
     '--hash_mode=0',
+    ...more,
   ];
   const child = network.processes.start([...inside, ...options], logFile);
   const shared = `--shm=${table}`;
