@@ -11,7 +11,16 @@ import { meets } from './figures.js';
 import { type Compiled, compile } from './queue/compile.js';
 import { BATCHED, inC, nfqlb, PLAIN_FORWARDING, removeTables, SINGLE } from './queue/contestant.js';
 import { measureLadder } from './queue/ladder.js';
-import { BATCHED_NAME, figuresOf, latencyCurves, MAGMARK, SINGLE_NAME } from './queue/named.js';
+import {
+  AGAIN_NAME,
+  BATCHED_NAME,
+  figuresOf,
+  latencyCurves,
+  MAGMARK,
+  SINGLE_NAME,
+  SPIN_MICROSECONDS,
+  SPINNING,
+} from './queue/named.js';
 import { QueueNetwork } from './queue/network.js';
 import { profile } from './queue/profile.js';
 import {
@@ -101,7 +110,11 @@ async function bench(
     PLAIN_FORWARDING,
     inC(network, compiled, SINGLE_NAME, 1, SINGLE),
     inC(network, compiled, BATCHED_NAME, 2, BATCHED),
+    inC(network, compiled, AGAIN_NAME, 3, SINGLE),
     magmark,
+    await nfqlb(network, SPINNING, 12, [process.execPath, NFQLB], `${network.id}-spin`, [
+      `--spin=${SPIN_MICROSECONDS}`,
+    ]),
   ];
   if (options.nfqlb !== null)
     contestants.push(await nfqlb(network, 'nfqlb', 11, [options.nfqlb], `${network.id}-nfqlb`));

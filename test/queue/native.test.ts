@@ -1,4 +1,4 @@
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket as NetSocket } from 'node:net';
@@ -36,7 +36,10 @@ class Bench {
   constructor(
     number: number,
     options: Partial<
-      Pick<QueueOptions, 'queueLength' | 'copyRange' | 'packetBytes' | 'wake' | 'timeoutMs' | 'clock'>
+      Pick<
+        QueueOptions,
+        'queueLength' | 'copyRange' | 'packetBytes' | 'wake' | 'timeoutMs' | 'clock' | 'spinMicroseconds'
+      >
     > = {},
   ) {
     this.queue = new NetfilterQueue({
@@ -46,6 +49,7 @@ class Bench {
       receiveBufferBytes: 1024 * 1024,
       wake: options.wake ?? -1,
       timeoutMs: options.timeoutMs ?? 10,
+      spinMicroseconds: options.spinMicroseconds ?? 0,
       memory: this.memory,
       descriptors: 0,
       descriptorBytes: DESCRIPTOR_BYTES,
@@ -400,6 +404,64 @@ t.test('a wake ends one wait and only one', async t => {
   bench.queue.close();
   closeWake(descriptor);
 });
+
+t.test('while packets come close together it looks again and again, else it sleeps', async t => {
+  queueUdp('7015', 15, MARK);
+  const bench = new Bench(15, { spinMicroseconds: 1000 });
+  let calls = 0;
+  /** System calls of one exchange. */
+  const turn = () => {
+    bench.turn();
+    const { systemCalls } = bench.counters();
+    const more = systemCalls - calls;
+    calls = systemCalls;
+    return more;
+  };
+  turn();
+  // One that looks in vain, one that waits.
+  t.equal(turn(), 2, 'no packets: it sleeps at once');
+  const script = `
+    const socket = require('node:dgram').createSocket('udp4');
+    const next = () => socket.send('packet', 7015, '127.0.0.1', () => setImmediate(next));
+    next();`;
+  const sender = spawn(process.execPath, ['-e', script], { stdio: 'ignore' });
+  t.teardown(() => sender.kill('SIGKILL'));
+  // Without a pause in between: else packets are there each time.
+  const looked = () => Array.from({ length: 1000 }, turn).some(each => each > 10);
+  await until('an exchange that looks many times', looked, undefined, 20_000);
+  sender.kill('SIGKILL');
+  await once(sender, 'exit');
+  await until('it sleeps at once again', () => turn() === 2 && bench.count === 0);
+  bench.queue.close();
+});
+
+t.test(
+  'where packets come now and then it waits in the call that receives them, and no wait is for ever',
+  async t => {
+    queueUdp('7016', 16, MARK);
+    const descriptor = createWake();
+    const bench = new Bench(16, { timeoutMs: 60_000, wake: descriptor });
+    const script = `
+    const socket = require('node:dgram').createSocket('udp4');
+    setInterval(() => socket.send('packet', 7016, '127.0.0.1'), 1);`;
+    const sender = spawn(process.execPath, ['-e', script], { stdio: 'ignore' });
+    t.teardown(() => sender.kill('SIGKILL'));
+    let received = 0;
+    for (let turns = 0; turns < 500; turns++) received += bench.turn();
+    t.ok(received >= 500 - bench.counters().idle, `${received} packets`);
+    sender.kill('SIGKILL');
+    await once(sender, 'exit');
+    // Blocked it does not see the wake, but its block ends; polling it does.
+    wake(descriptor);
+    const before = performance.now();
+    await until('a turn without packets', () => bench.turn() === 0);
+    wake(descriptor);
+    t.equal(bench.turn(), 0);
+    t.ok(performance.now() - before < 30_000, 'far from its time-out');
+    bench.queue.close();
+    closeWake(descriptor);
+  },
+);
 
 t.test('the namespace has a cookie of its own', async t => {
   const native = new URL('../../host/queue/native.js', import.meta.url).href;

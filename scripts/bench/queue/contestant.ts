@@ -94,8 +94,10 @@ export async function nfqlb(
   table: string,
   more: readonly string[] = [],
 ): Promise<Contestant & { readonly pid: number; readonly logFile: string }> {
-  const logFile = network.log(name.replaceAll(/[^a-z]+/g, '-'));
-  const inside = [...network.inside('balancer'), ...PLACEMENT.answerer, ...command];
+  const logFile = network.log(name.replaceAll(/[^a-z0-9]+/g, '-'));
+  // One that is ours would find another's socket at the namespace's own place.
+  const socket = `MAGMARK_SOCKET=${logFile}.sock`;
+  const inside = [...network.inside('balancer'), ...PLACEMENT.answerer, 'env', socket, ...command];
   const options = [
     'flowlb',
     '--promiscuous_ping',

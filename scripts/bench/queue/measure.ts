@@ -24,6 +24,8 @@ const warm = (milliseconds: number): number => Math.min(WARM_MS, milliseconds);
 /** Programs have started by then. */
 const FIRST_MS = 10_000;
 const ATTACH_MS = 300;
+/** So many times in the round trips of a turn. */
+const FIRST_PART = 5;
 /** More than what a network says by itself. */
 const FIRST_PACKETS = 20;
 
@@ -120,13 +122,18 @@ export async function stream(
   return bytes * 8;
 }
 
+/** Without the first of them: a program that was started just now has yet to get its memory. */
 export async function roundTrips(
   network: QueueNetwork,
   contestant: Contestant,
   milliseconds: number,
   rate: number,
 ): Promise<RoundTrip> {
-  return (await under(contestant, () => network.roundtrip(contestant.destination, milliseconds, rate)))[0];
+  const [{ requests, microseconds }] = await under(contestant, () =>
+    network.roundtrip(contestant.destination, milliseconds, rate),
+  );
+  const first = Math.floor(microseconds.length / FIRST_PART);
+  return { requests: requests - first, microseconds: microseconds.slice(first) };
 }
 
 /**

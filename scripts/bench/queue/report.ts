@@ -44,7 +44,7 @@ export function contestantsText(measured: readonly Measured[]): string {
     middle(each, 'threadTime', 0),
     ratios(each.rate.samples, single.rate.samples).median.toFixed(2),
     ratios(each.rate.samples, batched.rate.samples).median.toFixed(2),
-    each.systemCalls?.toFixed(3) ?? '',
+    each.systemCalls?.median.toFixed(3) ?? '',
     (each.tcp.median / 1e9).toFixed(1),
   ]);
   return tableOf(

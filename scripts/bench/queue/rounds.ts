@@ -19,7 +19,11 @@ export const CONNECTIONS = 8;
  * Round trips are measured in short turns, many in a round: whatever else runs on the machine for a millisecond then spoils a
  * turn, and the median of the turns has none of it.
  */
-const TRIPS_A_ROUND = 4;
+const TRIPS_A_ROUND = 6;
+/** Turns of a sample's length. */
+const TRIPS_A_SAMPLE = 4;
+/** Of the count of system calls, at most. */
+const CALL_ROUNDS = 5;
 
 export interface Measured {
   readonly name: string;
@@ -30,8 +34,8 @@ export interface Measured {
   readonly trips: readonly (readonly RoundTrip[])[];
   /** Bits a second, with segmentation offload. */
   readonly tcp: Figures;
-  /** null: nobody answers, or this machine cannot count them. */
-  readonly systemCalls: number | null;
+  /** By packet; null: nobody answers, or this machine cannot count them. */
+  readonly systemCalls: Figures | null;
 }
 
 /** `measure` for each contestant in each round. @returns by contestant, then by round */
@@ -61,20 +65,24 @@ export async function measureAll(
   for (const rate of RATES)
     trips.push(
       await byTurns(contestants, rounds * TRIPS_A_ROUND, each =>
-        roundTrips(network, each, Math.ceil(milliseconds / TRIPS_A_ROUND), rate),
+        roundTrips(network, each, Math.ceil(milliseconds / TRIPS_A_SAMPLE), rate),
       ),
     );
   const tcp = await byTurns(contestants, rounds, each => stream(network, each, milliseconds, CONNECTIONS));
+  const answering = contestants.filter(({ queue }) => queue !== null);
+  const calls = await byTurns(answering, Math.min(rounds, CALL_ROUNDS), each =>
+    systemCalls(network, each, milliseconds),
+  );
   const measured: Measured[] = [];
   for (const [at, contestant] of contestants.entries()) {
-    const calls = contestant.queue === null ? null : await systemCalls(network, contestant, milliseconds);
+    const counted = (calls[answering.indexOf(contestant)] ?? []).filter(each => each !== null);
     measured.push({
       name: contestant.name,
       saturated: saturated[at]!,
       rate: figures(saturated[at]!.map(each => each.rate)),
       trips: trips.map(rate => rate[at]!),
       tcp: figures(tcp[at]!),
-      systemCalls: calls,
+      systemCalls: counted.length === 0 ? null : figures(counted),
     });
   }
   return measured;
