@@ -134,10 +134,13 @@ t.test('where the first is lost the others are dropped when their time is over',
     (await daemon.status()).queues.every(({ depth }) => depth === 0),
     'nothing waits',
   );
-  writeConfig(topology, TRACK.replace('1s', '6s'));
+  writeConfig(topology, `${TRACK.replace('1s', '6s')}queueSpinMicroseconds: 50\n`);
   t.match(await daemon.reload(), {
     msg: 'reload refused',
-    faults: ['fragmentTimeout: 6000ms takes effect at the next start; it is 1000ms now'],
+    faults: [
+      'queueSpinMicroseconds: 50 takes effect at the next start; it is 0 now',
+      'fragmentTimeout: 6000ms takes effect at the next start; it is 1000ms now',
+    ],
   });
   writeConfig(topology, TRACK);
 });
