@@ -47,6 +47,8 @@ constexpr int kSendTries = 50;
 constexpr int kBlockMs = 20;
 constexpr int64_t kNsPerMs = 1'000'000;
 constexpr int64_t kBlockNs = kBlockMs * kNsPerMs;
+/* Of packets that come closer together than this some more may be there when the first is received. */
+constexpr int64_t kCloseNs = 50'000;
 /* A wait counts as so much at most: after a pause a few packets are enough to know better. */
 constexpr int64_t kLongestWaitNs = 2 * kBlockNs;
 
@@ -105,8 +107,8 @@ struct Queue {
   int64_t spinNs;
   /* A running mean of the last waits. */
   int64_t expectedWaitNs = kLongestWaitNs;
-  /* When the last exchange returned. */
-  int64_t returnedAt = 0;
+  /* When the last exchange returned, and how long after that its answer was given. */
+  int64_t returnedAt = 0, decidedInNs = 0;
   std::vector<VerdictMessage> verdicts;
   std::vector<iovec> vectors;
   std::vector<mmsghdr> messages;
@@ -327,8 +329,9 @@ int Wait(Queue& queue) {
   int count = queue.expectedWaitNs < queue.spinNs ? Spin(queue, from) : -EAGAIN;
   if (count == -EAGAIN) {
     const bool blocks = queue.expectedWaitNs < kBlockNs && queue.timeoutMs >= kBlockMs;
-    /* One: it is there alone, and to look for a second keeps it waiting. */
-    count = blocks ? Receive(queue, 1, 0) : Poll(queue);
+    /* Further apart a packet comes alone, and to look for a second keeps it waiting. */
+    const uint32_t most = queue.expectedWaitNs < kCloseNs ? queue.batch : 1;
+    count = blocks ? Receive(queue, most, MSG_WAITFORONE) : Poll(queue);
   }
   const int64_t wait = count == -EAGAIN ? kLongestWaitNs : std::min(Nanoseconds() - from, kLongestWaitNs);
   queue.expectedWaitNs += (wait - queue.expectedWaitNs) / 8;
@@ -514,14 +517,15 @@ Napi::Value Exchange(const Napi::CallbackInfo& info) {
   return Number(info, count);
 }
 
-Napi::Value Elapsed(const Napi::CallbackInfo& info) {
-  return Number(info, static_cast<double>(std::min<int64_t>(Nanoseconds() - Handle(info).returnedAt, INT32_MAX)));
+Napi::Value DecidedIn(const Napi::CallbackInfo& info) {
+  return Number(info, static_cast<double>(std::min<int64_t>(Handle(info).decidedInNs, INT32_MAX)));
 }
 
 Napi::Value Answer(const Napi::CallbackInfo& info) {
   Queue& queue = Handle(info);
   const uint32_t answered = info[1].As<Napi::Number>().Uint32Value();
   if (queue.socket < 0) return Number(info, -EBADF);
+  queue.decidedInNs = Nanoseconds() - queue.returnedAt;
   const uint32_t behind = info[2].As<Napi::Number>().Uint32Value();
   if (answered > queue.batch || behind > queue.behind || behind > queue.held + answered) return Number(info, -EINVAL);
   return Number(info, SendVerdicts(queue, answered, behind));
@@ -569,7 +573,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("open", Napi::Function::New(env, Open, "open"));
   exports.Set("exchange", Napi::Function::New(env, Exchange, "exchange"));
   exports.Set("answer", Napi::Function::New(env, Answer, "answer"));
-  exports.Set("elapsed", Napi::Function::New(env, Elapsed, "elapsed"));
+  exports.Set("decidedIn", Napi::Function::New(env, DecidedIn, "decidedIn"));
   exports.Set("statistics", Napi::Function::New(env, Statistics, "statistics"));
   exports.Set("close", Napi::Function::New(env, Close, "close"));
   exports.Set("createWake", Napi::Function::New(env, CreateWake, "createWake"));

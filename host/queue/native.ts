@@ -69,7 +69,7 @@ interface Shim {
   open(options: Required<QueueOptions>): Handle | number;
   exchange(handle: Handle, answered: number): number;
   answer(handle: Handle, answered: number, behind: number): number;
-  elapsed(handle: Handle): number;
+  decidedIn(handle: Handle): number;
   statistics(handle: Handle, into: Float64Array): void;
   close(handle: Handle): void;
   createWake(): number;
@@ -127,9 +127,9 @@ export class NetfilterQueue {
     if (result < 0) throw this.#failure(`answer ${answered} packets and ${behind} that were held`, result);
   }
 
-  /** Nanoseconds since `exchange` returned last; whole, at most 2^31 - 1. */
-  elapsed(): number {
-    return this.#shim.elapsed(this.#handle);
+  /** Nanoseconds from the last return of `exchange` to the last call of `answer`; whole, at most 2^31 - 1. */
+  decidedIn(): number {
+    return this.#shim.decidedIn(this.#handle);
   }
 
   /** Write the numbers of COUNTERS, in that order. */

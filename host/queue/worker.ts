@@ -74,10 +74,7 @@ function serve(queue: NetfilterQueue): void {
   let turns = 0;
   while (Atomics.load(words, stop) === 0) {
     const count = queue.exchange(0);
-    if (count > 0) {
-      core.decide(area, 0, count);
-      if (turns % TIMED_TURNS === 0) core.timed(area, count, queue.elapsed());
-    }
+    if (count > 0) core.decide(area, 0, count);
     // Their time runs out also where no packet comes.
     const follows = words[held] !== 0 || (count > 0 && words[fragments] !== 0);
     if (follows) core.follow(area, 0, count);
@@ -87,6 +84,7 @@ function serve(queue: NetfilterQueue): void {
       queue.answer(count, behind);
       // Not before the verdicts are with the kernel: until then the routes that their marks lead to must stand.
       core.rest(area);
+      if (turns % TIMED_TURNS === 0) core.timed(area, count, queue.decidedIn());
     } else if (behind > 0) queue.answer(0, behind);
     if (count === 0 || ++turns % REPORT_TURNS === 0) queue.statistics(data.counters);
   }
