@@ -8,7 +8,13 @@ import { ImageError } from '../types/errors.js';
 import { Arena } from './arena.js';
 import { CLASSIFIER_LIMITS, writeClassifier } from './classifier.js';
 import { NamedCounters } from './counters.js';
-import { type FlowConditions, type FlowRecord, type Place, writeFlowRecords } from './flow-records.js';
+import {
+  type FlowConditions,
+  type ListedFlows,
+  listedFlows,
+  type Place,
+  writeFlowRecords,
+} from './flow-records.js';
 import { Slab } from './slab.js';
 import { type Core, workerArea } from './wasm.js';
 
@@ -290,14 +296,15 @@ export class ImageStore {
         encapPort: hidden ? encapPort : 0,
       };
     });
+    const listed = listedFlows(records);
     const slab = new Slab(bytes => this.allocate(bytes, blocks));
-    const place = writeFlowRecords(this.core, this.memory, records, bytes => slab.place(bytes, 16));
-    return { ...place, classifier: this.writeClassifier(records, blocks) };
+    const place = writeFlowRecords(this.core, this.memory, listed, bytes => slab.place(bytes, 16));
+    return { ...place, classifier: this.writeClassifier(listed, blocks) };
   }
 
   /** Address of the classifier; 0: the core tries the flows one by one, since they are few, or there is no room for more. */
-  private writeClassifier(records: readonly FlowRecord[], blocks: Blocks): number {
-    if (records.length < this.limits.leastFlows) return 0;
+  private writeClassifier(listed: ListedFlows, blocks: Blocks): number {
+    if (listed.flows.length < this.limits.leastFlows) return 0;
     const own: number[] = [];
     try {
       const allocate = (bytes: number) => {
@@ -305,7 +312,7 @@ export class ImageStore {
         own.push(address);
         return address;
       };
-      const classifier = writeClassifier(this.core, this.memory, records, allocate, this.limits);
+      const classifier = writeClassifier(this.core, this.memory, listed, allocate, this.limits);
       blocks.own.push(...own);
       return classifier;
     } catch (error) {
