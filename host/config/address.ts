@@ -10,7 +10,8 @@ const MAPPED_BITS = 96;
 
 /** The address in `text`, or a fault. Octal and hexadecimal IPv4 parts and zones are refused. */
 function parseAddress(text: string): Address | string {
-  if (ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text);
+  // Asked of any other text, ipaddr.js makes an error and catches it: 20 us.
+  if (!text.includes(':') && ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text);
   const hexadecimal = withoutDottedTail(text);
   if (/[%.]/.test(hexadecimal) || !text.includes(':') || !ipaddr.IPv6.isValid(hexadecimal))
     return `${text} is not an IP address`;
@@ -21,7 +22,7 @@ function parseAddress(text: string): Address | string {
 function withoutDottedTail(text: string): string {
   const at = text.lastIndexOf(':') + 1;
   const tail = text.slice(at);
-  if (!ipaddr.IPv4.isValidFourPartDecimal(tail)) return text;
+  if (!tail.includes('.') || !ipaddr.IPv4.isValidFourPartDecimal(tail)) return text;
   const [first, second, third, fourth] = ipaddr.IPv4.parse(tail).octets;
   const group = (high = 0, low = 0) => (high * 256 + low).toString(16);
   return `${text.slice(0, at)}${group(first, second)}:${group(third, fourth)}`;

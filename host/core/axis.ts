@@ -27,10 +27,11 @@ export class AxisWriter {
     const length = Math.max(0, bounds.at(-1)! - base);
     let shift = 0;
     while (length / 2 ** (shift + 1) >= bounds.length) shift++;
-    const lastPart = Math.floor(length / 2 ** shift);
+    const partLength = 2 ** shift;
+    const lastPart = Math.floor(length / partLength);
     const starts = new Uint32Array(lastPart + 2);
     for (let part = 0, place = 0; part <= lastPart; part++) {
-      while (place + 1 < bounds.length && bounds[place + 1]! <= base + part * 2 ** shift) place++;
+      while (place + 1 < bounds.length && bounds[place + 1]! <= base + part * partLength) place++;
       starts[part] = place;
     }
     starts[lastPart + 1] = bounds.length - 1;

@@ -75,12 +75,17 @@ export function writeClassifier(
   return at;
 }
 
+/** A node knows one address of the packet and asks about this one. */
+type OneSide = Exclude<Side, 'both'>;
+
 /** Writes the flows of nodes: a short list behind the node, or blocks, which nodes with the same flows share. */
 class Leaves {
   private readonly view: DataView;
   private readonly blocks: BlockWriter;
   private readonly shared = new Map<string, { address: number; count: number }>();
   private largeRowsLeft: number;
+  /** `boundsOf` each flow. */
+  private readonly bounds: Readonly<Record<OneSide, Uint32Array>>;
 
   constructor(
     private readonly core: Core,
@@ -93,12 +98,14 @@ class Leaves {
   ) {
     this.view = new DataView(memory.buffer);
     this.largeRowsLeft = limits.largeRowsBytes;
+    const of = (side: OneSide) => Uint32Array.from(boxes, box => boundsOf(box, side));
+    this.bounds = { destination: of('destination'), source: of('source') };
     this.blocks = new BlockWriter(core, memory, slab, axes, networks, (boxes, side) =>
       this.candidates(boxes, side),
     );
   }
 
-  of(side: Side): LeafWriter {
+  of(side: OneSide): LeafWriter {
     const { CandidateBytes } = this.core.Layout;
     return {
       bytesBehind: flows => (this.isListed(flows, side) ? flows.length * CandidateBytes : 0),
@@ -116,7 +123,7 @@ class Leaves {
     return at;
   }
 
-  private write(at: number, flows: Uint32Array, side: Side): void {
+  private write(at: number, flows: Uint32Array, side: OneSide): void {
     const { Layout } = this.core;
     if (!this.isListed(flows, side)) {
       this.writeBlocks(
@@ -184,11 +191,12 @@ class Leaves {
     }
   }
 
-  private isListed(flows: Uint32Array, side: Side): boolean {
+  private isListed(flows: Uint32Array, side: OneSide): boolean {
     if (flows.length > this.limits.listedFlows) return false;
-    return (
-      flows.reduce((sum, flow) => sum + boundsOf(this.boxes[flow]!, side), 0) <= this.limits.listedBounds
-    );
+    const bounds = this.bounds[side];
+    let sum = 0;
+    for (let index = 0; index < flows.length; index++) sum += bounds[flows[index]!]!;
+    return sum <= this.limits.listedBounds;
   }
 }
 
