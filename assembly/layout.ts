@@ -575,7 +575,6 @@ export class StreamRecord {
   /** TargetRecord[targetCount] */
   targets: u32;
   targetCount: u32;
-  activeCount: u32;
   /** u16[size]: target index before, of slots with CHANGED: connections that must not move stay with it. 0: none. */
   previous: u32;
 }
@@ -822,7 +821,6 @@ export const enum Layout {
   StreamSize = offsetof<StreamRecord>('size'),
   StreamTargets = offsetof<StreamRecord>('targets'),
   StreamTargetCount = offsetof<StreamRecord>('targetCount'),
-  StreamActiveCount = offsetof<StreamRecord>('activeCount'),
   StreamPrevious = offsetof<StreamRecord>('previous'),
   StreamBytes = offsetof<StreamRecord>(),
 

@@ -1,6 +1,6 @@
 /** Addresses and prefixes: text to canonical values. Parsing is ipaddr.js's; what it is too lenient about is refused here. */
 import ipaddr from 'ipaddr.js';
-import { addressNumber, prefixInterval } from '../types/address.js';
+import { addressNumber, type Interval, prefixInterval, withoutCovered } from '../types/address.js';
 import type { Family, Host, Prefix } from '../types/config.js';
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
@@ -134,6 +134,26 @@ export function coveredBy(prefix: Prefix): (host: Host) => boolean {
     if (family !== prefix.family) return false;
     const number = addressNumber(address);
     return first <= number && number <= last;
+  };
+}
+
+/** Whether one of `prefixes` holds the whole of a prefix; made once for many. */
+export function heldByAny(prefixes: readonly Prefix[]): (prefix: Prefix) => boolean {
+  const held: Record<Family, readonly Interval[]> = { 4: disjoint(4), 6: disjoint(6) };
+  function disjoint(family: Family): Interval[] {
+    return withoutCovered(prefixes.filter(prefix => prefix.family === family)).map(prefixInterval);
+  }
+  return prefix => {
+    const intervals = held[prefix.family];
+    const { first, last } = prefixInterval(prefix);
+    let least = 0;
+    for (let most = intervals.length; least < most; ) {
+      const middle = (least + most) >> 1;
+      if (intervals[middle]!.last < first) least = middle + 1;
+      else most = middle;
+    }
+    const nearest = intervals[least];
+    return nearest !== undefined && nearest.first <= first && last <= nearest.last;
   };
 }
 

@@ -257,7 +257,7 @@ export class ImageStore {
   private writeStreams(streams: readonly ImageStream[], blocks: Blocks): Place {
     const { Layout } = this.core;
     const address = this.allocate(streams.length * Layout.StreamBytes, blocks);
-    streams.forEach(({ stream, tableSize, active, table }, index) => {
+    streams.forEach(({ stream, tableSize, table }, index) => {
       const targets = this.allocate(stream.maxTargets * Layout.TargetBytes, blocks);
       // Those that are not there have no counter.
       this.clear(targets, stream.maxTargets * Layout.TargetBytes);
@@ -272,7 +272,6 @@ export class ImageStore {
       this.word(at + Layout.StreamSize, tableSize);
       this.word(at + Layout.StreamTargets, targets);
       this.word(at + Layout.StreamTargetCount, stream.maxTargets);
-      this.word(at + Layout.StreamActiveCount, active.length);
     });
     return { address, count: streams.length };
   }

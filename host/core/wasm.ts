@@ -189,7 +189,6 @@ export interface Core {
     | 'StreamSize'
     | 'StreamTargets'
     | 'StreamTargetCount'
-    | 'StreamActiveCount'
     | 'StreamPrevious'
     | 'StreamBytes'
     | 'TargetMark'
