@@ -146,7 +146,8 @@ export class ImageStore {
     const blocks: Blocks = { own: [], tables: new Map() };
     try {
       const flows = orderedFlows(config);
-      const streams = config.streams.map(stream => this.placeStream(stream, isActive, blocks));
+      const unfilled: ImageStream[] = [];
+      const streams = config.streams.map(stream => this.placeStream(stream, isActive, blocks, unfilled));
       const header = this.core.Region.Headers + (generation & 1) * this.core.Region.HeaderSize;
       this.writeHeader(
         header,
@@ -155,6 +156,8 @@ export class ImageStore {
         this.writeFlows(flows, config, blocks),
         this.writeStreams(streams, blocks),
       );
+      // Last, since it takes longest: what does not fit is known by now.
+      for (const stream of unfilled) this.populate(stream);
       this.retired = this.image === null ? null : this.blocks;
       this.blocks = blocks;
       this.image = { generation, config, flows, streams };
@@ -218,30 +221,33 @@ export class ImageStore {
     stream: Stream,
     isActive: (stream: Stream, target: Target) => boolean,
     blocks: Blocks,
+    unfilled: ImageStream[],
   ): ImageStream {
     const tableSize = this.core.primeAtMost(stream.tableSize);
     const active = stream.targets
       .filter(target => isActive(stream, target))
       .toSorted((one, other) => one.identifier - other.identifier);
     const key = `${tableSize}/${stream.maxTargets}/${active.map(target => target.identifier).join(',')}`;
-    const table =
-      blocks.tables.get(key) ??
-      this.blocks.tables.get(key) ??
-      this.populate(tableSize, stream.maxTargets, active);
+    const former = blocks.tables.get(key) ?? this.blocks.tables.get(key);
+    const table = former ?? this.allocateTable(stream, tableSize);
     blocks.tables.set(key, table);
-    return { stream, tableSize, active, table };
+    const placed = { stream, tableSize, active, table };
+    if (former === undefined) unfilled.push(placed);
+    return placed;
   }
 
-  private populate(tableSize: number, maxTargets: number, active: readonly Target[]): number {
-    const table = this.arena.allocate(tableSize * 2);
-    const scratchBytes = this.core.populateScratchBytes(maxTargets);
-    let scratch: number;
+  private allocateTable({ name }: Stream, tableSize: number): number {
     try {
-      scratch = this.arena.allocate(scratchBytes + maxTargets);
+      return this.arena.allocate(2 * tableSize);
     } catch (error) {
-      this.arena.free(table);
-      throw error;
+      if (!(error instanceof ImageError)) throw error;
+      throw new ImageError(`the table of stream ${name}, ${tableSize} slots: ${error.message}`);
     }
+  }
+
+  private populate({ stream: { maxTargets }, tableSize, active, table }: ImageStream): void {
+    const scratchBytes = this.core.populateScratchBytes(maxTargets);
+    const scratch = this.arena.allocate(scratchBytes + maxTargets);
     const flags = new Uint8Array(this.memory.buffer, scratch + scratchBytes, maxTargets).fill(0);
     for (const target of active) flags[target.identifier - 1] = 1;
     const began = performance.now();
@@ -251,7 +257,6 @@ export class ImageStore {
     this.arena.free(scratch);
     if (reason !== this.core.Reason.Ok)
       throw new Error(`populate answered ${reason} for a table of ${tableSize}`);
-    return table;
   }
 
   private writeStreams(streams: readonly ImageStream[], blocks: Blocks): Place {
