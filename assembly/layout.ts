@@ -559,10 +559,13 @@ export const enum KindOf {
 
 /** What must be asked of the FlowRecord. */
 export const enum Check {
-  /** Its addresses and port ranges. */
-  Conditions = 1,
+  /** Its port ranges. */
+  Ports = 1,
   /** Its byte statements. */
   Bytes = 2,
+  /** Its addresses of one side: those of the other found it. */
+  Destinations = 4,
+  Sources = 8,
 }
 
 /** A pool of targets and its Maglev table. */

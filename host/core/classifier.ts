@@ -173,11 +173,13 @@ class Leaves {
   private candidate(at: number, box: FlowBox, side: Side, withConditions: boolean): void {
     const { Layout, Check, KindOf } = this.core;
     const other = otherOf(this.networks, side === 'source' ? box.sources : box.destinations);
-    const more = !other.exact || box.destinationPorts.length > 1 || box.sourcePorts.length > 1;
+    const addresses = side === 'source' ? Check.Sources : Check.Destinations;
+    const ports = box.destinationPorts.length > 1 || box.sourcePorts.length > 1 ? Check.Ports : 0;
+    const conditions = withConditions ? ports | (other.exact ? 0 : addresses) : 0;
     const families = (other.ipv4 ? 1 : 0) | (other.ipv6 ? 1 << KindOf.Count : 0);
     this.view.setUint32(at + Layout.CandidateFlow, box.flow, true);
     this.view.setUint16(at + Layout.CandidateKinds, box.kinds * families, true);
-    const checks = (withConditions && more ? Check.Conditions : 0) | (box.byteMatches ? Check.Bytes : 0);
+    const checks = conditions | (box.byteMatches ? Check.Bytes : 0);
     this.view.setUint16(at + Layout.CandidateChecks, checks, true);
     this.view.setUint32(at + Layout.CandidateOtherMask, other.mask, false);
     this.view.setUint32(at + Layout.CandidateOtherValue, other.value, false);
