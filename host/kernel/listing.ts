@@ -4,6 +4,8 @@ import type { Family } from '../types/config.js';
 
 /** Questions as `ip` takes them, without options. */
 export const RULES = 'rule';
+/** All routes of all tables; those of main bear no table. */
+export const ALL_ROUTES = 'route show table all';
 /** Default routes of all tables. */
 export const DEFAULT_ROUTES = 'route show table all exact default';
 /**
@@ -15,7 +17,10 @@ export const LINK_ROUTES: Readonly<Record<Family, readonly string[]>> = {
   4: ['proto kernel', 'scope link'].map(which => `route show table main ${which}`),
   6: ['kernel', 'boot', 'static', 'ra', 'dhcp'].map(protocol => `route show table main proto ${protocol}`),
 };
-/** All routes of one table. */
+/**
+ * All routes of one table. In a batch, `ip` has the kernel list the routes of all tables for each such question, and
+ * chooses: 7 ms (IPv6: 11) of 10,000 tables.
+ */
 export const tableRoutes = (table: number): string => `route show table ${table}`;
 export const defaultRoutesOf = (table: number): string => `route show table ${table} exact default`;
 export const neighboursAt = (address: string): string => `neigh show to ${address}`;

@@ -108,6 +108,17 @@ export function parseNarrow(family: Family, table: number, entries: readonly Rou
     .map(({ dst }) => ({ family, table, destination: dst }));
 }
 
+/** @param entries of `ip -N -j route show table all` */
+export function parseNarrowOf(
+  family: Family,
+  tables: ReadonlySet<number>,
+  entries: readonly RouteEntry[],
+): NarrowRoute[] {
+  return entries
+    .filter(entry => entry.dst !== 'default' && tables.has(Number(entry.table)))
+    .map(({ dst, table }) => ({ family, table: Number(table), destination: dst }));
+}
+
 /** What follows `route replace` in a batch of ip. */
 export function routeText({ table, gateway, device }: WantedRoute): string {
   if (gateway === null) return `blackhole default table ${table}`;

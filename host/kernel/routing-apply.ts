@@ -6,6 +6,7 @@ import type { Family } from '../types/config.js';
 import { KernelError } from '../types/errors.js';
 import { runBatch, runBatchAndAsk } from './batch.js';
 import {
+  ALL_ROUTES,
   DEFAULT_ROUTES,
   defaultRoutesOf,
   LINK_ROUTES,
@@ -17,10 +18,13 @@ import {
 } from './listing.js';
 import { type Neighbours, parseNeighbours } from './neighbour.js';
 import { parseLinkRoutes } from './on-link.js';
-import { type ListedRoute, parseNarrow, parseRoutes } from './route.js';
+import { type ListedRoute, parseNarrow, parseNarrowOf, parseRoutes } from './route.js';
 import type { Change, Removal, RoutingListing } from './routing.js';
 import { parseRules } from './rule.js';
 import { together } from './together.js';
+
+/** So few things are asked for one by one: a listing of thousands takes `ip` longer than these. */
+const FEW = 16;
 
 export interface Reachability {
   /** Default routes outside main. */
@@ -40,10 +44,14 @@ export async function listRouting(
   served: readonly Family[],
   inspected: readonly number[],
 ): Promise<{ listing: RoutingListing; neighbours: Neighbours }> {
+  // Of many tables one listing of all routes, those of main too, tells more cheaply.
+  const fewInspected = inspected.length <= FEW ? inspected : [];
+  const manyInspected = new Set(inspected.length <= FEW ? [] : inspected);
   const listings = await Promise.all(
     present.map(async family => {
-      const fixed = [RULES, DEFAULT_ROUTES, NEIGHBOURS, ...LINK_ROUTES[family]];
-      const answers = await listAll(run, family, [...fixed, ...inspected.map(tableRoutes)]);
+      const all = manyInspected.size === 0 ? DEFAULT_ROUTES : ALL_ROUTES;
+      const fixed = [RULES, all, NEIGHBOURS, ...LINK_ROUTES[family]];
+      const answers = await listAll(run, family, [...fixed, ...fewInspected.map(tableRoutes)]);
       const [rules, routes, neighbours] = answers;
       const links = answers.slice(3, fixed.length);
       return {
@@ -51,9 +59,12 @@ export async function listRouting(
         routes: parseRoutes(family, routes as never[]),
         // The first of them are the kernel's own.
         links: links.flatMap((entries, index) => parseLinkRoutes(family, entries as never[], index === 0)),
-        narrow: inspected.flatMap((table, index) =>
-          parseNarrow(family, table, answers[fixed.length + index] as never[]),
-        ),
+        narrow: [
+          ...fewInspected.flatMap((table, index) =>
+            parseNarrow(family, table, answers[fixed.length + index] as never[]),
+          ),
+          ...parseNarrowOf(family, manyInspected, routes as never[]),
+        ],
         neighbours: parseNeighbours(neighbours as never[]),
       };
     }),
@@ -81,9 +92,6 @@ export interface ChangeOutcome extends Reachability {
 const EXISTS = /File exists/;
 /** ip's words where the thing to remove is gone already. */
 const GONE = /No such (file or directory|process)|FIB table does not exist/;
-
-/** So few things are asked for one by one: a listing of thousands takes `ip` longer than these. */
-const FEW = 16;
 
 /**
  * Apply all `changes`, also behind one that fails, and list what can be reached then.
@@ -160,21 +168,20 @@ export async function applyRemovals(
   run: Run,
   removals: readonly Removal[],
 ): Promise<(readonly [Removal, string])[]> {
-  const answers: (readonly [Removal, string])[] = [];
-  for (const family of [4, 6] as const) {
-    const own = removals.filter(removal => removal.family === family);
-    const failures = await runBatch(
-      run,
-      family,
-      own.map(removal => removal.line),
-    );
-    for (const [index, answer] of failures) {
-      if (!GONE.test(answer)) {
-        answers.push([own[index]!, `ip -${family} ${own[index]!.line}: ${answer}`]);
-      }
-    }
-  }
-  return answers;
+  const answers = await together(
+    ([4, 6] as const).map(async family => {
+      const own = removals.filter(removal => removal.family === family);
+      const failures = await runBatch(
+        run,
+        family,
+        own.map(removal => removal.line),
+      );
+      return [...failures].flatMap(([index, answer]) =>
+        GONE.test(answer) ? [] : [[own[index]!, `ip -${family} ${own[index]!.line}: ${answer}`] as const],
+      );
+    }),
+  );
+  return answers.flat();
 }
 
 /** @throws KernelError with all of `texts`, if any */

@@ -254,8 +254,10 @@ function missingRoutes(wanted: WantedRouting, listing: RoutingListing): WantedRo
 
 /**
  * Lines that remove what is ours and not wanted: targets' and VIPs' rules, then routes, and last the rules that drop
- * marked packets without a route. Rules go by their priority, as the kernel lists them, so that none leads any more to
- * those that go after it.
+ * marked packets without a route. Rules that lead elsewhere go before all others: while one of the family stands, the
+ * kernel looks through all rules for those that lead to the one that goes. Else they go by their priority, as the kernel
+ * lists them: so none leads any more to those that go after it, and each is found at once, since the search for it begins
+ * at the head of the list.
  */
 export function removals(wanted: WantedRouting, listing: RoutingListing, claims: Claims): Removal[] {
   const ours = new Set(claims.rules.map(ruleKey));
@@ -278,7 +280,8 @@ export function removals(wanted: WantedRouting, listing: RoutingListing, claims:
       claim: { family: route.family, table: route.table },
     }));
   return [
-    ...stale.filter(({ claim }) => !endsWalk(claim)),
+    ...stale.filter(({ claim }) => claim.goto !== undefined),
+    ...stale.filter(({ claim }) => claim.goto === undefined && !endsWalk(claim)),
     ...routes,
     ...stale.filter(({ claim }) => endsWalk(claim)),
   ];

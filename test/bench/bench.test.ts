@@ -30,10 +30,15 @@ async function start(t: { teardown: (work: () => unknown) => void }, ...options:
 }
 
 t.test('it writes a document of what it measured', { skip: SKIP }, async t => {
-  const { ended, output, temporary } = await start(t, '--quick', '--only', 'rules,cli');
+  const { ended, output, temporary } = await start(t, '--quick', '--only', 'rules,targets,cli');
   t.strictSame(await ended, [0, null]);
   const text = readFileSync(join(output, 'benchmarks.md'), 'utf8');
-  for (const title of ['The rules of many targets', 'Subcommands']) t.match(text, `## ${title}`);
+  for (const title of [
+    'The rules of many targets',
+    'Packets through magmark by the number of targets',
+    'Subcommands',
+  ])
+    t.match(text, `## ${title}`);
   t.ok(existsSync(join(output, 'benchmarks', 'forwarding-by-targets.svg')));
   t.strictSame(readdirSync(temporary), []);
 });

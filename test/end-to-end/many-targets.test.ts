@@ -113,6 +113,33 @@ t.test('what others delete of the tree is mended, and diff and explain are true'
   t.match(reply.route, { table: reply.fwmark, via: chosen?.ips[4], error: null });
 });
 
+t.test('rules of another hand are left, told, and take no packet of ours from the tree', async t => {
+  const [, mark] = /^N:\tfrom all fwmark (0x\w+) lookup (?!main)/m.exec(tree)!;
+  const told = async (text: RegExp) => (await daemon.status()).warnings.some(line => text.test(line));
+  const right = async (claim: string) => {
+    const connections = [lab.batch(), lab.batch(), lab.batch()].flat();
+    const answers = await lab.bgp.clients.connect(connections);
+    t.strictSame(answered(answers), predict(ONE, connections), claim);
+  };
+  for (const [claim, rule, warning] of [
+    ['at the entries', `priority 1 fwmark ${mark} lookup 254`, /rule 1: .*takes marks of ours before/],
+    [
+      'behind the entries',
+      'priority 50 fwmark 0x1000/0xf000 lookup 254',
+      /rule 50: .*takes marks of ours before/,
+    ],
+    ['within the tree', 'priority 1050001 lookup 254', /rule 1050001: .*stands among our rules/],
+  ] as const) {
+    await inside(`ip rule add ${rule}; ip -6 rule add ${rule}`);
+    await waitFor(`the rule ${claim} to be told`, 20_000, () => told(warning));
+    await right(claim);
+    await inside(`ip rule del ${rule}; ip -6 rule del ${rule}`);
+    await waitFor(`the rule ${claim} to be forgotten`, 20_000, async () => !(await told(warning)));
+    t.equal(await state(), tree, 'it was left as it was, and so was ours');
+  }
+  await right('without it');
+});
+
 t.test('killed amid each batch on the way, the next start puts it right', async t => {
   for (const { config, former, wanted, calls } of [
     { config: ONE, former: MANY, wanted: list, calls: shrinking },

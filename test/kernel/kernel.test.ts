@@ -497,6 +497,46 @@ if (insideNamespace(import.meta.url)) {
     t.equal(state(), before);
   });
 
+  t.test('a tree of many dual-stack targets too has no part in IPv6 while that is disabled', async t => {
+    const disable = '/proc/sys/net/ipv6/conf/all/disable_ipv6';
+    const many: WantedKernel = {
+      ...EXAMPLE,
+      targets: Array.from({ length: 100 }, (_, index) =>
+        target(index + 1, `172.16.0.${index + 5}`, `fd00::${(index + 16).toString(16)}`),
+      ),
+      markRanges: [{ first: 5001, last: 5100 }],
+    };
+    const four = {
+      ...many,
+      targets: many.targets.map(each => ({ ...each, nextHops: each.nextHops.slice(0, 1) })),
+    };
+    const six = () =>
+      shell('ip -6 rule; ip -6 route show table all exact default').match(/50\d\d|fwmark|goto|lookup 409/g);
+    const kernel = await open();
+    await applyAll(kernel, many, servingAll(many));
+    const tree = state();
+    writeFileSync(disable, '1');
+    t.same((await applyAll(kernel, many, servingAll(many))).pending, []);
+    t.equal(six(), null, 'what stood for it is removed');
+    t.equal(shell('ip rule').match(/fwmark 0x\w+ lookup 5/g)?.length, 100);
+    await kernel.removeAll();
+    for (const wanted of [many, four]) {
+      const fresh = await open();
+      t.same((await applyAll(fresh, wanted, servingAll(wanted))).pending, [], 'from the start');
+      t.equal(six(), null);
+      t.equal(shell('ip rule').match(/fwmark 0x\w+ lookup 5/g)?.length, 100);
+      await fresh.removeAll();
+      t.equal(six(), null);
+    }
+    writeFileSync(disable, '0');
+    addAddresses();
+    const again = await open();
+    t.same((await applyAll(again, many, servingAll(many))).pending, []);
+    t.equal(state(), tree, 'enabled, all of it stands again');
+    await again.removeAll();
+    t.equal(state(), before);
+  });
+
   t.test('300 targets come and go in one go', async t => {
     const many: WantedKernel = {
       ...EXAMPLE,

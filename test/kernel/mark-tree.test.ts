@@ -5,8 +5,14 @@ import { NO_CLAIMS, unitedClaims } from '../../host/kernel/claims.js';
 import { clashes } from '../../host/kernel/clash.js';
 import { GUARD_PRIORITY, HIGHEST_TREE_MARK, markTree, TREE_SHAPE } from '../../host/kernel/mark-tree.js';
 import { type MarkRange, WHOLE_MARK } from '../../host/kernel/marks.js';
-import { additions, removals, type WantedRouting, wantedRouting } from '../../host/kernel/routing.js';
-import { parseRules, type Rule, ruleKey } from '../../host/kernel/rule.js';
+import {
+  additions,
+  NO_ROUTING,
+  removals,
+  type WantedRouting,
+  wantedRouting,
+} from '../../host/kernel/routing.js';
+import { endsWalk, parseRules, type Rule, ruleKey } from '../../host/kernel/rule.js';
 import { MOST_LISTED } from '../../host/kernel/target-rules.js';
 import type { WantedKernel } from '../../host/kernel/wanted.js';
 import { EXAMPLE, target } from './example.js';
@@ -250,6 +256,43 @@ t.test('a packet meets few rules, and one more target changes few', t => {
   }
   t.end();
 });
+
+t.test(
+  'rules that lead elsewhere go first, others as the kernel lists them: no search for one goes far',
+  t => {
+    const kernel = kernelWithMain();
+    const { rules } = routingOf(
+      wantedOf(
+        Array.from({ length: 1000 }, (_, at) => 5001 + at),
+        RANGES,
+      ),
+      kernel,
+      [],
+    );
+    for (const rule of rules) kernel.add(rule);
+    const claims = unitedClaims(NO_CLAIMS, { rules });
+    const removed = removals(NO_ROUTING, listingOf(kernel), claims).map(({ claim }) => claim as Rule);
+    t.equal(removed.length, rules.length);
+    const firstOther = removed.findIndex(({ goto }) => goto === undefined);
+    t.ok(firstOther > 50, `${firstOther} lead elsewhere`);
+    t.ok(
+      removed.slice(firstOther).every(({ goto }) => goto === undefined),
+      'while one of them stands, each deletion walks the whole list once more',
+    );
+    for (const part of [
+      removed.slice(0, firstOther),
+      removed.slice(firstOther).filter(rule => !endsWalk(rule)),
+      removed.slice(firstOther).filter(endsWalk),
+    ]) {
+      const priorities = part.map(({ priority }) => priority);
+      t.same(
+        priorities,
+        priorities.toSorted((one, other) => one - other),
+      );
+    }
+    t.end();
+  },
+);
 
 t.test('a rule of another hand where the tree is, is a clash; where there is a list, it is none', t => {
   const foreign = parseRules(4, [{ priority: 1_050_400, src: '10.0.0.0', srclen: 8, table: '7' }]);

@@ -33,6 +33,9 @@ const READY_MS = 5000;
 const NEXT_HOP = '02:00:00:00:00:02';
 const SENDER = '10.0.0.1';
 
+/** Of target `index` of a stream. */
+export const hopOf = (index: number): string => `172.16.0.${2 + index}`;
+
 type Side = 'sender' | 'balancer' | 'receiver';
 
 /** Of the receiver's interface, by the kernel. */
@@ -51,7 +54,14 @@ export class QueueNetwork {
   /** Programs that stay there: their /proc shows the namespace's counters. */
   private witnesses = { balancer: 0, receiver: 0 };
 
-  constructor(private readonly compiled: Compiled) {
+  /**
+   * @param targets next hops that the receiver answers for, 200 at most, of a daemon that makes rules and routes itself; 0: the
+   *                network has them, of one target
+   */
+  constructor(
+    private readonly compiled: Compiled,
+    private readonly targets = 0,
+  ) {
     const id = `mm-${randomBytes(3).toString('hex')}`;
     this.processes = new Processes(id);
     this.state = {
@@ -97,6 +107,7 @@ export class QueueNetwork {
     await this.ip('receiver', [
       ...['link set lo up', `addr add ${VIP}/32 dev lo`, `addr add ${PLAIN}/32 dev lo`],
       ...['addr add 172.16.0.2/24 dev in', 'link set in up', 'route add default via 172.16.0.1'],
+      ...Array.from({ length: this.targets }, (_, index) => `addr replace ${hopOf(index)}/24 dev in`),
     ]);
     await this.settings('balancer', [
       'ip_forward=1',
@@ -114,11 +125,14 @@ export class QueueNetwork {
         'link set conduit up',
         `route add ${PLAIN}/32 via 172.16.0.2`,
       ],
-      ...[
-        `route add default via 172.16.0.2 table ${MARK}`,
-        `rule add fwmark ${MARK} lookup ${MARK} priority 99`,
-      ],
-      ...['route add default via 10.0.0.1 table 4096', `rule add from ${VIP} lookup 4096 priority 100`],
+      ...(this.targets > 0
+        ? []
+        : [
+            `route add default via 172.16.0.2 table ${MARK}`,
+            `rule add fwmark ${MARK} lookup ${MARK} priority 99`,
+            'route add default via 10.0.0.1 table 4096',
+            `rule add from ${VIP} lookup 4096 priority 100`,
+          ]),
     ]);
     // Before routing and sockets: what a receiver does with a packet is not to be measured.
     const drop = `table ip discard { chain early { type filter hook prerouting priority -300; udp dport ${DISCARD_PORT} drop; }; }`;

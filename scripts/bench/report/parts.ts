@@ -4,12 +4,14 @@ import type { CliReport } from '../cli.js';
 import type { CoreReport } from '../core.js';
 import type { QueueReport } from '../queue/report.js';
 import type { RulesReport } from '../rules.js';
+import type { TargetsReport } from '../targets.js';
 import { classifierSection } from './classifier.js';
 import { cliSection } from './cli.js';
 import { decisionSections } from './decision.js';
 import type { Section } from './figure.js';
 import { ladderSection, queueSections } from './queue.js';
 import { rulesSection } from './rules.js';
+import { targetsSection } from './targets.js';
 
 /** One benchmark, a script beside this folder. */
 export interface Part {
@@ -72,5 +74,11 @@ export const PARTS: readonly Part[] = [
   part('rules', '3 minutes', ['--rounds', '1', '--targets', '1,100'], (report: RulesReport) => [
     rulesSection(report),
   ]),
+  part(
+    'targets',
+    '1 minute',
+    ['--rounds', '1', '--sample-ms', '50', '--targets', '1,100'],
+    (report: TargetsReport) => [targetsSection(report)],
+  ),
   part('cli', '1 minute', ['--rounds', '1'], (report: CliReport) => [cliSection(report)]),
 ];

@@ -1,0 +1,103 @@
+/**
+ * `npm run bench:targets [-- --json --rounds N --sample-ms N --targets 1,100,...]`: packets through magmark's daemon (queue,
+ * core, rules) with so many targets, against those with one. All run side by side, each in network namespaces of its own,
+ * and take turns in every round. Needs root and a C compiler. Exit 1 if a target is missed.
+ */
+import { parseArgs } from 'node:util';
+import Table from 'cli-table3';
+import { type Figures, figures, ratios } from './figures.js';
+import { compile } from './queue/compile.js';
+import { type Crowd, crowd } from './queue/many.js';
+import { saturate } from './queue/measure.js';
+import type { QueueNetwork } from './queue/network.js';
+import { byTurns } from './queue/rounds.js';
+import { verdict } from './report/figure.js';
+import { targetFigures } from './report/targets.js';
+
+export interface TargetsReport {
+  readonly rounds: number;
+  readonly rows: readonly TargetsRow[];
+}
+
+export interface TargetsRow {
+  readonly targets: number;
+  /** Packets a second that reached the receiver. */
+  readonly rate: Figures;
+  /** To that of the first row, round by round. */
+  readonly ratio: Figures;
+}
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '9' },
+    'sample-ms': { type: 'string', default: '500' },
+    targets: { type: 'string', default: '1,100,1000,10000' },
+  },
+});
+
+async function measure(made: QueueNetwork[]): Promise<TargetsReport> {
+  const compiled = compile();
+  const crowds: Crowd[] = [];
+  // One after the other: each start has the machine for itself.
+  for (const count of values.targets.split(',').map(Number)) crowds.push(await crowd(compiled, count, made));
+  const networks = new Map(crowds.map(({ contestant, network }) => [contestant, network]));
+  const milliseconds = Number(values['sample-ms']);
+  const contestants = crowds.map(({ contestant }) => contestant);
+  // Once for nothing: compilers settle.
+  for (const each of contestants) await saturate(networks.get(each)!, each, milliseconds);
+  const rates = await byTurns(contestants, Number(values.rounds), async each => {
+    const { rate } = await saturate(networks.get(each)!, each, milliseconds);
+    return rate;
+  });
+  return {
+    rounds: Number(values.rounds),
+    rows: crowds.map(({ targets }, at) => ({
+      targets,
+      rate: figures(rates[at]!),
+      ratio: ratios(rates[at]!, rates[0]!),
+    })),
+  };
+}
+
+function textOf({ rows, rounds }: TargetsReport): string {
+  const head = ['targets', 'kpps', 'of one target', 'least', 'most'];
+  const table = new Table({ head, style: { head: [], border: [] } });
+  for (const { targets, rate, ratio } of rows) {
+    const share = [ratio.median, ratio.fastest, ratio.slowest].map(value => value.toFixed(2));
+    table.push([targets, (rate.median / 1000).toFixed(0), ...share]);
+  }
+  return `${table}\nmedians of ${rounds}, interleaved`;
+}
+
+/** Removes what was made, also on Ctrl-C. */
+async function main(): Promise<number> {
+  const made: QueueNetwork[] = [];
+  let removed: Promise<unknown> | null = null;
+  const remove = (): Promise<unknown> => {
+    removed ??= Promise.all(made.map(network => network.destroy()));
+    return removed;
+  };
+  let interrupted: number | null = null;
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)
+    process.on(signal, () => {
+      interrupted = code;
+      // What is being measured fails when its programs are ended.
+      remove().then(() => process.exit(code));
+    });
+  try {
+    const report = await measure(made);
+    console.log(values.json ? JSON.stringify(report) : textOf(report));
+    return targetFigures(report).some(figure => verdict(figure) === 'MISSED') ? 1 : 0;
+  } catch (error) {
+    if (interrupted === null) throw error;
+    return interrupted;
+  } finally {
+    await remove();
+  }
+}
+
+process.exitCode = await main();
