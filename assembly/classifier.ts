@@ -176,22 +176,21 @@ function passes(flows: usize, parsed: Parsed, kind: u32, candidate: Candidate): 
   const checks = <u32>candidate.checks;
   if (checks != 0) {
     const flow = changetype<FlowRecord>(flows + <usize>candidate.flow * offsetof<FlowRecord>());
-    if ((checks & Check.Conditions) != 0 && !matchesConditions(flow, parsed, kind)) return false;
+    if ((checks & (Check.Ports | Check.Destinations | Check.Sources)) != 0 && !matchesConditions(flow, parsed, kind, checks)) return false;
     if ((checks & Check.Bytes) != 0 && kind != KindOf.Ping) return matchesBytes(flow, parsed);
   }
   parsed.unread = Reason.Ok;
   return true;
 }
 
-function matchesConditions(flow: FlowRecord, parsed: Parsed, kind: u32): bool {
-  if (kind != KindOf.Ping) {
+function matchesConditions(flow: FlowRecord, parsed: Parsed, kind: u32, checks: u32): bool {
+  if ((checks & Check.Ports) != 0 && kind != KindOf.Ping) {
     if (!inRanges(flow.destinationPorts, flow.destinationPortCount, parsed.destinationPort)) return false;
     if (!inRanges(flow.sourcePorts, flow.sourcePortCount, parsed.sourcePort)) return false;
   }
-  return (
-    inCidrs(flow.destinations, flow.destinationCount, parsed.destination0, parsed.destination1) &&
-    inCidrs(flow.sources, flow.sourceCount, parsed.source0, parsed.source1)
-  );
+  if ((checks & Check.Destinations) != 0 && !inCidrs(flow.destinations, flow.destinationCount, parsed.destination0, parsed.destination1))
+    return false;
+  return (checks & Check.Sources) == 0 || inCidrs(flow.sources, flow.sourceCount, parsed.source0, parsed.source1);
 }
 
 /** Try the flows of `count` blocks, best first. */

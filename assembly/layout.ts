@@ -565,10 +565,13 @@ export const enum KindOf {
 
 /** What must be asked of the FlowRecord. */
 export const enum Check {
-  /** Its addresses and port ranges. */
-  Conditions = 1,
+  /** Its port ranges. */
+  Ports = 1,
   /** Its byte statements. */
   Bytes = 2,
+  /** Its addresses of one side: those of the other found it. */
+  Destinations = 4,
+  Sources = 8,
 }
 
 /** A pool of targets and its Maglev table. */
@@ -581,7 +584,6 @@ export class StreamRecord {
   /** TargetRecord[targetCount] */
   targets: u32;
   targetCount: u32;
-  activeCount: u32;
   /** u16[size]: target index before, of slots with CHANGED: connections that must not move stay with it. 0: none. */
   previous: u32;
 }
@@ -829,7 +831,6 @@ export const enum Layout {
   StreamSize = offsetof<StreamRecord>('size'),
   StreamTargets = offsetof<StreamRecord>('targets'),
   StreamTargetCount = offsetof<StreamRecord>('targetCount'),
-  StreamActiveCount = offsetof<StreamRecord>('activeCount'),
   StreamPrevious = offsetof<StreamRecord>('previous'),
   StreamBytes = offsetof<StreamRecord>(),
 

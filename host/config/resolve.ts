@@ -1,4 +1,6 @@
 /** From what was written to what is meant: defaults that depend on others, and every check that crosses parts. */
+
+import { ADDRESS_BITS } from '../types/address.js';
 import type {
   Bfd,
   ByteMatch,
@@ -15,7 +17,7 @@ import type {
 } from '../types/config.js';
 import { ConfigError } from '../types/errors.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES, RESERVED_MARK } from '../types/marks.js';
-import { coveredBy, covers, coversIpv4, parseHost, parsePrefix, prefixText } from './address.js';
+import { coveredBy, coversIpv4, heldByAny, parseHost, parsePrefix, prefixText } from './address.js';
 import { parseByteMatch } from './byte-match.js';
 import { parseDuration } from './duration.js';
 import { parseListenAddress } from './listen.js';
@@ -42,8 +44,9 @@ export function resolve(written: Written): Config {
   const flows = written.flows.map(flow => resolveFlow(flow));
   const offsets = assignOffsets(written.streams, faults);
   const streams = written.streams.map((stream, index) => resolveStream(stream, offsets[index]!));
+  const served = vipsByStream(flows);
   streams.forEach((stream, index) => {
-    checkTargets(stream, familiesOf(stream, flows, vips), `streams[${index}]`, faults);
+    checkTargets(stream, familiesOf(served.get(stream.name) ?? [], vips), `streams[${index}]`, faults);
   });
   checkFlows(written, faults);
   checkHealthChecks(written, faults);
@@ -172,7 +175,12 @@ const SPOKEN_FOR: readonly MarkRange[] = [
 
 /** One offset a stream: as written, else the lowest from 5000 on whose whole range is free. Depends on the file alone. */
 function assignOffsets(streams: Written['streams'], faults: string[]): number[] {
-  const taken: MarkRange[] = [...SPOKEN_FOR];
+  // Ascending, so that one pass finds the lowest gap.
+  const taken = SPOKEN_FOR.toSorted((one, other) => one.first - other.first);
+  const take = (wanted: MarkRange) => {
+    const place = taken.findIndex(({ first }) => first > wanted.first);
+    taken.splice(place < 0 ? taken.length : place, 0, wanted);
+  };
   const range = (offset: number, stream: Written['streams'][number]): MarkRange => ({
     first: offset + 1,
     last: offset + stream.maxTargets,
@@ -192,14 +200,14 @@ function assignOffsets(streams: Written['streams'], faults: string[]): number[] 
         `${path}: marks ${wanted.first}-${wanted.last} meet ${other.first}-${other.last} of ${other.owner}`,
       );
     }
-    taken.push(wanted);
+    take(wanted);
   });
   return streams.map(stream => {
     if (stream.fwmarkOffset !== undefined) return stream.fwmarkOffset;
     let offset = FIRST_OFFSET;
-    for (let other = clash(range(offset, stream)); other !== undefined; other = clash(range(offset, stream)))
-      offset = other.last;
-    taken.push(range(offset, stream));
+    for (const { first, last } of taken)
+      if (offset < last && first <= offset + stream.maxTargets) offset = last;
+    take(range(offset, stream));
     return offset;
   });
 }
@@ -216,9 +224,18 @@ function checkNames(written: Written, faults: string[]): void {
   }
 }
 
-/** Families of the packets that a stream's targets get. */
-function familiesOf(stream: Stream, flows: readonly Flow[], vips: readonly Prefix[]): Family[] {
-  const own = flows.filter(flow => flow.stream === stream.name).flatMap(flow => flow.vips);
+function vipsByStream(flows: readonly Flow[]): ReadonlyMap<string, readonly Prefix[]> {
+  const served = new Map<string, Prefix[]>();
+  for (const { stream, vips } of flows) {
+    const own = served.get(stream);
+    if (own === undefined) served.set(stream, [...vips]);
+    else for (const vip of vips) own.push(vip);
+  }
+  return served;
+}
+
+/** Families of the packets that a stream's targets get. @param own VIPs of its flows */
+function familiesOf(own: readonly Prefix[], vips: readonly Prefix[]): Family[] {
   const ipv4IsSteered = vips.some(vip => vip.family === 4);
   return FAMILIES.filter(family =>
     // ::/0 of a flow takes IPv4 too, if there is any.
@@ -316,10 +333,10 @@ function checkGateways(written: Written, faults: string[]): void {
 /** What is legal and probably not meant; one line each. */
 export function configWarnings(config: Config): string[] {
   const warnings: string[] = [];
+  const isSteered = heldByAny(config.vips);
   config.flows.forEach((flow, index) => {
     for (const vip of flow.vips) {
-      const within = config.vips.some(own => own.length <= vip.length && covers(own, vip));
-      if (!within)
+      if (!isSteered(vip))
         warnings.push(
           `flows[${index}].vips: ${prefixText(vip)} is not within vips: not all of it is steered here`,
         );
@@ -345,9 +362,12 @@ export function configWarnings(config: Config): string[] {
 
 /** Addresses that a VIP covers, so that traffic to them would be load-balanced; one line each. */
 export function coveredHosts(config: Config, hosts: readonly { ip: Host; owner: string }[]): string[] {
+  const isSteered = heldByAny(config.vips);
+  // Few or none: not every host is asked of every VIP.
+  const covered = hosts.filter(({ ip }) => isSteered({ ...ip, length: ADDRESS_BITS[ip.family] }));
   return config.vips.flatMap((vip, index) => {
     const isCovered = coveredBy(vip);
-    return hosts
+    return covered
       .filter(({ ip }) => isCovered(ip))
       .map(({ ip, owner }) => `vips[${index}]: ${prefixText(vip)} covers ${ip.address} of ${owner}`);
   });

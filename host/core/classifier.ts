@@ -2,12 +2,14 @@
  * The classifier of an image (see assembly/classifier.ts): which flow is filed where, within bounds of time and memory.
  * Off the hot path.
  */
+import { maskWord, WORDS } from './address-words.js';
 import { AxisWriter } from './axis.js';
+import { file } from './filing.js';
 import { BlockWriter, boundsOf, type Side, strideOf } from './flow-blocks.js';
 import { boxOf, type FlowBox } from './flow-box.js';
-import type { FlowRecord } from './flow-records.js';
-import { ANY, LINE_LAST, MAPPED_FIRST, MAPPED_LAST, type Network } from './network.js';
-import { type LeafWriter, NetworkMap, NO_FLOW, parentsOf, writePrefixIndex } from './prefix-index.js';
+import type { ListedFlows } from './flow-records.js';
+import { firstWord, type Networks } from './networks.js';
+import { type LeafWriter, NO_FLOW, writePrefixIndex } from './prefix-index.js';
 import { Slab } from './slab.js';
 import type { Core } from './wasm.js';
 
@@ -53,107 +55,28 @@ export const CLASSIFIER_LIMITS: ClassifierLimits = {
 export function writeClassifier(
   core: Core,
   memory: WebAssembly.Memory,
-  records: readonly FlowRecord[],
+  { networks, flows }: ListedFlows,
   allocate: (bytes: number) => number,
   limits: ClassifierLimits,
 ): number {
   const slab = new Slab(allocate);
-  const boxes = records.map((record, flow) => boxOf(core, record, flow));
-  const filing = file(boxes, limits);
-  const axes = new AxisWriter(core, memory, slab);
-  const leaves = new Leaves(core, memory, slab, axes, limits);
+  const boxes = flows.map((flow, index) => boxOf(core, flow, index));
+  const filing = file(networks, boxes, limits);
+  const axes = new AxisWriter(core, memory, slab, networks);
+  const leaves = new Leaves(core, memory, slab, axes, networks, boxes, limits);
   const { Layout } = core;
   const view = new DataView(memory.buffer);
   const at = slab.place(Layout.ClassifierBytes, 16);
   const word = (offset: number, value: number) => view.setUint32(at + offset, value, true);
-  const index = (side: Side, filed: NetworkMap<FlowBox[]>) =>
-    writePrefixIndex(core, memory, slab, axes, leaves.of(side), filed, limits.probes);
-  word(Layout.ClassifierDestinations, index('source', filing.destinations));
-  word(Layout.ClassifierSources, index('destination', filing.sources));
+  const place = { core, memory, slab, axes, networks, probes: limits.probes };
+  word(Layout.ClassifierDestinations, writePrefixIndex(place, leaves.of('source'), filing.destinations));
+  word(Layout.ClassifierSources, writePrefixIndex(place, leaves.of('destination'), filing.sources));
   word(Layout.ClassifierRest, filing.rest.length === 0 ? 0 : leaves.rest(filing.rest));
   return at;
 }
 
-interface Filing {
-  readonly destinations: NetworkMap<FlowBox[]>;
-  readonly sources: NetworkMap<FlowBox[]>;
-  readonly rest: FlowBox[];
-}
-
-function orAny(networks: readonly Network[]): readonly Network[] {
-  return networks.length === 0 ? [ANY] : networks;
-}
-
-/** Each flow under all of its destinations, or all of its sources, or with the rest. */
-function file(boxes: readonly FlowBox[], limits: ClassifierLimits): Filing {
-  const crowds = {
-    destinations: crowdsOf(boxes.map(box => box.destinations)),
-    sources: crowdsOf(boxes.map(box => box.sources)),
-  };
-  const plans = boxes.map(box => {
-    const by = isBySource(box, crowds, limits) ? 'sources' : 'destinations';
-    const networks = orAny(box[by]);
-    const crowded = networks.filter(network => crowds[by].get(network).value > limits.listedFlows).length;
-    const side = by === 'sources' ? 'destination' : 'source';
-    return { box, by, networks, copies: networks.length + crowded * boundsOf(box, side) } as const;
-  });
-
-  const depths = {
-    destinations: depthsOf(plans.filter(({ by }) => by === 'destinations').map(({ networks }) => networks)),
-    sources: depthsOf(plans.filter(({ by }) => by === 'sources').map(({ networks }) => networks)),
-  };
-  // The cheapest first: whoever asks for much is the one to be left for the rest.
-  let left =
-    limits.freeCopies + limits.copies * boxes.reduce((sum, box) => sum + 1 + boundsOf(box, 'both'), 0);
-  const admitted = new Set<FlowBox>();
-  for (const { box, by, networks, copies } of plans.toSorted((one, other) => one.copies - other.copies)) {
-    if (copies > left) break;
-    if (networks.some(network => depths[by].get(network).value > limits.nested)) continue;
-    left -= copies;
-    admitted.add(box);
-  }
-
-  const filing: Filing = {
-    destinations: new NetworkMap(() => []),
-    sources: new NetworkMap(() => []),
-    rest: [],
-  };
-  for (const { box, by, networks } of plans) {
-    if (!admitted.has(box)) filing.rest.push(box);
-    else for (const network of networks) filing[by].get(network).value.push(box);
-  }
-  return filing;
-}
-
-function isBySource(
-  box: FlowBox,
-  crowds: Record<'destinations' | 'sources', NetworkMap<number>>,
-  { crowd: most, lessCrowded }: ClassifierLimits,
-): boolean {
-  if (box.sources.length === 0) return false;
-  const crowd = (by: 'destinations' | 'sources') =>
-    orAny(box[by]).reduce((largest, network) => Math.max(largest, crowds[by].get(network).value), 0);
-  const destinations = crowd('destinations');
-  return destinations > most && crowd('sources') * lessCrowded <= destinations;
-}
-
-/** How many flows have the network in their list. */
-function crowdsOf(lists: readonly (readonly Network[])[]): NetworkMap<number> {
-  const crowds = new NetworkMap(() => 0);
-  for (const networks of lists) for (const network of orAny(networks)) crowds.get(network).value++;
-  return crowds;
-}
-
-/** How many networks hold the network, itself included. */
-function depthsOf(lists: readonly (readonly Network[])[]): NetworkMap<number> {
-  const depths = new NetworkMap(() => 0);
-  for (const networks of lists) for (const network of networks) depths.get(network);
-  const entries = depths.ordered();
-  parentsOf(entries.map(({ network }) => network)).forEach((parent, index) => {
-    entries[index]!.value = 1 + (parent < 0 ? 0 : entries[parent]!.value);
-  });
-  return depths;
-}
+/** A node knows one address of the packet and asks about this one. */
+type OneSide = Exclude<Side, 'both'>;
 
 /** Writes the flows of nodes: a short list behind the node, or blocks, which nodes with the same flows share. */
 class Leaves {
@@ -161,24 +84,32 @@ class Leaves {
   private readonly blocks: BlockWriter;
   private readonly shared = new Map<string, { address: number; count: number }>();
   private largeRowsLeft: number;
+  /** `boundsOf` each flow. */
+  private readonly bounds: Readonly<Record<OneSide, Uint32Array>>;
 
   constructor(
     private readonly core: Core,
     memory: WebAssembly.Memory,
     private readonly slab: Slab,
     axes: AxisWriter,
+    private readonly networks: Networks,
+    private readonly boxes: readonly FlowBox[],
     private readonly limits: ClassifierLimits,
   ) {
     this.view = new DataView(memory.buffer);
     this.largeRowsLeft = limits.largeRowsBytes;
-    this.blocks = new BlockWriter(core, memory, slab, axes, (boxes, side) => this.candidates(boxes, side));
+    const of = (side: OneSide) => Uint32Array.from(boxes, box => boundsOf(box, side));
+    this.bounds = { destination: of('destination'), source: of('source') };
+    this.blocks = new BlockWriter(core, memory, slab, axes, networks, (boxes, side) =>
+      this.candidates(boxes, side),
+    );
   }
 
-  of(side: Side): LeafWriter {
+  of(side: OneSide): LeafWriter {
     const { CandidateBytes } = this.core.Layout;
     return {
-      bytesBehind: boxes => (this.isListed(boxes, side) ? boxes.length * CandidateBytes : 0),
-      write: (at, boxes) => this.write(at, boxes, side),
+      bytesBehind: flows => (this.isListed(flows, side) ? flows.length * CandidateBytes : 0),
+      write: (at, flows) => this.write(at, flows, side),
     };
   }
 
@@ -192,16 +123,20 @@ class Leaves {
     return at;
   }
 
-  private write(at: number, boxes: readonly FlowBox[], side: Side): void {
+  private write(at: number, flows: Uint32Array, side: OneSide): void {
     const { Layout } = this.core;
-    if (!this.isListed(boxes, side)) {
-      this.writeBlocks(at, boxes, side);
+    if (!this.isListed(flows, side)) {
+      this.writeBlocks(
+        at,
+        Array.from(flows, flow => this.boxes[flow]!),
+        side,
+      );
       return;
     }
     this.view.setUint32(at + Layout.NodeBlocks, 0, true);
-    this.view.setUint32(at + Layout.NodeCount, boxes.length, true);
-    boxes.forEach((box, index) => {
-      this.candidate(at + Layout.NodeBytes + index * Layout.CandidateBytes, box, side, true);
+    this.view.setUint32(at + Layout.NodeCount, flows.length, true);
+    flows.forEach((flow, index) => {
+      this.candidate(at + Layout.NodeBytes + index * Layout.CandidateBytes, this.boxes[flow]!, side, true);
     });
   }
 
@@ -237,12 +172,14 @@ class Leaves {
 
   private candidate(at: number, box: FlowBox, side: Side, withConditions: boolean): void {
     const { Layout, Check, KindOf } = this.core;
-    const other = otherOf(side === 'source' ? box.sources : box.destinations);
-    const more = !other.exact || box.destinationPorts.length > 1 || box.sourcePorts.length > 1;
+    const other = otherOf(this.networks, side === 'source' ? box.sources : box.destinations);
+    const addresses = side === 'source' ? Check.Sources : Check.Destinations;
+    const ports = box.destinationPorts.length > 1 || box.sourcePorts.length > 1 ? Check.Ports : 0;
+    const conditions = withConditions ? ports | (other.exact ? 0 : addresses) : 0;
     const families = (other.ipv4 ? 1 : 0) | (other.ipv6 ? 1 << KindOf.Count : 0);
     this.view.setUint32(at + Layout.CandidateFlow, box.flow, true);
     this.view.setUint16(at + Layout.CandidateKinds, box.kinds * families, true);
-    const checks = (withConditions && more ? Check.Conditions : 0) | (box.byteMatches ? Check.Bytes : 0);
+    const checks = conditions | (box.byteMatches ? Check.Bytes : 0);
     this.view.setUint16(at + Layout.CandidateChecks, checks, true);
     this.view.setUint32(at + Layout.CandidateOtherMask, other.mask, false);
     this.view.setUint32(at + Layout.CandidateOtherValue, other.value, false);
@@ -256,9 +193,12 @@ class Leaves {
     }
   }
 
-  private isListed(boxes: readonly FlowBox[], side: Side): boolean {
-    if (boxes.length > this.limits.listedFlows) return false;
-    return boxes.reduce((sum, box) => sum + boundsOf(box, side), 0) <= this.limits.listedBounds;
+  private isListed(flows: Uint32Array, side: OneSide): boolean {
+    if (flows.length > this.limits.listedFlows) return false;
+    const bounds = this.bounds[side];
+    let sum = 0;
+    for (let index = 0; index < flows.length; index++) sum += bounds[flows[index]!]!;
+    return sum <= this.limits.listedBounds;
   }
 }
 
@@ -274,22 +214,22 @@ interface Other {
   readonly exact: boolean;
 }
 
-function otherOf(networks: readonly Network[]): Other {
-  if (networks.length === 0) return { ipv4: true, ipv6: true, mask: 0, value: 0, exact: true };
-  const within = networks.map(({ first, last }) => first >= MAPPED_FIRST && last <= MAPPED_LAST);
-  const ipv4 = networks.some(({ first, last }) => first <= MAPPED_LAST && last >= MAPPED_FIRST);
-  const ipv6 = within.includes(false);
-  const [only] = networks;
+const ANY_OTHER: Other = { ipv4: true, ipv6: true, mask: 0, value: 0, exact: true };
+
+function otherOf(networks: Networks, list: Uint32Array): Other {
+  if (list.length === 0) return ANY_OTHER;
+  const { firsts, behinds, lengths, ipv4First, ipv4Behind } = networks;
+  const ipv4 = list.some(network => firsts[network]! < ipv4Behind && behinds[network]! > ipv4First);
+  const ipv6 = list.some(network => firsts[network]! < ipv4First || behinds[network]! > ipv4Behind);
+  const only = list[0]!;
   // One network of one family: its mask and value, as far as four bytes go.
-  if (networks.length > 1 || only === undefined || ipv4 === ipv6)
-    return { ipv4, ipv6, mask: 0, value: 0, exact: false };
-  const shift = ipv4 ? 0n : 96n;
-  const word = (number: bigint) => Number((number >> shift) & 0xffff_ffffn);
+  if (list.length > 1 || ipv4 === ipv6) return { ipv4, ipv6, mask: 0, value: 0, exact: false };
+  const word = ipv4 ? WORDS - 1 : 0;
   return {
     ipv4,
     ipv6,
-    mask: word(LINE_LAST ^ only.first ^ only.last),
-    value: word(only.first),
-    exact: ipv4 || only.length <= 32,
+    mask: maskWord(lengths[only]!, word),
+    value: firstWord(networks, only, word),
+    exact: ipv4 || lengths[only]! <= 32,
   };
 }

@@ -3,20 +3,30 @@
  * set of flows that allow it changes, and for each bound the row of that set.
  */
 import type { PortRange } from '../types/config.js';
-import { type AxisWriter, IPV4, IPV6, type Line, PORTS } from './axis.js';
+import type { AxisWriter } from './axis.js';
 import type { FlowBox } from './flow-box.js';
-import { MAPPED_FIRST, MAPPED_LAST, type Network } from './network.js';
+import type { Networks } from './networks.js';
 import type { Slab } from './slab.js';
 import type { Core } from './wasm.js';
 
 /** Which of a flow's addresses are still to be asked about. */
 export type Side = 'destination' | 'source' | 'both';
 
-/** Part of a line, both ends included. */
-interface Span<Value> {
-  readonly first: Value;
-  readonly last: Value;
+/** Part of a field: from `first` to before `behind`. */
+interface Span {
+  readonly first: number;
+  readonly behind: number;
 }
+
+/** A field as an axis has it. */
+interface Field {
+  readonly first: number;
+  readonly behind: number;
+  readonly write: (at: number, bounds: Uint32Array, rows: number) => void;
+}
+
+/** A block has at most so many flows, so a bound and a flow make one number. */
+const MOST_FLOWS = 4096;
 
 /** A row is made of words of 64 bits. */
 const WORD_BYTES = 8;
@@ -42,6 +52,7 @@ export class BlockWriter {
     memory: WebAssembly.Memory,
     private readonly slab: Slab,
     private readonly axes: AxisWriter,
+    private readonly networks: Networks,
     private readonly writeCandidates: (boxes: readonly FlowBox[], side: Side) => number,
   ) {
     this.view = new DataView(memory.buffer);
@@ -64,17 +75,18 @@ export class BlockWriter {
     const axes = this.slab.place((AxisOf.Source6 + 1) * Layout.AxisBytes, WORD_BYTES);
     new Uint8Array(this.view.buffer, axes, (AxisOf.Source6 + 1) * Layout.AxisBytes).fill(0);
     const axis = (which: number) => axes + which * Layout.AxisBytes;
+    const ports: Field = { first: 0, behind: 0x10000, write: (...each) => this.axes.numbers(...each) };
     this.axis(
       axis(AxisOf.DestinationPort),
-      PORTS,
+      ports,
       stride,
-      boxes.map(box => portsOf(box.destinationPorts)),
+      boxes.map(box => portSpans(box.destinationPorts)),
     );
     this.axis(
       axis(AxisOf.SourcePort),
-      PORTS,
+      ports,
       stride,
-      boxes.map(box => portsOf(box.sourcePorts)),
+      boxes.map(box => portSpans(box.sourcePorts)),
     );
     if (side !== 'source')
       this.addresses(
@@ -104,63 +116,59 @@ export class BlockWriter {
     this.view.setUint32(at + Layout.BlockAxes, axes, true);
   }
 
-  private addresses(
-    at4: number,
-    at6: number,
-    stride: number,
-    networks: readonly (readonly Network[])[],
-  ): void {
-    this.axis(
-      at4,
-      IPV4,
-      stride,
-      networks.map(each => (each.length === 0 ? null : each.flatMap(ipv4Span))),
-    );
-    this.axis(
-      at6,
-      IPV6,
-      stride,
-      networks.map(each => (each.length === 0 ? null : each.filter(notMapped))),
-    );
+  private addresses(at4: number, at6: number, stride: number, lists: readonly Uint32Array[]): void {
+    const { ipv4First, ipv4Behind, placeCount } = this.networks;
+    const spans = lists.map(list => (list.length === 0 ? null : this.addressSpans(list)));
+    const ipv4: Field = {
+      first: ipv4First,
+      behind: ipv4Behind,
+      write: (...each) => this.axes.ipv4(...each),
+    };
+    const ipv6: Field = { first: 0, behind: placeCount, write: (...each) => this.axes.ipv6(...each) };
+    const meetsIpv4 = ({ first, behind }: Span) => first < ipv4Behind && behind > ipv4First;
+    // An address of IPv4 is never looked for on the other axis.
+    const leavesIpv4 = ({ first, behind }: Span) => first < ipv4First || behind > ipv4Behind;
+    const only = (is: (span: Span) => boolean) => spans.map(each => each?.filter(is) ?? null);
+    this.axis(at4, ipv4, stride, only(meetsIpv4));
+    this.axis(at6, ipv6, stride, only(leavesIpv4));
   }
 
-  /** @param spans by flow, disjoint; null: it takes all */
-  private axis<Value>(
-    at: number,
-    line: Line<Value>,
-    stride: number,
-    spans: readonly (readonly Span<Value>[] | null)[],
-  ): void {
+  private addressSpans(list: Uint32Array): Span[] {
+    const { firsts, behinds } = this.networks;
+    return Array.from(list, network => ({ first: firsts[network]!, behind: behinds[network]! }));
+  }
+
+  /** @param spans by flow, disjoint, cut to the field; null: it takes all */
+  private axis(at: number, field: Field, stride: number, spans: readonly (readonly Span[] | null)[]): void {
     if (spans.every(each => each === null)) return;
-    const toggles = new Map<number | string, { readonly bound: Value; readonly bits: number[] }>();
-    toggles.set(line.key(line.zero), { bound: line.zero, bits: [] });
-    const toggle = (bound: Value, bit: number) => {
-      const key = line.key(bound);
-      const there = toggles.get(key);
-      if (there === undefined) toggles.set(key, { bound, bits: [bit] });
-      else there.bits.push(bit);
-    };
-    spans.forEach((each, bit) => {
-      if (each === null) toggle(line.zero, bit);
-      else
-        for (const { first, last } of each) {
-          toggle(first, bit);
-          if (last < line.last) toggle(line.next(last), bit);
-        }
-    });
-    const changes = [...toggles.values()].sort((one, other) => (one.bound < other.bound ? -1 : 1));
-    const rowsAt = this.slab.place(changes.length * stride, WORD_BYTES);
+    const changes = this.changes(field, spans);
+    const bounds = new Uint32Array(changes.length + 1);
+    let count = 0;
+    bounds[count++] = field.first;
+    for (const change of changes) {
+      const bound = Math.floor(change / MOST_FLOWS);
+      if (bound !== bounds[count - 1]) bounds[count++] = bound;
+    }
+    const rowsAt = this.slab.place(count * stride, WORD_BYTES);
     const row = new Row(stride);
-    changes.forEach(({ bits }, index) => {
-      for (const bit of bits) row.toggle(bit);
+    for (let index = 0, next = 0; index < count; index++) {
+      for (; next < changes.length && Math.floor(changes[next]! / MOST_FLOWS) === bounds[index]; next++)
+        row.toggle(changes[next]! % MOST_FLOWS);
       this.words.set(row.words, (rowsAt + index * stride) / 4);
+    }
+    field.write(at, bounds.subarray(0, count), rowsAt);
+  }
+
+  /** Bounds at which flows begin or end to allow the field, ascending, each with its flow: bound x MOST_FLOWS + flow. */
+  private changes(field: Field, spans: readonly (readonly Span[] | null)[]): Float64Array {
+    const changes: number[] = [];
+    spans.forEach((each, flow) => {
+      for (const { first, behind } of each ?? [field]) {
+        changes.push(Math.max(first, field.first) * MOST_FLOWS + flow);
+        if (behind < field.behind) changes.push(behind * MOST_FLOWS + flow);
+      }
     });
-    this.axes.write(
-      at,
-      line,
-      changes.map(({ bound }) => bound),
-      rowsAt,
-    );
+    return Float64Array.from(changes).sort();
   }
 }
 
@@ -183,22 +191,6 @@ class Row {
   }
 }
 
-function portsOf(ranges: readonly PortRange[]): readonly PortRange[] | null {
-  return ranges.length === 0 ? null : ranges;
-}
-
-/** The IPv4 addresses of a network. */
-function ipv4Span({ first, last }: Network): Span<number>[] {
-  if (last < MAPPED_FIRST || first > MAPPED_LAST) return [];
-  return [
-    {
-      first: first < MAPPED_FIRST ? 0 : Number(first & 0xffff_ffffn),
-      last: last > MAPPED_LAST ? IPV4.last : Number(last & 0xffff_ffffn),
-    },
-  ];
-}
-
-/** An address of IPv4 is never looked for on the other line. */
-function notMapped({ first, last }: Network): boolean {
-  return first < MAPPED_FIRST || last > MAPPED_LAST;
+function portSpans(ranges: readonly PortRange[]): Span[] | null {
+  return ranges.length === 0 ? null : ranges.map(({ first, last }) => ({ first, behind: last + 1 }));
 }

@@ -1,8 +1,7 @@
 /** A flow as the classifier files it: the parts of each field that it takes, as few and as plain as can be. */
 import { unitedRanges } from '../types/address.js';
 import type { PortRange, Protocol } from '../types/config.js';
-import type { FlowRecord } from './flow-records.js';
-import { type Network, networksOf } from './network.js';
+import type { ListedFlow } from './flow-records.js';
 import type { Core } from './wasm.js';
 
 export interface FlowBox {
@@ -10,15 +9,19 @@ export interface FlowBox {
   readonly flow: number;
   /** Bit by KindOf. */
   readonly kinds: number;
-  /** An empty list takes all, here and below. */
-  readonly destinations: readonly Network[];
-  readonly sources: readonly Network[];
+  /** Networks, the fewest, ascending. An empty list takes all, here and below. */
+  readonly destinations: Uint32Array;
+  readonly sources: Uint32Array;
   readonly destinationPorts: readonly PortRange[];
   readonly sourcePorts: readonly PortRange[];
   readonly byteMatches: boolean;
 }
 
-export function boxOf(core: Core, { conditions, encapPort }: FlowRecord, flow: number): FlowBox {
+export function boxOf(
+  core: Core,
+  { conditions, encapPort, destinations, sources }: ListedFlow,
+  flow: number,
+): FlowBox {
   const { KindOf } = core;
   const kindOf: Record<Protocol, number> = { tcp: KindOf.Tcp, udp: KindOf.Udp, sctp: KindOf.Sctp };
   const all = [KindOf.Tcp, KindOf.Udp, KindOf.Sctp, KindOf.Other];
@@ -29,8 +32,8 @@ export function boxOf(core: Core, { conditions, encapPort }: FlowRecord, flow: n
   return {
     flow,
     kinds: withPing.reduce((bits, kind) => bits | (1 << kind), 0),
-    destinations: networksOf(conditions.vips),
-    sources: networksOf(conditions.sourceSubnets),
+    destinations,
+    sources,
     destinationPorts: merged(conditions.destinationPortRanges),
     sourcePorts: merged(conditions.sourcePortRanges),
     byteMatches: conditions.byteMatches.length > 0,

@@ -1,7 +1,8 @@
 /** Match rules as the core reads them: FlowRecord[] and the arrays that they point to. Off the hot path. */
 import { unitedRanges } from '../types/address.js';
-import type { ByteMatch, Flow, PortRange, Prefix, Protocol } from '../types/config.js';
-import { LINE_LAST, LOW_HALF, networksOf } from './network.js';
+import type { ByteMatch, Flow, PortRange, Protocol } from '../types/config.js';
+import { maskWord, WORDS } from './address-words.js';
+import { firstWord, type Networks, networksOf } from './networks.js';
 import type { Core } from './wasm.js';
 
 /** What must hold of a packet. An empty array matches all. */
@@ -21,6 +22,31 @@ export interface FlowRecord {
   readonly encapPort: number;
 }
 
+/** A flow whose addresses are networks, the fewest, ascending; an empty list takes all. */
+export interface ListedFlow extends FlowRecord {
+  readonly destinations: Uint32Array;
+  readonly sources: Uint32Array;
+}
+
+export interface ListedFlows {
+  readonly networks: Networks;
+  readonly flows: readonly ListedFlow[];
+}
+
+export function listedFlows(records: readonly FlowRecord[]): ListedFlows {
+  const { networks, lists } = networksOf(
+    records.flatMap(({ conditions }) => [conditions.vips, conditions.sourceSubnets]),
+  );
+  return {
+    networks,
+    flows: records.map((record, index) => ({
+      ...record,
+      destinations: lists[2 * index]!,
+      sources: lists[2 * index + 1]!,
+    })),
+  };
+}
+
 /** An array in the core's memory. */
 export interface Place {
   readonly address: number;
@@ -34,10 +60,10 @@ type Allocate = (bytes: number) => number;
 export function writeFlowRecords(
   core: Core,
   memory: WebAssembly.Memory,
-  records: readonly FlowRecord[],
+  { networks, flows }: ListedFlows,
   allocate: Allocate,
 ): Place {
-  return new Writer(core, memory, allocate).flows(records);
+  return new Writer(core, memory, networks, allocate).flows(flows);
 }
 
 class Writer {
@@ -47,17 +73,18 @@ class Writer {
   constructor(
     private readonly core: Core,
     memory: WebAssembly.Memory,
+    private readonly networks: Networks,
     private readonly allocate: Allocate,
   ) {
     this.bytes = new Uint8Array(memory.buffer);
     this.view = new DataView(memory.buffer);
   }
 
-  flows(records: readonly FlowRecord[]): Place {
+  flows(records: readonly ListedFlow[]): Place {
     const { Layout, Protocols } = this.core;
     const bits: Record<Protocol, number> = { tcp: Protocols.Tcp, udp: Protocols.Udp, sctp: Protocols.Sctp };
     const address = this.allocate(records.length * Layout.FlowBytes);
-    records.forEach(({ conditions, stream, counter, encapPort }, index) => {
+    records.forEach(({ conditions, stream, counter, encapPort, destinations, sources }, index) => {
       const at = address + index * Layout.FlowBytes;
       this.bytes.fill(0, at, at + Layout.FlowBytes);
       this.word(
@@ -67,8 +94,8 @@ class Writer {
       this.word(at + Layout.FlowStream, stream);
       this.word(at + Layout.FlowCounter, counter);
       this.word(at + Layout.FlowEncapPort, encapPort);
-      this.array(at + Layout.FlowDestinations, this.cidrs(conditions.vips));
-      this.array(at + Layout.FlowSources, this.cidrs(conditions.sourceSubnets));
+      this.array(at + Layout.FlowDestinations, this.cidrs(destinations));
+      this.array(at + Layout.FlowSources, this.cidrs(sources));
       this.array(at + Layout.FlowDestinationPorts, this.ranges(conditions.destinationPortRanges));
       this.array(at + Layout.FlowSourcePorts, this.ranges(conditions.sourcePortRanges));
       this.array(at + Layout.FlowByteMatches, this.byteMatches(conditions.byteMatches));
@@ -76,19 +103,19 @@ class Writer {
     return { address, count: records.length };
   }
 
-  /** CidrRecord[] of the same addresses; what is covered by another is left out. */
-  private cidrs(prefixes: readonly Prefix[]): Place {
+  /** CidrRecord[] of the networks: address and mask, in network order. */
+  private cidrs(list: Uint32Array): Place {
     const { CidrBytes } = this.core.Layout;
-    const networks = networksOf(prefixes);
-    const address = this.allocate(networks.length * CidrBytes);
-    networks.forEach(({ first, last }, index) => {
+    const address = this.allocate(list.length * CidrBytes);
+    for (let index = 0; index < list.length; index++) {
+      const network = list[index]!;
       const at = address + index * CidrBytes;
-      const mask = LINE_LAST ^ first ^ last;
-      [first >> 64n, first & LOW_HALF, mask >> 64n, mask & LOW_HALF].forEach((half, place) => {
-        this.view.setBigUint64(at + 8 * place, half, false);
-      });
-    });
-    return { address, count: networks.length };
+      for (let word = 0; word < WORDS; word++) {
+        this.view.setUint32(at + 4 * word, firstWord(this.networks, network, word), false);
+        this.view.setUint32(at + 4 * (WORDS + word), maskWord(this.networks.lengths[network]!, word), false);
+      }
+    }
+    return { address, count: list.length };
   }
 
   /** RangeRecord[] of the same ports; what meets or touches is one. */

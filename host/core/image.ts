@@ -8,7 +8,13 @@ import { ImageError } from '../types/errors.js';
 import { Arena } from './arena.js';
 import { CLASSIFIER_LIMITS, writeClassifier } from './classifier.js';
 import { NamedCounters } from './counters.js';
-import { type FlowConditions, type FlowRecord, type Place, writeFlowRecords } from './flow-records.js';
+import {
+  type FlowConditions,
+  type ListedFlows,
+  listedFlows,
+  type Place,
+  writeFlowRecords,
+} from './flow-records.js';
 import { Slab } from './slab.js';
 import { type Core, workerArea } from './wasm.js';
 
@@ -140,7 +146,8 @@ export class ImageStore {
     const blocks: Blocks = { own: [], tables: new Map() };
     try {
       const flows = orderedFlows(config);
-      const streams = config.streams.map(stream => this.placeStream(stream, isActive, blocks));
+      const unfilled: ImageStream[] = [];
+      const streams = config.streams.map(stream => this.placeStream(stream, isActive, blocks, unfilled));
       const header = this.core.Region.Headers + (generation & 1) * this.core.Region.HeaderSize;
       this.writeHeader(
         header,
@@ -149,6 +156,8 @@ export class ImageStore {
         this.writeFlows(flows, config, blocks),
         this.writeStreams(streams, blocks),
       );
+      // Last, since it takes longest: what does not fit is known by now.
+      for (const stream of unfilled) this.populate(stream);
       this.retired = this.image === null ? null : this.blocks;
       this.blocks = blocks;
       this.image = { generation, config, flows, streams };
@@ -212,30 +221,33 @@ export class ImageStore {
     stream: Stream,
     isActive: (stream: Stream, target: Target) => boolean,
     blocks: Blocks,
+    unfilled: ImageStream[],
   ): ImageStream {
     const tableSize = this.core.primeAtMost(stream.tableSize);
     const active = stream.targets
       .filter(target => isActive(stream, target))
       .toSorted((one, other) => one.identifier - other.identifier);
     const key = `${tableSize}/${stream.maxTargets}/${active.map(target => target.identifier).join(',')}`;
-    const table =
-      blocks.tables.get(key) ??
-      this.blocks.tables.get(key) ??
-      this.populate(tableSize, stream.maxTargets, active);
+    const former = blocks.tables.get(key) ?? this.blocks.tables.get(key);
+    const table = former ?? this.allocateTable(stream, tableSize);
     blocks.tables.set(key, table);
-    return { stream, tableSize, active, table };
+    const placed = { stream, tableSize, active, table };
+    if (former === undefined) unfilled.push(placed);
+    return placed;
   }
 
-  private populate(tableSize: number, maxTargets: number, active: readonly Target[]): number {
-    const table = this.arena.allocate(tableSize * 2);
-    const scratchBytes = this.core.populateScratchBytes(maxTargets);
-    let scratch: number;
+  private allocateTable({ name }: Stream, tableSize: number): number {
     try {
-      scratch = this.arena.allocate(scratchBytes + maxTargets);
+      return this.arena.allocate(2 * tableSize);
     } catch (error) {
-      this.arena.free(table);
-      throw error;
+      if (!(error instanceof ImageError)) throw error;
+      throw new ImageError(`the table of stream ${name}, ${tableSize} slots: ${error.message}`);
     }
+  }
+
+  private populate({ stream: { maxTargets }, tableSize, active, table }: ImageStream): void {
+    const scratchBytes = this.core.populateScratchBytes(maxTargets);
+    const scratch = this.arena.allocate(scratchBytes + maxTargets);
     const flags = new Uint8Array(this.memory.buffer, scratch + scratchBytes, maxTargets).fill(0);
     for (const target of active) flags[target.identifier - 1] = 1;
     const began = performance.now();
@@ -245,13 +257,12 @@ export class ImageStore {
     this.arena.free(scratch);
     if (reason !== this.core.Reason.Ok)
       throw new Error(`populate answered ${reason} for a table of ${tableSize}`);
-    return table;
   }
 
   private writeStreams(streams: readonly ImageStream[], blocks: Blocks): Place {
     const { Layout } = this.core;
     const address = this.allocate(streams.length * Layout.StreamBytes, blocks);
-    streams.forEach(({ stream, tableSize, active, table }, index) => {
+    streams.forEach(({ stream, tableSize, table }, index) => {
       const targets = this.allocate(stream.maxTargets * Layout.TargetBytes, blocks);
       // Those that are not there have no counter.
       this.clear(targets, stream.maxTargets * Layout.TargetBytes);
@@ -266,7 +277,6 @@ export class ImageStore {
       this.word(at + Layout.StreamSize, tableSize);
       this.word(at + Layout.StreamTargets, targets);
       this.word(at + Layout.StreamTargetCount, stream.maxTargets);
-      this.word(at + Layout.StreamActiveCount, active.length);
     });
     return { address, count: streams.length };
   }
@@ -290,14 +300,15 @@ export class ImageStore {
         encapPort: hidden ? encapPort : 0,
       };
     });
+    const listed = listedFlows(records);
     const slab = new Slab(bytes => this.allocate(bytes, blocks));
-    const place = writeFlowRecords(this.core, this.memory, records, bytes => slab.place(bytes, 16));
-    return { ...place, classifier: this.writeClassifier(records, blocks) };
+    const place = writeFlowRecords(this.core, this.memory, listed, bytes => slab.place(bytes, 16));
+    return { ...place, classifier: this.writeClassifier(listed, blocks) };
   }
 
   /** Address of the classifier; 0: the core tries the flows one by one, since they are few, or there is no room for more. */
-  private writeClassifier(records: readonly FlowRecord[], blocks: Blocks): number {
-    if (records.length < this.limits.leastFlows) return 0;
+  private writeClassifier(listed: ListedFlows, blocks: Blocks): number {
+    if (listed.flows.length < this.limits.leastFlows) return 0;
     const own: number[] = [];
     try {
       const allocate = (bytes: number) => {
@@ -305,7 +316,7 @@ export class ImageStore {
         own.push(address);
         return address;
       };
-      const classifier = writeClassifier(this.core, this.memory, records, allocate, this.limits);
+      const classifier = writeClassifier(this.core, this.memory, listed, allocate, this.limits);
       blocks.own.push(...own);
       return classifier;
     } catch (error) {

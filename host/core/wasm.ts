@@ -190,7 +190,6 @@ export interface Core {
     | 'StreamSize'
     | 'StreamTargets'
     | 'StreamTargetCount'
-    | 'StreamActiveCount'
     | 'StreamPrevious'
     | 'StreamBytes'
     | 'TargetMark'
@@ -220,7 +219,7 @@ export interface Core {
   readonly AxisOf: Numbers<
     'DestinationPort' | 'SourcePort' | 'Destination4' | 'Destination6' | 'Source4' | 'Source6'
   >;
-  readonly Check: Numbers<'Conditions' | 'Bytes'>;
+  readonly Check: Numbers<'Ports' | 'Bytes' | 'Destinations' | 'Sources'>;
   readonly Protocols: Numbers<'Tcp' | 'Udp' | 'Sctp'>;
   readonly IpProtocol: Numbers<'Tcp' | 'Udp' | 'Sctp' | 'Icmp' | 'Icmpv6'>;
   readonly Region: Numbers<

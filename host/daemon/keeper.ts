@@ -5,7 +5,7 @@
 
 import { type KernelEvent, KernelMonitor, type MonitorOptions } from '../kernel/monitor.js';
 import type { NextHop, PendingTarget } from '../kernel/wanted.js';
-import { addressNumber } from '../types/address.js';
+import { addressKey } from '../types/address.js';
 import type { Log } from './log.js';
 
 export interface KeeperOptions {
@@ -50,20 +50,21 @@ const VERIFY_MS = 1000;
 
 export class Keeper {
   private kept: Kept = { pending: [], hops: [], tables: new Set() };
-  private hopByAddress = new Map<bigint, NextHop>();
-  private waitedFor = new Set<bigint>();
-  private linkAddresses = new Map<bigint, string>();
+  /** By `addressKey`, as all that goes by an address. */
+  private hopByAddress = new Map<string, NextHop>();
+  private waitedFor = new Set<string>();
+  private linkAddresses = new Map<string, string>();
   /** When an address was verified last, and what it was before. */
-  private verified = new Map<bigint, { at: number; former: string }>();
+  private verified = new Map<string, { at: number; former: string }>();
   /** Changes that come too soon after a verification: they are verified when they may. */
-  private readonly verifying = new Map<bigint, NodeJS.Timeout>();
-  private gone = new Map<bigint, NextHop>();
+  private readonly verifying = new Map<string, NodeJS.Timeout>();
+  private gone = new Map<string, NextHop>();
   /** Tables of ours that somebody changed, perhaps we. */
   private touched = new Set<number>();
   /** When all tables were last looked through; before any time: they are in the next look. */
   private fullAt = Number.NEGATIVE_INFINITY;
   /** What was told since the last look was kept: it may be newer than what that look listed. */
-  private told = new Map<bigint, 'valid' | 'failed'>();
+  private told = new Map<string, 'valid' | 'failed'>();
   private monitor: Pick<KernelMonitor, 'stop'> | null = null;
   private timer: NodeJS.Timeout | null = null;
   private due = Number.POSITIVE_INFINITY;
@@ -96,9 +97,9 @@ export class Keeper {
   /** Take over what a look, or a change of configuration, found. */
   keep(kept: Kept): void {
     this.kept = kept;
-    this.hopByAddress = new Map(kept.hops.map(hop => [addressNumber(hop.address), hop]));
+    this.hopByAddress = new Map(kept.hops.map(hop => [addressKey(hop.address), hop]));
     const unresolved = kept.pending.flatMap(target => target.unresolved);
-    this.waitedFor = new Set(unresolved.map(hop => addressNumber(hop.address)));
+    this.waitedFor = new Set(unresolved.map(hop => addressKey(hop.address)));
     for (const known of [this.linkAddresses, this.verified])
       for (const address of known.keys())
         if (!this.hopByAddress.has(address) && !this.waitedFor.has(address)) known.delete(address);
@@ -192,7 +193,7 @@ export class Keeper {
   }
 
   /** An entry that somebody, or the kernel's housekeeping, removed. */
-  private restore(address: bigint, hop: NextHop): void {
+  private restore(address: string, hop: NextHop): void {
     if (this.gone.size === 0) setTimeout(() => this.restoreGone(), REST_MS);
     this.gone.set(address, hop);
   }
@@ -204,7 +205,7 @@ export class Keeper {
   }
 
   /** Another link-layer address may be a target that moved, or a mistake: the target itself is asked. */
-  private verify(address: bigint, hop: NextHop, linkAddress: string, permanent: boolean): void {
+  private verify(address: string, hop: NextHop, linkAddress: string, permanent: boolean): void {
     const before = this.linkAddresses.get(address);
     this.linkAddresses.set(address, linkAddress);
     if (before === undefined || before === linkAddress || permanent) return;
@@ -219,7 +220,7 @@ export class Keeper {
     }
   }
 
-  private verifyNow(address: bigint, hop: NextHop, before: string, linkAddress: string): void {
+  private verifyNow(address: string, hop: NextHop, before: string, linkAddress: string): void {
     clearTimeout(this.verifying.get(address));
     this.verifying.delete(address);
     if (this.stopped) return;

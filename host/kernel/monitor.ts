@@ -5,7 +5,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { Child } from '../programs/child.js';
-import { addressNumber } from '../types/address.js';
+import { addressKey } from '../types/address.js';
 import { TABLES } from './nft.js';
 import { mangleTable } from './ruleset.js';
 
@@ -21,8 +21,8 @@ export type KernelEvent =
   | { readonly kind: 'routes'; readonly table: number | null; readonly direct: boolean }
   | {
       readonly kind: 'neighbour';
-      /** As `addressNumber` gives it. */
-      readonly address: bigint;
+      /** As `addressKey` gives it. */
+      readonly address: string;
       /** `evicted`: gone by the kernel's housekeeping, and not by another hand. */
       readonly state: 'valid' | 'resolving' | 'failed' | 'gone' | 'evicted';
       /** Link-layer address, or null. */
@@ -127,7 +127,7 @@ export function ipEvent(line: string): KernelEvent | null {
     const at = words.indexOf('lladdr');
     return {
       kind: 'neighbour',
-      address: addressNumber(first),
+      address: addressKey(first),
       state: line.startsWith('Deleted ') ? gone : state,
       linkAddress: at < 0 ? null : words[at + 1]!,
       permanent: words.at(-1) === 'PERMANENT',

@@ -1,5 +1,5 @@
 /** Policy routing: what is wanted, against what the kernel lists, as lines for batches of `ip`. Pure. */
-import { addressNumber, prefixInterval } from '../types/address.js';
+import { addressKey, addressNumber, prefixInterval } from '../types/address.js';
 import type { Family, Host, Prefix } from '../types/config.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES } from '../types/marks.js';
 import { type Claims, type TableClaim, tableKey } from './claims.js';
@@ -197,10 +197,10 @@ export function neighbourChanges(
   asks: boolean,
 ): { readonly changes: Change[]; readonly asked: NextHop[]; readonly forgotten: Host[] } {
   const forgotten = knownHosts(addedHops(wanted, listing, claims), neighbours);
-  const anew = new Set(forgotten.map(({ address }) => addressNumber(address)));
+  const anew = new Set(forgotten.map(({ address }) => addressKey(address)));
   const hops = asks ? wanted.routes.flatMap(nextHopOf) : [];
   const asked = hops.filter(
-    hop => anew.has(addressNumber(hop.address)) || neighbours.get(neighbourKey(hop)) !== 'valid',
+    hop => anew.has(addressKey(hop.address)) || neighbours.get(neighbourKey(hop)) !== 'valid',
   );
   const changes: Change[] = [
     ...forgotten.map(host => ({
@@ -234,13 +234,11 @@ export function addedHops(wanted: WantedRouting, listing: RoutingListing, claims
   const used = new Set(
     listing.routes
       .filter(route => served.has(tableKey(route)))
-      .flatMap(({ hops }) =>
-        hops.flatMap(({ gateway }) => (gateway === null ? [] : [addressNumber(gateway)])),
-      ),
+      .flatMap(({ hops }) => hops.flatMap(({ gateway }) => (gateway === null ? [] : [addressKey(gateway)]))),
   );
   return wanted.routes
     .filter(route => route.gateway !== null && (missing.has(route) || !served.has(tableKey(route))))
-    .filter(({ gateway }) => !used.has(addressNumber(gateway!)))
+    .filter(({ gateway }) => !used.has(addressKey(gateway!)))
     .map(({ family, gateway }) => ({ family, address: gateway! }));
 }
 

@@ -1,6 +1,6 @@
 /** Who watches is told to the workers, and what they wrote down is given to who wanted it. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { writeFlowRecords } from '../core/flow-records.js';
+import { listedFlows, writeFlowRecords } from '../core/flow-records.js';
 import type { Image, ImageStore } from '../core/image.js';
 import { workerArea } from '../core/wasm.js';
 import { TraceError } from '../types/errors.js';
@@ -156,7 +156,7 @@ export class Tracer {
       taps.forEach((tap, place) => {
         if (tap === null) return;
         const records = tap.flows.map(conditions => ({ conditions, stream: 0, counter: 0, encapPort: 0 }));
-        const flows = writeFlowRecords(core, memory, records, allocate);
+        const flows = writeFlowRecords(core, memory, listedFlows(records), allocate);
         const at = headers + place * Layout.HeaderBytes;
         word(at + Layout.HeaderGeneration, 1);
         word(at + Layout.HeaderFlows, flows.address);

@@ -26,6 +26,14 @@ export function addressNumber(address: string): bigint {
   return number;
 }
 
+/**
+ * A valid address as the key of a Map or a Set, the same for each of its spellings. It is no bigint: V8 hashes the low 64 bits of
+ * one alone, so addresses with the same interface identifier in many networks would all be in one chain.
+ */
+export function addressKey(address: string): string {
+  return `${address.includes(':') ? 6 : 4}/${addressNumber(address).toString(32)}`;
+}
+
 function ipv4Number(address: string): bigint {
   return address.split('.').reduce((sum, byte) => sum * 256n + BigInt(byte), 0n);
 }

@@ -585,3 +585,37 @@ t.test('the address of metrics is one to listen on, or a fault', async t => {
   ];
   for (const [metrics, fault] of wrong) t.strictSame(faults(withMetrics(metrics)), [fault], metrics);
 });
+
+t.test('offsets that are not written fill the lowest gaps between those that are', async t => {
+  const streams = [
+    '{name: a, maxTargets: 10}',
+    '{name: b, maxTargets: 10, fwmarkOffset: 5015}',
+    '{name: c, maxTargets: 5}',
+    '{name: d, maxTargets: 6}',
+    '{name: e, maxTargets: 100, fwmarkOffset: 5100}',
+    '{name: f, maxTargets: 75}',
+    '{name: g, maxTargets: 69}',
+  ];
+  const text = `vips: [20.0.0.1/32]\nstreams: [${streams.join(', ')}]\nflows: []\n`;
+  t.same(
+    loadConfig(text, 'f').streams.map(({ fwmarkOffset }) => fwmarkOffset),
+    [5000, 5015, 5010, 5025, 5100, 5200, 5031],
+  );
+});
+
+t.test('a VIP of a flow is within vips if one of them holds all of it, whatever their order', async t => {
+  const vips = ['20.0.2.0/24', '20.0.0.0/31', '20.0.0.0/24', '"2000::/64"', '20.0.0.7/32'];
+  const own = [
+    '20.0.0.9/32',
+    '20.0.2.0/23',
+    '20.0.2.255/32',
+    '20.0.1.0/32',
+    '"2000::1:0/112"',
+    '"2000::/63"',
+  ];
+  const text = `vips: [${vips.join(', ')}]\nstreams: [{name: a}]\nflows: [{name: f, stream: a, priority: 1, vips: [${own.join(', ')}]}]\n`;
+  t.same(
+    configWarnings(loadConfig(text, 'f')).map(line => line.split(' ')[1]),
+    ['20.0.2.0/23', '20.0.1.0/32', '2000::/63'],
+  );
+});

@@ -142,6 +142,52 @@ t.test(
   },
 );
 
+t.test(
+  'a flow that was found by some of its addresses is not asked for those again, however many they are',
+  async t => {
+    const many = (byte: number) =>
+      Array.from({ length: 1000 }, (_, index) => prefixOf(`${byte}.0.${index >> 8}.${index & 255}/32`));
+    const store = storeOf({ limits: { ...CLASSIFIER_LIMITS, leastFlows: 1, crowd: 1, lessCrowded: 2 } });
+    const { core, memory, images } = store;
+    const ports = [
+      { first: 1, last: 70 },
+      { first: 80, last: 90 },
+    ];
+    const sources = Array.from({ length: 3 }, (_, index) => prefixOf(`102.${index}.0.0/16`));
+    images.publish(
+      configWith([
+        flowOf('by destination', 's', {
+          vips: many(20),
+          sourceSubnets: sources,
+          destinationPortRanges: ports,
+        }),
+        // Each destination is that of four flows.
+        ...[0, 1, 2, 3].map(index =>
+          flowOf(`by source ${index}`, 's', {
+            vips: [prefixOf('21.0.0.0/16'), prefixOf('22.0.0.0/16')],
+            sourceSubnets: many(110 + index),
+            destinationPortRanges: ports,
+          }),
+        ),
+      ]),
+    );
+    const view = new DataView(memory.buffer);
+    const header = core.Region.Headers + (images.current!.generation & 1) * core.Region.HeaderSize;
+    const flows = view.getUint32(header + core.Layout.HeaderFlows, true);
+    // What nobody may read: the addresses that flows were found by match nothing now.
+    const spoil = (flow: number, list: number) => {
+      const cidrs = view.getUint32(flows + flow * core.Layout.FlowBytes + list, true);
+      new Uint8Array(memory.buffer, cidrs, 1000 * core.Layout.CidrBytes).fill(0xff);
+    };
+    spoil(0, core.Layout.FlowDestinations);
+    for (const flow of [1, 2, 3, 4]) spoil(flow, core.Layout.FlowSources);
+    t.equal(flowOfSyn(store, '20.0.3.231', '102.2.0.9'), 0);
+    t.equal(flowOfSyn(store, '20.0.3.231', '102.3.0.9'), -1, 'the other address counts');
+    t.equal(flowOfSyn(store, '22.0.9.9', '112.0.3.231'), 3);
+    t.equal(flowOfSyn(store, '23.0.9.9', '112.0.3.231'), -1, 'the other address counts');
+  },
+);
+
 t.test('thousands of IPv6 sources in one block take about the time of as many of IPv4', async t => {
   const [flows, each] = [500, 40];
   const build = (prefix: (n: number) => string): number => {

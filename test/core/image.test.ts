@@ -98,6 +98,35 @@ t.test('an image that does not fit is refused, and the published one stays with 
   t.equal(images.publish(small).generation, 2);
 });
 
+t.test(
+  'fifty images too large for the memory are refused before a table is filled, named, and leave nothing',
+  async t => {
+    const { images } = storeOf(1, 4 * 1024 * 1024);
+    const small = configOf({ streams: [streamOf('a', 10, { 1: 5001 })], flows: [flowOf('f', 'a')] });
+    images.publish(small);
+    await images.retire();
+    const used = images.usedBytes;
+    const filled = images.rebuilds.count;
+    for (let round = 0; round < 50; round++) {
+      const streams = Array.from({ length: 40 }, (_, index) =>
+        streamOf(`s${index}`, 100 + index, { 1: 5001 }, 65_537 + 1000 * round),
+      );
+      t.throws(() => images.publish(configOf({ streams, flows: [flowOf('f', 's0')] })), {
+        code: 'IMAGE_TOO_LARGE',
+        message: /^the table of stream s[0-9]+, [0-9]+ slots: .* bytes in one piece of the core's memory/,
+      });
+      t.equal(images.usedBytes, used);
+    }
+    t.equal(images.rebuilds.count, filled);
+    t.equal(images.current?.config, small);
+    images.publish(configOf({ streams: [streamOf('b', 100, { 1: 5001 })], flows: [flowOf('f', 'b')] }));
+    await images.retire();
+    images.publish(small);
+    await images.retire();
+    t.equal(images.usedBytes, used);
+  },
+);
+
 t.test('what a refused image had counters for does not stand in the way of the next', async t => {
   const { core, images } = storeOf(1, 64 * 1024 * 1024);
   const flows = (name: string, count: number) =>

@@ -5,7 +5,7 @@ import t from 'tap';
 import { Keeper } from '../../host/daemon/keeper.js';
 import type { KernelEvent, MonitorOptions } from '../../host/kernel/monitor.js';
 import type { NextHop } from '../../host/kernel/wanted.js';
-import { addressNumber } from '../../host/types/address.js';
+import { addressKey } from '../../host/types/address.js';
 
 const HOP: NextHop = { family: 4, address: '172.16.0.6', device: 'c' };
 const OTHER: NextHop = { family: 4, address: '172.16.0.8', device: 'c' };
@@ -17,7 +17,7 @@ const neighbour = (
   linkAddress: string | null = null,
 ): Neighbour => ({
   kind: 'neighbour',
-  address: addressNumber(address),
+  address: addressKey(address),
   state,
   linkAddress,
   permanent: false,

@@ -1,12 +1,12 @@
 /** What the monitors' lines mean, and that the real ones tell it. */
 import t from 'tap';
 import { ipEvent, nftEvent } from '../../host/kernel/monitor.js';
-import { addressNumber } from '../../host/types/address.js';
+import { addressKey } from '../../host/types/address.js';
 
 t.test('lines of ip monitor', t => {
   const neighbour = (address: string, state: string, linkAddress: string | null, permanent = false) => ({
     kind: 'neighbour',
-    address: addressNumber(address),
+    address: addressKey(address),
     state,
     linkAddress,
     permanent,

@@ -4,9 +4,8 @@
  */
 import { CLASSIFIER_LIMITS, type ClassifierLimits } from '../../host/core/classifier.js';
 import { ImageStore, memoryBytes } from '../../host/core/image.js';
-import { LINE_LAST, MAPPED_FIRST, MAPPED_LAST, type Network, networksOf } from '../../host/core/network.js';
 import { compileCore, createMemory, instantiateCore, workerArea } from '../../host/core/wasm.js';
-import { addressText } from '../../host/types/address.js';
+import { addressText, type Interval, prefixInterval } from '../../host/types/address.js';
 import type { ByteMatch, Flow, PortRange, Prefix, Protocol } from '../../host/types/config.js';
 import { Random } from '../../scripts/bench/random.js';
 import { configOf, flowOf, streamOf } from '../fixture/config.js';
@@ -201,6 +200,9 @@ function shapeOf(random: Random, low: boolean): Shape {
 }
 
 /** Of the line, and of IPv4's part of it. */
+const MAPPED_FIRST = 0xffff_0000_0000n;
+const MAPPED_LAST = 0xffff_ffff_ffffn;
+const LINE_LAST = (1n << 128n) - 1n;
 const EDGES = [0n, MAPPED_FIRST - 1n, MAPPED_FIRST, MAPPED_LAST, MAPPED_LAST + 1n, LINE_LAST];
 
 /** Prefixes of few addresses near one another, at the ends of both families, and of mapped ones written as IPv6. */
@@ -294,17 +296,23 @@ function flowOfShape(random: Random, shape: Shape, index: number): Flow {
   });
 }
 
-const networks = new WeakMap<readonly Prefix[], Network[]>();
+const intervals = new WeakMap<readonly Prefix[], Interval[]>();
+
+/** Its addresses on the line where IPv4 is ::ffff:a.b.c.d. */
+function onLine(prefix: Prefix): Interval {
+  const { first, last } = prefixInterval(prefix);
+  return prefix.family === 4 ? { first: MAPPED_FIRST | first, last: MAPPED_FIRST | last } : { first, last };
+}
 
 /** An address at an edge of one of the prefixes, inside it or beside it. */
 function aimedAddress(random: Random, prefixes: readonly Prefix[]): bigint {
   if (prefixes.length === 0 || random.chance(12)) {
     return random.chance(2) ? MAPPED_FIRST | BigInt(random.word()) : random.address();
   }
-  let aims = networks.get(prefixes);
+  let aims = intervals.get(prefixes);
   if (aims === undefined) {
-    aims = networksOf(prefixes);
-    networks.set(prefixes, aims);
+    aims = prefixes.map(onLine);
+    intervals.set(prefixes, aims);
   }
   const { first, last } = random.pick(aims);
   switch (random.below(10)) {

@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { addressNumber, prefixInterval, unitedIntervals, withoutCovered } from '../../host/types/address.js';
+import {
+  addressKey,
+  addressNumber,
+  prefixInterval,
+  unitedIntervals,
+  withoutCovered,
+} from '../../host/types/address.js';
 import type { Prefix } from '../../host/types/config.js';
 
 t.test('spellings of one address are one number', t => {
@@ -9,6 +15,28 @@ t.test('spellings of one address are one number', t => {
   t.equal(addressNumber('2000::1'), addressNumber('2000:0:0:0:0:0:0:1'));
   t.equal(addressNumber('fd00:0:0:1::8'), addressNumber('fd00::1:0:0:0:8'));
   t.equal(addressNumber('::ffff:20.0.0.1'), addressNumber('::ffff:1400:1'));
+  t.end();
+});
+
+t.test('spellings of one address are one key, and the families have keys of their own', t => {
+  t.equal(addressKey('fd00:0:0:1::8'), addressKey('fd00::1:0:0:0:8'));
+  t.not(addressKey('::1400:1'), addressKey('20.0.0.1'));
+  t.not(addressKey('fd00:0:0:1::8'), addressKey('fd00:0:0:2::8'));
+  t.end();
+});
+
+t.test('one interface identifier in many networks does not make a Map slow', t => {
+  const ms = (address: (index: number) => string) => {
+    const addresses = Array.from({ length: 20_000 }, (_, index) => address(index));
+    const from = performance.now();
+    const known = new Map(addresses.map(each => [addressKey(each), each]));
+    t.equal(known.size, 20_000);
+    return performance.now() - from;
+  };
+  const same = ms(index => `2001:db8:${index.toString(16)}::1`);
+  const distinct = ms(index => `2001:db8::${index.toString(16)}:1`);
+  // Were they all in one chain, it would be thousands of times.
+  t.ok(same < 50 * distinct, `${same} ms, ${distinct} ms`);
   t.end();
 });
 
