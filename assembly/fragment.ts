@@ -7,7 +7,7 @@
  */
 import { countReason, countVerdict, increment } from './count';
 import {
-  Descriptor, FirstFragment, FragmentKey, Fragments, HeldFragment, ImageHeader, Limit, NONE, Parsed, Region, StreamRecord, TargetRecord,
+  Descriptor, FirstFragment, FragmentKey, Fragments, HeldFragment, ImageHeader, Limit, MarkOwner, NONE, Parsed, Region, StreamRecord, TargetRecord,
   Verdict, WorkerState,
 } from './layout';
 import { parse } from './packet';
@@ -189,10 +189,10 @@ function renew(header: ImageHeader, entry: FirstFragment, generation: u32): void
   entry.flow = NONE;
   if (entry.verdict == Verdict.Accept) {
     if (entry.target != NONE) {
-      if (entry.stream < header.streamCount && adopt(header, entry, entry.stream, entry.target)) return;
-      for (let stream: u32 = 0; stream < header.streamCount; stream++) {
-        for (let target: u32 = 0; target < streamAt(header, stream).targetCount; target++)
-          if (adopt(header, entry, stream, target)) return;
+      const owner = ownerOf(header, entry.mark);
+      if (owner != 0) {
+        adopt(header, entry, changetype<MarkOwner>(owner));
+        return;
       }
     } else if (
       (header.markNoFlow != 0 && entry.reason == Reason.NoFlow && entry.mark == header.noFlowMark) ||
@@ -210,22 +210,26 @@ function renew(header: ImageHeader, entry: FirstFragment, generation: u32): void
   entry.counter = 0;
 }
 
-/** True if that target has the mark of `entry`, which is then its own. */
-function adopt(header: ImageHeader, entry: FirstFragment, stream: u32, target: u32): bool {
-  const owner = streamAt(header, stream);
-  if (target >= owner.targetCount) return false;
-  const record = changetype<TargetRecord>(<usize>owner.targets + <usize>target * offsetof<TargetRecord>());
-  // No counter: there is no such target.
-  if (record.counter == 0 || record.mark != entry.mark) return false;
-  entry.stream = stream;
-  entry.target = target;
+function adopt(header: ImageHeader, entry: FirstFragment, owner: MarkOwner): void {
+  const stream = changetype<StreamRecord>(<usize>header.streams + <usize>owner.stream * offsetof<StreamRecord>());
+  const record = changetype<TargetRecord>(<usize>stream.targets + <usize>owner.target * offsetof<TargetRecord>());
+  entry.stream = owner.stream;
+  entry.target = owner.target;
   entry.counter = record.counter;
-  return true;
 }
 
-@inline
-function streamAt(header: ImageHeader, index: u32): StreamRecord {
-  return changetype<StreamRecord>(<usize>header.streams + <usize>index * offsetof<StreamRecord>());
+/** Address of the MarkOwner that has `mark`, or 0: a binary search, since there may be thousands and each first asks once an image. */
+function ownerOf(header: ImageHeader, mark: u32): usize {
+  const owners = <usize>header.owners;
+  let low: u32 = 0;
+  let high = header.ownerCount;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (changetype<MarkOwner>(owners + <usize>middle * offsetof<MarkOwner>()).mark < mark) low = middle + 1;
+    else high = middle;
+  }
+  const found = owners + <usize>low * offsetof<MarkOwner>();
+  return low < header.ownerCount && changetype<MarkOwner>(found).mark == mark ? found : 0;
 }
 
 /** The `n`th oldest. */

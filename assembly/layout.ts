@@ -287,6 +287,9 @@ export class ImageHeader {
   noTargetMark: u32;
   /** Classifier; 0: the flows are tried one by one. */
   classifier: u32;
+  /** MarkOwner[ownerCount], all targets of all streams, by ascending mark. */
+  owners: u32;
+  ownerCount: u32;
 }
 
 @unmanaged
@@ -597,6 +600,15 @@ export class TargetRecord {
   counter: u32;
 }
 
+/** Who has a mark: for what was decided by a former image. */
+@unmanaged
+export class MarkOwner {
+  mark: u32;
+  /** Index of the stream, and of the target in it. */
+  stream: u32;
+  target: u32;
+}
+
 /** Bits of FlowRecord.protocols. */
 export const enum Protocols {
   Tcp = 1,
@@ -729,6 +741,8 @@ export const enum Layout {
   HeaderMarkNoTarget = offsetof<ImageHeader>('markNoTarget'),
   HeaderNoTargetMark = offsetof<ImageHeader>('noTargetMark'),
   HeaderClassifier = offsetof<ImageHeader>('classifier'),
+  HeaderOwners = offsetof<ImageHeader>('owners'),
+  HeaderOwnerCount = offsetof<ImageHeader>('ownerCount'),
   HeaderBytes = offsetof<ImageHeader>(),
 
   ControlGeneration = offsetof<Control>('generation'),
@@ -837,4 +851,9 @@ export const enum Layout {
   TargetMark = offsetof<TargetRecord>('mark'),
   TargetCounter = offsetof<TargetRecord>('counter'),
   TargetBytes = offsetof<TargetRecord>(),
+
+  OwnerMark = offsetof<MarkOwner>('mark'),
+  OwnerStream = offsetof<MarkOwner>('stream'),
+  OwnerTarget = offsetof<MarkOwner>('target'),
+  OwnerBytes = offsetof<MarkOwner>(),
 }

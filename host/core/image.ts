@@ -15,6 +15,7 @@ import {
   type Place,
   writeFlowRecords,
 } from './flow-records.js';
+import { writeMarkOwners } from './mark-owners.js';
 import { Slab } from './slab.js';
 import { type Core, workerArea } from './wasm.js';
 
@@ -155,6 +156,7 @@ export class ImageStore {
         config,
         this.writeFlows(flows, config, blocks),
         this.writeStreams(streams, blocks),
+        writeMarkOwners(this.core, this.memory, config.streams, bytes => this.allocate(bytes, blocks)),
       );
       // Last, since it takes longest: what does not fit is known by now.
       for (const stream of unfilled) this.populate(stream);
@@ -332,6 +334,7 @@ export class ImageStore {
     config: Config,
     flows: Place & { readonly classifier: number },
     streams: Place,
+    owners: Place,
   ): void {
     const { Layout } = this.core;
     this.clear(at, Layout.HeaderBytes);
@@ -339,6 +342,7 @@ export class ImageStore {
     this.array(at + Layout.HeaderFlows, flows);
     this.word(at + Layout.HeaderClassifier, flows.classifier);
     this.array(at + Layout.HeaderStreams, streams);
+    this.array(at + Layout.HeaderOwners, owners);
     this.word(at + Layout.HeaderSctpPortsHash, config.hashMode === 'sctp-ports' ? 1 : 0);
     this.word(at + Layout.HeaderPromiscuousPing, config.promiscuousPing ? 1 : 0);
     this.word(at + Layout.HeaderMarkNoFlow, config.noFlowFwmark === null ? 0 : 1);

@@ -96,6 +96,8 @@ export interface Core {
     | 'HeaderMarkNoTarget'
     | 'HeaderNoTargetMark'
     | 'HeaderClassifier'
+    | 'HeaderOwners'
+    | 'HeaderOwnerCount'
     | 'HeaderBytes'
     | 'ControlGeneration'
     | 'ControlTracing'
@@ -195,6 +197,10 @@ export interface Core {
     | 'TargetMark'
     | 'TargetCounter'
     | 'TargetBytes'
+    | 'OwnerMark'
+    | 'OwnerStream'
+    | 'OwnerTarget'
+    | 'OwnerBytes'
   >;
   readonly Limit: Numbers<
     | 'ReadBytes'

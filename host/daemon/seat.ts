@@ -46,7 +46,7 @@ export class Seat {
    */
   static async takeWhenFree(options: SeatOptions, stop: AbortSignal): Promise<Seat | null> {
     const late = performance.now() + LATE_MS;
-    for (let told = false; !stop.aborted; await delay(told ? LATE_MS : TRY_AGAIN_MS)) {
+    for (let told = false; !stop.aborted; await pause(told ? LATE_MS : TRY_AGAIN_MS, stop)) {
       try {
         return await Seat.take(options);
       } catch (error) {
@@ -75,4 +75,11 @@ export class Seat {
   unlock(): void {
     this.lock.close();
   }
+}
+
+/** Ends with `stop` too. */
+async function pause(milliseconds: number, stop: AbortSignal): Promise<void> {
+  await delay(milliseconds, undefined, { signal: stop }).catch((error: Error) => {
+    if (error.name !== 'AbortError') throw error;
+  });
 }
