@@ -80,8 +80,9 @@ function outlineText({ family, priority, fwmark, table }: RuleOutline): string {
 }
 
 /** @param end the rule behind all others for one block of the streams' marks */
-function takesMarksOf({ priority, fwmark }: RuleOutline, end: Rule): boolean {
-  if (fwmark === null || fwmark.mask === 0 || priority > end.priority) {
+function takesMarksOf({ priority, fwmark, inverted }: RuleOutline, end: Rule): boolean {
+  // What takes any mark is told of by in-front.ts.
+  if (fwmark === null || fwmark.mask === 0 || inverted || priority > end.priority) {
     return false;
   }
   const block = end.fwmark!;

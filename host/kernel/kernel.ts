@@ -13,6 +13,7 @@ import { type Carrier, probeCarrier } from './carrier.js';
 import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
 import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
 import { routingDifferences } from './difference.js';
+import { rulesInFront } from './in-front.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
 import {
   askForNeighbours,
@@ -186,7 +187,8 @@ export class Kernel {
           : applyChanges(this.run, this.present, [...added, ...changes], { ...listing, neighbours: listed }),
       ]);
       lap('rules and routes');
-      const warnings = [...clashing, ...settings.warnings, ...outcome.warnings];
+      const inFront = rulesInFront(wanted, routing, listing, before);
+      const warnings = [...clashing, ...inFront, ...settings.warnings, ...outcome.warnings];
       const refused = unitedReasons(outcome.refused, foreign);
       this.maybeStale = isMoreThan(this.journal.claims, routing, listing);
       const { families } = this;
@@ -283,7 +285,10 @@ export class Kernel {
           new Set(listing.routes.map(tableKey)),
         ),
         ...steering,
-        ...clashes(routing, listing, claims).map(what => ({ kind: 'foreign' as const, what })),
+        ...[
+          ...clashes(routing, listing, claims),
+          ...rulesInFront(wanted, routing, listing, claims),
+        ].map(what => ({ kind: 'foreign' as const, what })),
       ];
     });
   }

@@ -64,15 +64,19 @@ function nfqlbTable(wanted: WantedKernel, carrier: Carrier): NftTable {
 }
 
 function defragTable(wanted: WantedKernel, reassembles: boolean): NftTable {
+  const { fragments, interfaces } = wanted;
   return {
     name: DEFRAG_TABLE,
     sets: [],
     chains: [
       {
         name: 'pre-defrag',
-        // Before the kernel's reassembly (-400): what targets send needs none.
+        // Before the kernel's reassembly (-400), which passes over what is untracked: what targets send needs none.
         hook: { type: 'filter', at: 'prerouting', priority: -500 },
-        rules: wanted.interfaces.internal.map(name => [equals({ meta: { key: 'iifname' } }, name), NOTRACK]),
+        rules:
+          fragments === 'track'
+            ? [[NOTRACK]]
+            : interfaces.internal.map(name => [equals({ meta: { key: 'iifname' } }, name), NOTRACK]),
       },
       {
         name: 'in',

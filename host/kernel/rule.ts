@@ -38,6 +38,15 @@ export interface RuleOutline {
   readonly table: number | null;
   /** null: it has a form that none of ours has */
   readonly rule: Rule | null;
+  /** As in Rule. */
+  readonly from: string | null;
+  readonly to: string | null;
+  /** Interface that packets come in by; null: any */
+  readonly iif: string | null;
+  /** It takes what its conditions do not hold of. */
+  readonly inverted: boolean;
+  /** It takes no packet that is forwarded, or none for a default route, or leads nowhere. */
+  readonly idle: boolean;
 }
 
 /** One entry of `ip -N -j rule`; -N gives numbers where names from /etc/iproute2 could stand. */
@@ -54,6 +63,8 @@ interface RuleEntry {
   readonly goto?: number;
   /** The rule that `goto` names is not there. */
   readonly unresolved?: null;
+  readonly not?: null;
+  readonly iif?: string;
 }
 
 const KNOWN_KEYS = new Set([
@@ -69,6 +80,8 @@ const KNOWN_KEYS = new Set([
   'goto',
   'unresolved',
 ]);
+/** A forwarded packet has no `oif` while its way is looked for; `suppress_prefixlen` passes over the default route. */
+const IDLE_KEYS = ['oif', 'nop', 'unresolved', 'suppress_prefixlen', 'l3mdev'] as const;
 /** FR_ACT_BLACKHOLE of linux/fib_rules.h, and the name that newer versions of ip give it. */
 const BLACKHOLE_ACTIONS = new Set(['6', 'blackhole']);
 /** FR_ACT_UNREACHABLE, likewise. */
@@ -90,7 +103,14 @@ function readRules(family: Family, entries: readonly RuleEntry[]): RuleListing {
   const all = entries.map(entry => {
     const fwmark = markOf(entry);
     const table = entry.table === undefined ? null : Number(entry.table);
-    return { family, priority: entry.priority, fwmark, table, rule: parseRule(family, entry) };
+    return {
+      ...{ family, priority: entry.priority, fwmark, table, rule: parseRule(family, entry) },
+      from: prefixOf(family, entry.src, entry.srclen),
+      to: prefixOf(family, entry.dst, entry.dstlen),
+      iif: entry.iif ?? null,
+      inverted: 'not' in entry,
+      idle: IDLE_KEYS.some(key => key in entry),
+    };
   });
   return { rules: all.flatMap(({ rule }) => (rule === null ? [] : [rule])), all };
 }
@@ -99,16 +119,18 @@ function parseRule(family: Family, entry: RuleEntry): Rule | null {
   const known = Object.keys(entry).every(key => KNOWN_KEYS.has(key));
   const end = endOf(entry);
   if (!known || end === null) return null;
-  const prefix = (address: string | undefined, length: number | undefined): string | null =>
-    address === undefined || address === 'all' ? null : `${address}/${length ?? ADDRESS_BITS[family]}`;
   return {
     family,
     priority: entry.priority,
     fwmark: markOf(entry),
-    from: prefix(entry.src, entry.srclen),
-    to: prefix(entry.dst, entry.dstlen),
+    from: prefixOf(family, entry.src, entry.srclen),
+    to: prefixOf(family, entry.dst, entry.dstlen),
     ...end,
   };
+}
+
+function prefixOf(family: Family, address: string | undefined, length: number | undefined): string | null {
+  return address === undefined || address === 'all' ? null : `${address}/${length ?? ADDRESS_BITS[family]}`;
 }
 
 /** null: one that none of ours has */

@@ -24,7 +24,7 @@ export class RuleWalk {
   }
 
   get listing(): RuleListing {
-    return { rules: [...this.rules], all: this.rules.map(rule => ({ ...rule, rule })) };
+    return { rules: [...this.rules], all: this.rules.map(rule => ({ ...rule, rule, ...ANY })) };
   }
 
   /**
@@ -55,3 +55,6 @@ function holds(block: MarkBlock | null, mark: number): boolean {
 function kernelKey(rule: Rule): string {
   return ruleKey(rule.goto === undefined ? rule : { ...rule, goto: 0 });
 }
+
+/** What rules of ours ask for besides: nothing. */
+const ANY = { iif: null, inverted: false, idle: false } as const;
