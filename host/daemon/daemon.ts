@@ -412,7 +412,7 @@ export class Daemon {
     await this.kernel.removeStale(wanted);
     watch.lap('removed');
     this.mender.keep(outcome);
-    this.warnings.find({ fragments: await this.kernel.reassembly(wanted) });
+    this.warnings.find({ fragments: await this.kernel.tracking(wanted) });
     await this.mender.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
   }

@@ -7,7 +7,7 @@ import type { Log } from './log.js';
 export interface WarningParts {
   /** Of the kernel, by the last look. */
   look: readonly string[];
-  /** Why fragments do not come as they are. */
+  /** Who tracks connections where fragments are tracked. */
   fragments: readonly string[];
   /** VIPs to which main has no route. */
   main: readonly string[];

@@ -39,7 +39,7 @@ import { type Rule, ruleKey } from './rule.js';
 import { Steering } from './steering.js';
 import { applySysctls, type Ipv6State, ipv6State } from './sysctl.js';
 import { together } from './together.js';
-import { listTrackingRules, reassemblyWarnings } from './tracking.js';
+import { listTrackingRules, trackingWarnings } from './tracking.js';
 import type { NextHop, PendingTarget, WantedKernel } from './wanted.js';
 
 /** The part of the logger that is used. */
@@ -246,10 +246,10 @@ export class Kernel {
     });
   }
 
-  /** @returns one line for each reason why the kernel puts fragments together although `wanted` tracks them */
-  reassembly(wanted: WantedKernel): Promise<string[]> {
+  /** @returns one line for each place where another hand tracks connections although `wanted` tracks fragments */
+  tracking(wanted: WantedKernel): Promise<string[]> {
     return this.inTurn(async () =>
-      wanted.fragments === 'track' ? reassemblyWarnings(await listTrackingRules(this.run)) : [],
+      wanted.fragments === 'track' ? trackingWarnings(await listTrackingRules(this.run)) : [],
     );
   }
 
@@ -285,10 +285,9 @@ export class Kernel {
           new Set(listing.routes.map(tableKey)),
         ),
         ...steering,
-        ...[
-          ...clashes(routing, listing, claims),
-          ...rulesInFront(wanted, routing, listing, claims),
-        ].map(what => ({ kind: 'foreign' as const, what })),
+        ...[...clashes(routing, listing, claims), ...rulesInFront(wanted, routing, listing, claims)].map(
+          what => ({ kind: 'foreign' as const, what }),
+        ),
       ];
     });
   }

@@ -17,7 +17,7 @@ export const DEFRAG_TABLE = 'meridio-defrag';
  */
 export const TABLES = [NFQLB_TABLE, NAT_TABLE, DEFRAG_TABLE, SNAT_LOCAL_TABLE, NAT_ERRORS_TABLE] as const;
 
-/** In chain `in` of DEFRAG_TABLE: a rule about `ct state` is what switches the kernel's reassembly on. */
+/** In chain `in` of DEFRAG_TABLE: a rule about `ct state` is what switches the kernel's reassembly on, of what is not untracked by then. */
 export const REASSEMBLY_RULE: readonly Statement[] = [
   compares('in', { ct: { key: 'state' } }, 'untracked'),
   ACCEPT,

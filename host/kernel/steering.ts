@@ -115,7 +115,10 @@ export class Steering {
     await journal.write({ ...journal.claims, tables: [], mangle: [] });
   }
 
-  /** The wanted tables; what has the kernel put fragments together stays while packets may wait: they would go with it. */
+  /**
+   * The wanted tables. The rule that has the kernel put fragments together stays while packets may wait: with the hooks that
+   * it registered they would go. It does nothing where chain `pre-defrag` untracks everything.
+   */
   private async render(wanted: WantedKernel): Promise<NftTable[]> {
     const stays =
       wanted.fragments === 'track' && this.stands && (await listTrackingRules(this.run)).some(isOwn);

@@ -1,6 +1,7 @@
 /**
- * Who has the kernel track connections in this namespace, and so put fragments together before any queue sees them: with
- * the first rule that asks for it the kernel registers its defragmentation (nf_ct_netns_get), with the last one it goes.
+ * Who has the kernel track connections in this namespace: with the first rule that asks for it the kernel registers its
+ * defragmentation (nf_ct_netns_get), with the last one it goes. Of what is untracked before, as everything is where fragments
+ * are tracked here, it puts nothing together (ipv4_conntrack_defrag, ipv6_defrag), and such rules see nothing of it.
  * Found in nftables, iptables-nft among them, and in iptables-legacy; not seen are IPVS, Open vSwitch and tc.
  */
 import { readFileSync } from 'node:fs';
@@ -93,20 +94,12 @@ function legacyTables(file: string): string[] {
   }
 }
 
-/** Why fragments do not come as they are, one line for each reason. */
-export function reassemblyWarnings(rules: readonly TrackingRule[]): string[] {
-  const own = rules.filter(isOwn);
+/** Whose rules see nothing of what comes in where fragments are tracked, one line for each place; our own is no matter. */
+export function trackingWarnings(rules: readonly TrackingRule[]): string[] {
   const places = new Map(rules.filter(rule => !isOwn(rule)).map(({ place, rule }) => [place, rule] as const));
-  return [
-    ...(own.length === 0
-      ? []
-      : [
-          `fragments: track takes effect at the next start: until then the kernel puts them together, since taking away ` +
-            `the rule "${own[0]!.rule}" of table inet ${DEFRAG_TABLE} would drop every packet that waits in a queue`,
-        ]),
-    ...[...places].map(
-      ([place, rule]) =>
-        `fragments: track: ${place} has the kernel track connections ("${rule}"), and so put fragments together before the queue`,
-    ),
-  ];
+  return [...places].map(
+    ([place, rule]) =>
+      `fragments: track: ${place} has the kernel track connections ("${rule}"): what comes in is untracked before, ` +
+      'so that its fragments are not put together',
+  );
 }

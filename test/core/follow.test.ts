@@ -242,7 +242,11 @@ t.test('a decision outlives a change of the image, as long as somebody has its m
 
 t.test('whoever has the mark is found among thousands, wherever its stream went', async t => {
   const streams = Array.from({ length: 40 }, (_, n) =>
-    streamOf(`s${n}`, 50, Object.fromEntries(Array.from({ length: 50 }, (_, m) => [m + 1, 90_000 - 100 * n + m]))),
+    streamOf(
+      `s${n}`,
+      50,
+      Object.fromEntries(Array.from({ length: 50 }, (_, m) => [m + 1, 90_000 - 100 * n + m])),
+    ),
   );
   const flows = streams.map(({ name }, n) =>
     flowOf(name, name, { protocols: ['udp'], destinationPortRanges: [{ first: n + 1, last: n + 1 }] }),
@@ -254,11 +258,22 @@ t.test('whoever has the mark is found among thousands, wherever its stream went'
   turns.images.publish(configOf({ streams: streams.filter((_, n) => !gone(n)).reverse() }));
   await turns.images.retire();
   for (const [n, mark] of decided.entries())
-    t.match(turns.turn(later(4, n)), [gone(n) ? { verdict: DROP, mark: 0 } : { verdict: ACCEPT, mark }], `s${n}`);
+    t.match(
+      turns.turn(later(4, n)),
+      [gone(n) ? { verdict: DROP, mark: 0 } : { verdict: ACCEPT, mark }],
+      `s${n}`,
+    );
   const counted = streams.map(({ name, targets }) =>
-    targets.reduce((sum, { identifier }) => sum + turns.images.targetCounters.read(`${name}/${identifier}`), 0),
+    targets.reduce(
+      (sum, { identifier }) => sum + turns.images.targetCounters.read(`${name}/${identifier}`),
+      0,
+    ),
   );
-  t.strictSame(counted, streams.map((_, n) => (gone(n) ? 0 : 2)), 'counted for the same target');
+  t.strictSame(
+    counted,
+    streams.map((_, n) => (gone(n) ? 0 : 2)),
+    'counted for the same target',
+  );
 });
 
 t.test('a clock that another life of the worker left ahead makes nothing young', t => {

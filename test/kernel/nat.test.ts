@@ -280,8 +280,31 @@ if (insideNamespace(import.meta.url)) {
       );
       await waitFor('the kernel to drop them', 5000, () => depth() === 0);
       await kernel.removeRuleset();
+      shell('ip -n peer addr flush dev ext-vlan0');
     },
   );
+
+  t.test('packets that wait in a queue live through a change of who puts fragments together', async t => {
+    const waiting = 5;
+    const queue = new NetfilterQueue(queueOptions());
+    t.teardown(() => queue.close());
+    shell('ip -n peer addr add 169.254.100.150/24 dev ext-vlan0');
+    shell('ip -n peer route add 20.0.0.1 via 169.254.100.1');
+    const kernel = await open();
+    const depth = () => readQueues()[0]?.depth;
+    const turnTo = (fragments: WantedKernel['fragments']) =>
+      kernel.applyRuleset({ ...EXAMPLE, queues: { first: 0, last: 0 }, fragments });
+    await turnTo('kernel');
+    shell(`ip netns exec peer ping -q -c ${waiting} -i 0.01 -W 0.1 20.0.0.1 || true`);
+    await waitFor('the packets to be queued', 5000, () => depth() === waiting);
+    for (const fragments of ['track', 'kernel', 'track', 'track'] as const) {
+      await turnTo(fragments);
+      t.equal(depth(), waiting, fragments);
+    }
+    shell('nft flush chain inet meridio-defrag in');
+    await waitFor('the kernel to drop them with the last rule that tracks', 5000, () => depth() === 0);
+    await kernel.removeRuleset();
+  });
 }
 
 /** Packets are left in the kernel: nothing is ever received. */

@@ -50,9 +50,7 @@ function ruleFor(fwmark: number, priority: number): Rule {
 function listingOf(rules: readonly Rule[], routes: RoutingListing['routes'] = []): RoutingListing {
   return {
     families: [4],
-    rules: [
-      { rules, all: rules.map(rule => ({ ...rule, rule, iif: null, inverted: false, idle: false })) },
-    ],
+    rules: [{ rules, all: rules.map(rule => ({ ...rule, rule, iif: null, inverted: false, idle: false })) }],
     routes,
     links: [],
     narrow: [],
@@ -303,49 +301,52 @@ t.test('rules by another hand that meet our tables or marks are clashes', t => {
   t.end();
 });
 
-t.test('a rule by another hand that takes packets to VIPs in front of ours is told of, whatever its mark', t => {
-  const found = (entry: object, external: string | null = 'ext-vlan0', claims = NO_CLAIMS) => {
-    const kernel = { ...EXAMPLE, interfaces: { ...EXAMPLE.interfaces, external } };
-    const wanted = wantedRouting(kernel, EMPTY, claims);
-    const rules = [parseRules(4, [...DEFAULTS, { src: 'all', ...entry }] as never[])];
-    return rulesInFront(kernel, wanted, { ...EMPTY, rules }, claims);
-  };
-  t.same(found({ priority: 50, table: '254' }), [
-    'IPv4 rule 50: from all lookup main takes packets to VIPs, whatever their mark, before our rules from priority 96 on ' +
-      'lead them to their targets: remove it, or give it a priority above 102',
-  ]);
-  const rows: [string, object, boolean][] = [
-    ['behind ours', { priority: 100, table: '254' }, false],
-    ['between ours', { priority: 98, table: '254' }, true],
-    ['own addresses alone', { priority: 50, table: '255' }, false],
-    ['clients of a network', { priority: 50, src: '10.0.0.0', srclen: 8, table: '9' }, true],
-    ['one address', { priority: 50, src: '10.0.0.1', table: '9' }, false],
-    ['answers', { priority: 50, src: '20.0.0.1', table: '9' }, false],
-    ['elsewhere', { priority: 50, dst: '21.0.0.0', dstlen: 8, table: '9' }, false],
-    ['to a VIP', { priority: 50, dst: '20.0.0.0', dstlen: 8, action: '6' }, true],
-    ['not elsewhere', { priority: 50, not: null, dst: '21.0.0.0', dstlen: 8, table: '9' }, true],
-    ['of another mark', { priority: 50, fwmark: '0xca6c', table: '9' }, false],
-    ['of all but another mark', { priority: 50, not: null, fwmark: '0xca6c', table: '9' }, true],
-    ['of no mark', { priority: 50, fwmark: '0x0', table: '9' }, false],
-    ['of any mark', { priority: 50, fwmark: '0x0', fwmask: '0x0', table: '9' }, true],
-    ['from the outside', { priority: 50, iif: 'ext-vlan0', table: '9' }, true],
-    ['from elsewhere', { priority: 50, iif: 'eth7', table: '9' }, false],
-    ['from here', { priority: 50, iif: 'lo', table: '9' }, false],
-    ['sockets that are bound', { priority: 50, oif: 'eth7', table: '9' }, false],
-    ['passing over ours', { priority: 50, goto: 32766 }, true],
-    ['leading nowhere', { priority: 50, goto: 700, unresolved: null }, false],
-    ['doing nothing', { priority: 50, nop: null }, false],
-    ['without the default route', { priority: 50, table: '254', suppress_prefixlen: 0 }, false],
-    ['of one protocol', { priority: 50, ipproto: 'udp', table: '9' }, true],
-  ];
-  for (const [claim, entry, told] of rows) t.equal(found(entry).length, told ? 1 : 0, claim);
-  t.equal(found({ priority: 50, iif: 'eth7', table: '9' }, null).length, 1, 'where no interface is named');
-  t.equal(found({ priority: 50, iif: 'lo', table: '9' }, null).length, 0);
-  const own = { family: 4, priority: 50, fwmark: null, from: null, to: null, table: 254 } as const;
-  t.same(found({ priority: 50, table: '254' }, null, claimsWith({ rules: [own] })), [], 'our own');
-  t.same(found({ priority: 50, fwmark: '0xca6c', not: null, table: '9' }).length, 1);
-  t.end();
-});
+t.test(
+  'a rule by another hand that takes packets to VIPs in front of ours is told of, whatever its mark',
+  t => {
+    const found = (entry: object, external: string | null = 'ext-vlan0', claims = NO_CLAIMS) => {
+      const kernel = { ...EXAMPLE, interfaces: { ...EXAMPLE.interfaces, external } };
+      const wanted = wantedRouting(kernel, EMPTY, claims);
+      const rules = [parseRules(4, [...DEFAULTS, { src: 'all', ...entry }] as never[])];
+      return rulesInFront(kernel, wanted, { ...EMPTY, rules }, claims);
+    };
+    t.same(found({ priority: 50, table: '254' }), [
+      'IPv4 rule 50: from all lookup main takes packets to VIPs, whatever their mark, before our rules from priority 96 on ' +
+        'lead them to their targets: remove it, or give it a priority above 102',
+    ]);
+    const rows: [string, object, boolean][] = [
+      ['behind ours', { priority: 100, table: '254' }, false],
+      ['between ours', { priority: 98, table: '254' }, true],
+      ['own addresses alone', { priority: 50, table: '255' }, false],
+      ['clients of a network', { priority: 50, src: '10.0.0.0', srclen: 8, table: '9' }, true],
+      ['one address', { priority: 50, src: '10.0.0.1', table: '9' }, false],
+      ['answers', { priority: 50, src: '20.0.0.1', table: '9' }, false],
+      ['elsewhere', { priority: 50, dst: '21.0.0.0', dstlen: 8, table: '9' }, false],
+      ['to a VIP', { priority: 50, dst: '20.0.0.0', dstlen: 8, action: '6' }, true],
+      ['not elsewhere', { priority: 50, not: null, dst: '21.0.0.0', dstlen: 8, table: '9' }, true],
+      ['of another mark', { priority: 50, fwmark: '0xca6c', table: '9' }, false],
+      ['of all but another mark', { priority: 50, not: null, fwmark: '0xca6c', table: '9' }, true],
+      ['of no mark', { priority: 50, fwmark: '0x0', table: '9' }, false],
+      ['of any mark', { priority: 50, fwmark: '0x0', fwmask: '0x0', table: '9' }, true],
+      ['from the outside', { priority: 50, iif: 'ext-vlan0', table: '9' }, true],
+      ['from elsewhere', { priority: 50, iif: 'eth7', table: '9' }, false],
+      ['from here', { priority: 50, iif: 'lo', table: '9' }, false],
+      ['sockets that are bound', { priority: 50, oif: 'eth7', table: '9' }, false],
+      ['passing over ours', { priority: 50, goto: 32766 }, true],
+      ['leading nowhere', { priority: 50, goto: 700, unresolved: null }, false],
+      ['doing nothing', { priority: 50, nop: null }, false],
+      ['without the default route', { priority: 50, table: '254', suppress_prefixlen: 0 }, false],
+      ['of one protocol', { priority: 50, ipproto: 'udp', table: '9' }, true],
+    ];
+    for (const [claim, entry, told] of rows) t.equal(found(entry).length, told ? 1 : 0, claim);
+    t.equal(found({ priority: 50, iif: 'eth7', table: '9' }, null).length, 1, 'where no interface is named');
+    t.equal(found({ priority: 50, iif: 'lo', table: '9' }, null).length, 0);
+    const own = { family: 4, priority: 50, fwmark: null, from: null, to: null, table: 254 } as const;
+    t.same(found({ priority: 50, table: '254' }, null, claimsWith({ rules: [own] })), [], 'our own');
+    t.same(found({ priority: 50, fwmark: '0xca6c', not: null, table: '9' }).length, 1);
+    t.end();
+  },
+);
 
 t.test('in front of a tree stands what was at its priority before it', t => {
   const targets = Array.from({ length: MOST_LISTED + 1 }, (_, n) => target(5001 + n, `172.16.0.${n + 1}`));
