@@ -31,6 +31,9 @@ export function explanationText(reply: ExplainReply): string {
       error ?? `${via ?? 'on link'} dev ${device}, neighbour ${neighbour ?? 'not known yet'}`,
     ]);
   }
+  const { mode, first, later } = reply.fragments;
+  if (mode === 'kernel') lines.push(['fragments', first]);
+  else lines.push(['fragments', `the first: ${first}`], ['', `a later one: ${later}`]);
   const width = Math.max(...lines.map(([head]) => head.length));
   return `${lines.map(([head, text]) => `${head.padEnd(width)}  ${text}`).join('\n')}\n`;
 }

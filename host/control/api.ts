@@ -1,5 +1,6 @@
 /** What the daemon answers on its control socket: HTTP with JSON, version 1. Plain types, shared by server and clients. */
 import type { FlowChange, StreamChange } from '../config/change.js';
+import type { FragmentMode } from '../types/config.js';
 import type { Difference } from '../types/difference.js';
 import type { Judgement } from '../types/health.js';
 import type { TracedPacket } from '../types/trace.js';
@@ -167,6 +168,12 @@ export interface ExplainReply {
   }[];
   /** Flows behind the one that matched. */
   readonly notAsked: number;
+  /** What becomes of the packet where it comes in fragments, in words. */
+  readonly fragments: {
+    readonly mode: FragmentMode;
+    readonly first: string;
+    readonly later: string;
+  };
   /** Targets of the stream that take no traffic, and why. */
   readonly idle: readonly { readonly target: string; readonly reason: string }[];
 }

@@ -67,6 +67,7 @@ export class QueueThread {
   readonly #stop: number;
   readonly #epoch: number;
   readonly #tracing: number;
+  readonly #held: number;
   readonly #wake = createWake();
   /** Counters of the present life, written by the worker, and the sum of the former ones. */
   readonly #counters = new Float64Array(
@@ -82,6 +83,7 @@ export class QueueThread {
     this.#stop = (state + Layout.WorkerStop) / 4;
     this.#epoch = (state + Layout.WorkerEpoch) / 4;
     this.#tracing = (state + Layout.WorkerTracing) / 4;
+    this.#held = (state + Layout.WorkerHeldNow) / 4;
   }
 
   /** Whether the queue is bound now. */
@@ -169,6 +171,8 @@ export class QueueThread {
       // A dead worker reads no image: whoever waits for its epoch to pass need not wait.
       Atomics.store(this.#words, this.#epoch, 0);
       Atomics.store(this.#words, this.#tracing, 0);
+      // What it held the kernel has dropped with its socket.
+      Atomics.store(this.#words, this.#held, 0);
       this.#closeCounters();
       if (performance.now() - boundAt > BACKOFF_MOST_MS) this.#failures = 0;
       if (this.#stopped === null) {

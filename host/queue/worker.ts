@@ -49,15 +49,15 @@ function open(): NetfilterQueue {
   });
 }
 
-/** What a former life of this worker held, the kernel has dropped with its socket. */
 function prepareFragments(): void {
   const { Layout, Region } = core;
   const view = new DataView(data.memory.buffer);
   const state = area + Region.WorkerState;
-  view.setUint32(state + Layout.WorkerHeldNow, 0, true);
   view.setUint32(state + Layout.WorkerFollows, 1, true);
   const fragments = area + Region.WorkerFragments;
-  view.setBigUint64(fragments + Layout.FragmentsSeed, randomBytes(8).readBigUInt64LE(), true);
+  // What a former life decided is still found: its firsts are with their targets.
+  if (view.getBigUint64(fragments + Layout.FragmentsSeed, true) === 0n)
+    view.setBigUint64(fragments + Layout.FragmentsSeed, randomBytes(8).readBigUInt64LE(), true);
   view.setFloat64(fragments + Layout.FragmentsTimeout, data.fragments.timeoutMs, true);
   view.setUint32(fragments + Layout.FragmentsMostHeld, data.fragments.mostHeld, true);
 }

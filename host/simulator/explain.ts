@@ -1,7 +1,16 @@
 /** Why a packet goes where it goes: the core's decision, and of each flow that was tried, why it did not match. */
 import { orderedFlows } from '../core/image.js';
 import { addressNumber, prefixInterval } from '../types/address.js';
-import type { ByteMatch, Config, Flow, PortRange, Prefix, Stream, Target } from '../types/config.js';
+import type {
+  ByteMatch,
+  Config,
+  Flow,
+  FragmentMode,
+  PortRange,
+  Prefix,
+  Stream,
+  Target,
+} from '../types/config.js';
 import type { FiveTuple } from '../types/five-tuple.js';
 import { packetOf } from './packet.js';
 import { type Decision, Simulator } from './simulator.js';
@@ -22,6 +31,14 @@ export interface Explanation extends Decision {
   readonly tried: readonly TriedFlow[];
   /** Flows behind the one that matched: they were not asked. */
   readonly notAsked: number;
+  readonly fragments: ExplainedFragments;
+}
+
+/** What becomes of the packet where it comes in fragments, in words. */
+export interface ExplainedFragments {
+  readonly mode: FragmentMode;
+  readonly first: string;
+  readonly later: string;
 }
 
 /** @param isActive targets that take traffic; default: all */
@@ -48,6 +65,19 @@ export function explain(
       misses: index === matched ? null : missOf(flow, tuple, packet, config.promiscuousPing),
     })),
     notAsked: flows.length - asked.length,
+    fragments: explainFragments(config),
+  };
+}
+
+function explainFragments({ fragments: mode, fragmentTimeoutMs: timeout }: Config): ExplainedFragments {
+  if (mode === 'kernel') {
+    const together = 'put together by the kernel before the queue: the whole packet is decided';
+    return { mode, first: together, later: together };
+  }
+  return {
+    mode,
+    first: 'decided as the whole packet is, by the ports in it',
+    later: `follows its first, if that came at most ${timeout} ms before; waits ${timeout} ms for one that comes behind it, and is dropped if none does`,
   };
 }
 

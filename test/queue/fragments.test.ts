@@ -1,82 +1,27 @@
-/** Fragments without a verdict in a real queue: across changes, among others, and at an end. */
-import { spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
-import { fragmentCounts } from '../../host/core/counters.js';
+/** Fragments without a verdict in a real queue: across changes, among others, in short queues, and at an end. */
+import type { Worker } from 'node:worker_threads';
 import { createImages } from '../../host/core/create.js';
 import { heldWithin, WorkerPool } from '../../host/queue/pool.js';
-import { configOf, flowOf, streamOf } from '../fixture/config.js';
-import { fragmentOf, piecesOf } from '../fixture/fragment.js';
 import { UDP } from '../fixture/packet.js';
 import { wirePacket } from '../fixture/wire.js';
+import {
+  config,
+  datagram,
+  HOST,
+  knowNeighbour,
+  layLink,
+  PEER,
+  PORT,
+  QUEUES,
+  send,
+  start,
+} from './fragment-link.js';
 import { insideNamespace, run, until } from './namespace.js';
 
 await insideNamespace(import.meta.url);
 const { default: t } = await import('tap');
 
-const PEER = '10.9.0.2';
-const HOST = '10.9.0.1';
-const PORT = 7000;
-const QUEUES = { first: 0, last: 0 };
-/** Nothing runs out unless a test waits for it. */
-const LONG_MS = 600_000;
-const RAW = fileURLToPath(new URL('../../../test/end-to-end/raw.py', import.meta.url));
-
-// A peer of its own, so that fragments come over a link as they are: what this host sends to itself it puts together.
-run('ip', 'link', 'add', 'here', 'type', 'veth', 'peer', 'name', 'there');
-for (const name of ['here', 'there']) run('ip', 'link', 'set', name, 'up');
-run('ip', 'addr', 'add', `${HOST}/24`, 'dev', 'here');
-const hardware = run('cat', '/sys/class/net/here/address').trim();
-const neighbour = () =>
-  run('ip', 'neigh', 'replace', HOST, 'lladdr', hardware, 'dev', 'there', 'nud', 'permanent');
-neighbour();
-const match = ['-i', 'here', '-p', 'udp'];
-run('iptables-nft', '-t', 'mangle', '-A', 'PREROUTING', ...match, '-j', 'NFQUEUE', '--queue-num', '0');
-// Each mark is counted behind the queue, and nothing reaches a socket.
-for (const mark of ['5001', '6001'])
-  run('iptables-nft', '-t', 'mangle', '-A', 'INPUT', '-m', 'mark', '--mark', mark);
-run('iptables-nft', '-t', 'raw', '-A', 'PREROUTING', '-i', 'there', '-j', 'DROP');
-
-const config = (mark: number) =>
-  configOf({
-    streams: [streamOf('s', 1, { 1: mark })],
-    flows: [flowOf('f', 's', { protocols: ['udp'], destinationPortRanges: [{ first: PORT, last: PORT }] })],
-  });
-
-let identification = 100;
-
-/** A datagram in three fragments, the first one first. */
-function datagram(): Uint8Array[] {
-  const bytes = new Array<number>(88).fill(1);
-  const whole = wirePacket(UDP, PEER, 999, HOST, PORT, bytes);
-  const id = identification++;
-  return piecesOf(bytes.length + 8, 32).map(piece => fragmentOf(whole, piece, id));
-}
-
-function send(...packets: readonly Uint8Array[]): void {
-  const input = packets.map(packet => `${Buffer.from(packet).toString('hex')}\n`).join('');
-  const { status, stderr } = spawnSync('python3', [RAW, 'send', 'there', HOST], { input, encoding: 'utf8' });
-  if (status !== 0) throw new Error(stderr);
-}
-
-async function start(options: { queueLength?: number; timeoutMs?: number; threads?: Worker[] } = {}) {
-  const { images, module } = createImages(QUEUES);
-  images.publish(config(5001));
-  const pool = await WorkerPool.start({
-    core: { module, memory: images.memory },
-    queues: QUEUES,
-    queueLength: options.queueLength ?? 1024,
-    fragments: { timeoutMs: options.timeoutMs ?? LONG_MS },
-    spawn: (...parameters) => {
-      const thread = new Worker(...parameters);
-      options.threads?.push(thread);
-      return thread;
-    },
-  });
-  const counts = () => fragmentCounts(images.core, images.memory, 0);
-  const depth = () => pool.statistics()[0]!.kernel!.depth;
-  return { images, pool, counts, depth };
-}
+layLink();
 
 t.test('what is held stays in the kernel, and leaves by the image that decides its first', async t => {
   const { images, pool, counts, depth } = await start();
@@ -97,7 +42,7 @@ t.test('what is held stays in the kernel, and leaves by the image that decides i
 
 t.test('others are answered while some are held, each once', async t => {
   const { pool, counts, depth } = await start();
-  const waiting = Array.from({ length: 20 }, datagram);
+  const waiting = Array.from({ length: 20 }, () => datagram());
   send(...waiting.flatMap(([, ...later]) => later));
   const others = Array.from({ length: 200 }, (_, n) => wirePacket(UDP, PEER, 1000 + n, HOST, PORT));
   send(...others);
@@ -114,7 +59,7 @@ t.test('no more than a quarter of a queue is held, and its time runs out without
   t.strictSame(heldWithin({ timeoutMs: 1, mostHeld: 9999 }, 1_000_000), { timeoutMs: 1, mostHeld: 256 });
   t.strictSame(heldWithin({ timeoutMs: 1, mostHeld: 256 }, 3), { timeoutMs: 1, mostHeld: 0 });
   const { pool, counts, depth } = await start({ queueLength: 40, timeoutMs: 2000 });
-  send(...Array.from({ length: 12 }, datagram).flatMap(packets => packets.slice(1)));
+  send(...Array.from({ length: 12 }, () => datagram()).flatMap(packets => packets.slice(1)));
   await until('all have come', () => counts().held === 24);
   t.ok(counts().waiting <= 10, `${counts().waiting} are held`);
   await until('none waits', () => counts().waiting === 0 && depth() === 0, undefined, 30_000);
@@ -175,7 +120,7 @@ t.test('held packets that the kernel drops with their link cost nobody else', as
   run('ip', 'link', 'set', 'here', 'down');
   await until('the kernel has dropped them', () => depth() === 0);
   run('ip', 'link', 'set', 'here', 'up');
-  neighbour();
+  knowNeighbour();
   send(first!, ...datagram());
   await until('their verdicts are refused', () => pool.statistics()[0]!.shim.verdictErrors === 2);
   t.equal(counts().waiting, 0);
@@ -192,4 +137,84 @@ t.test('who leaves waits for what is queued, not for what is held', async t => {
   t.ok(await pool.drained(10_000), 'nothing else waits');
   t.equal(depth(), 2);
   await pool.stop();
+});
+
+t.test('of more than may wait of one packet the last ones do, and leave with their first', async t => {
+  const { pool, counts, depth, dropped } = await start();
+  // 65,120 bytes in pieces of 160: more than the 256 that a queue holds.
+  const [first, ...later] = datagram(65_112, 160);
+  const [other, ...others] = datagram();
+  t.equal(later.length, 406);
+  send(...others);
+  await until('two wait', () => counts().waiting === 2);
+  send(...later);
+  await until('all have come', () => counts().held === later.length + 2);
+  t.equal(counts().waiting, 256);
+  t.equal(depth(), 256, 'others have the room that is left');
+  t.equal(dropped('FragmentWithoutFirst'), later.length + 2 - 256);
+  send(first!);
+  await until('none waits', () => depth() === 0);
+  t.match(counts(), { released: 256, pushedOut: later.length + 2 - 256, waiting: 0 });
+  // Overlapping ones, more than a packet may have.
+  send(...later, ...later);
+  await until('each follows', () => counts().followed === 2 * later.length && depth() === 0);
+  send(other!);
+  await until(
+    'it is answered',
+    () => pool.statistics()[0]!.packets === 3 * later.length + 4 && depth() === 0,
+  );
+  await pool.stop();
+  t.match(pool.statistics()[0]!.shim, { verdicts: 3 * later.length + 4, verdictErrors: 0 });
+});
+
+for (const { queueLength, mostHeld } of [
+  { queueLength: 4, mostHeld: 1 },
+  { queueLength: 1, mostHeld: 0 },
+]) {
+  t.test(`a queue of ${queueLength} holds ${mostHeld}, and serves the others`, async t => {
+    const { pool, counts, depth, dropped } = await start({ queueLength });
+    let packets = 0;
+    /** One by one: so short a queue is full at once. */
+    const pass = async (...sent: readonly Uint8Array[]) => {
+      for (const packet of sent) {
+        send(packet);
+        packets++;
+        await until('it was seen', () => pool.statistics()[0]!.packets === packets);
+      }
+    };
+    const early = Array.from({ length: 3 }, () => datagram());
+    await pass(...early.map(([, second]) => second!));
+    await until('the rest is answered', () => depth() === mostHeld);
+    t.match(counts(), { waiting: mostHeld, held: 3 * mostHeld, later: 3 });
+    t.equal(dropped('FragmentWithoutFirst'), 3 - mostHeld);
+    await pass(...datagram());
+    t.equal(depth(), mostHeld);
+    await pass(early[2]![0]!);
+    await until('none waits', () => depth() === 0);
+    t.match(counts(), { followed: 2, released: mostHeld, waiting: 0 });
+    await pool.stop();
+    t.match(pool.statistics()[0]!.shim, { packets, verdicts: packets, verdictErrors: 0 });
+  });
+}
+
+t.test('fragments of a target that is gone are dropped, those that still wait go by their first', async t => {
+  const { images, pool, counts, depth, dropped } = await start();
+  const [first, ...later] = datagram();
+  const [lateFirst, ...early] = datagram();
+  send(first!, ...early);
+  await until('two wait', () => counts().waiting === 2 && counts().tracked === 1);
+  images.publish(config(null));
+  await images.retire();
+  send(...later);
+  await until('they are dropped', () => dropped('NoTarget') === 2);
+  send(lateFirst!);
+  await until('none waits', () => depth() === 0);
+  t.equal(dropped('NoTarget'), 5);
+  t.match(counts(), { released: 2, followed: 2, waiting: 0 });
+  images.publish(config(5001));
+  await images.retire();
+  send(...datagram());
+  await until('a new one is served', () => images.targetCounters.read('s/1') === 3);
+  await pool.stop();
+  t.equal(pool.statistics()[0]!.shim.verdictErrors, 0);
 });

@@ -1,5 +1,6 @@
 /** Rows of packets in, what was decided and why not otherwise out. */
 import t from 'tap';
+import { explanationText } from '../../host/cli/explain.js';
 import { fiveTupleText, parseFiveTuple } from '../../host/config/five-tuple.js';
 import { loadConfig } from '../../host/config/load.js';
 import { explain } from '../../host/simulator/explain.js';
@@ -67,6 +68,30 @@ t.test('who takes no traffic is not chosen', t => {
   if (typeof tuple === 'string') throw new Error(tuple);
   for (const out of [1, 2])
     t.equal(explain(config, tuple, (_, target) => target.identifier !== out).identifier, 3 - out);
+  t.end();
+});
+
+t.test('what becomes of fragments is told with each packet, by the mode', t => {
+  const reply = (fragments: 'kernel' | 'track') => {
+    const tuple = parseFiveTuple('udp 192.0.2.1:53 > 20.0.0.1:53');
+    if (typeof tuple === 'string') throw new Error(tuple);
+    const explanation = explain({ ...config, fragments, fragmentTimeoutMs: 750 }, tuple);
+    return { packet: 'p', ...explanation, route: null, idle: [] };
+  };
+  const kernel = reply('kernel');
+  t.match(kernel.fragments, { mode: 'kernel', first: /^put together by the kernel before the queue/ });
+  t.equal(kernel.fragments.later, kernel.fragments.first);
+  t.match(explanationText(kernel), /\nfragments {2}put together by the kernel before the queue: [^\n]*\n$/);
+  const track = reply('track');
+  t.match(track.fragments, {
+    mode: 'track',
+    first: 'decided as the whole packet is, by the ports in it',
+    later: /^follows its first, .* 750 ms .*, and is dropped if none does$/,
+  });
+  t.match(
+    explanationText(track),
+    /\nfragments {2}the first: decided as [^\n]* by the ports in it\n +a later one: follows its first[^\n]* dropped [^\n]*\n$/,
+  );
   t.end();
 });
 
