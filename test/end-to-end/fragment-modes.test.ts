@@ -221,5 +221,15 @@ t.test('back to the kernel, without a new start', async t => {
   const before = await lookups();
   await expectDatagrams(t, 'the kernel puts together again');
   t.equal(await lookups(), before);
+});
+
+t.test('a takeover to track does so at once', async t => {
+  const former = daemon;
+  daemon = startDaemon(topology, TRACK, ['--takeover']);
+  await daemon.ready();
+  await former.ended();
+  t.strictSame(await warnings(), []);
+  await expectDatagrams(t, 'each fragment goes its way');
+  t.ok((await lookups()) > 0);
   t.equal((await daemon.stop()).code, 0);
 });

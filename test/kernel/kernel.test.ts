@@ -264,6 +264,37 @@ if (insideNamespace(import.meta.url)) {
     },
   );
 
+  t.test(
+    'a rule by another hand in front of the targets’ rules is told of, and nothing is refused',
+    async t => {
+      const wanted = { ...EXAMPLE, interfaces: { ...EXAMPLE.interfaces, external: 'ext-vlan0' } };
+      const kernel = await open();
+      const lines = async () => (await kernel.add(wanted)).warnings;
+      t.same(await lines(), []);
+      for (const rule of [
+        'priority 50 lookup main',
+        'from 10.0.0.0/8 lookup 7',
+        'priority 60 iif lo lookup 8',
+      ])
+        shell(`ip rule add ${rule}`);
+      const told = [
+        /^IPv4 rule 50: from all lookup main takes packets to VIPs, whatever their mark/,
+        // Who names no priority gets one in front of all that stand.
+        /^IPv4 rule \d+: from 10\.0\.0\.0\/8 lookup 7 takes packets to VIPs/,
+      ];
+      const found = await lines();
+      t.equal(found.length, told.length);
+      for (const words of told)
+        t.ok(
+          found.some(line => words.test(line)),
+          `${words}`,
+        );
+      t.equal((await kernel.compare(wanted)).filter(({ kind }) => kind === 'foreign').length, 2);
+      shell('ip rule del priority 50; ip rule del from 10.0.0.0/8 lookup 7; ip rule del priority 60');
+      t.same(await lines(), []);
+    },
+  );
+
   t.test('a table that is made anew keeps its place in the listing', async t => {
     const former = state();
     for (const name of ['nfqlb', 'nat', 'defrag']) {
