@@ -59,7 +59,7 @@ typedef struct {
 } ByteMatch;
 
 typedef struct {
-  uint32_t table, size, targets, targetCount, activeCount, previous;
+  uint32_t table, size, targets, targetCount, previous;
 } Stream;
 
 typedef struct {
