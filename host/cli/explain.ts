@@ -32,8 +32,8 @@ export function explanationText(reply: ExplainReply): string {
     ]);
   }
   const { mode, first, later } = reply.fragments;
-  if (mode === 'kernel') lines.push(['fragments', first]);
-  else lines.push(['fragments', `the first: ${first}`], ['', `a later one: ${later}`]);
+  if (mode === 'kernel') lines.push(['fragment', first]);
+  else lines.push(['fragment', `the first: ${first}`], ['', `a later one: ${later}`]);
   const width = Math.max(...lines.map(([head]) => head.length));
   return `${lines.map(([head, text]) => `${head.padEnd(width)}  ${text}`).join('\n')}\n`;
 }

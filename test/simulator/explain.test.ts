@@ -81,7 +81,7 @@ t.test('what becomes of fragments is told with each packet, by the mode', t => {
   const kernel = reply('kernel');
   t.match(kernel.fragments, { mode: 'kernel', first: /^put together by the kernel before the queue/ });
   t.equal(kernel.fragments.later, kernel.fragments.first);
-  t.match(explanationText(kernel), /\nfragments {2}put together by the kernel before the queue: [^\n]*\n$/);
+  t.match(explanationText(kernel), /\nfragment {2}put together by the kernel before the queue: [^\n]*\n$/);
   const track = reply('track');
   t.match(track.fragments, {
     mode: 'track',
@@ -90,7 +90,7 @@ t.test('what becomes of fragments is told with each packet, by the mode', t => {
   });
   t.match(
     explanationText(track),
-    /\nfragments {2}the first: decided as [^\n]* by the ports in it\n +a later one: follows its first[^\n]* dropped [^\n]*\n$/,
+    /\nfragment {2}the first: decided as [^\n]* by the ports in it\n +a later one: follows its first[^\n]* dropped [^\n]*\n$/,
   );
   t.end();
 });
