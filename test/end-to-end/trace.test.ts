@@ -5,14 +5,22 @@ import { join } from 'node:path';
 import t from 'tap';
 import type { TraceLine } from '../../host/control/api.js';
 import { MAGMARK } from '../../scripts/lab/daemon.js';
-import { TARGETS, VIP } from '../../scripts/lab/plan.js';
+import { VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
-import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 import { TCP, UDP } from '../fixture/packet.js';
 import { tshark } from '../fixture/tshark.js';
 import { wirePacket } from '../fixture/wire.js';
-import { answered, configFile, connectionsTo, inLoadBalancer, predict, startDaemon } from './lab.js';
+import {
+  answered,
+  configFile,
+  connectionsTo,
+  inLoadBalancer,
+  predict,
+  startDaemon,
+  startLab,
+  TARGET_LINES,
+} from './lab.js';
 import { sendRaw } from './raw.js';
 
 const vips = [`${VIP[4]}/32`, `${VIP[6]}/128`];
@@ -26,7 +34,7 @@ shutdownDelay: 0s
 streams:
   - name: a
     targets:
-${TARGETS.map(({ identifier, ips }) => `      - {identifier: ${identifier}, ips: [${ips[4]}, "${ips[6]}"]}`).join('\n')}
+${TARGET_LINES}
   - {name: empty}
 flows:
   - {name: web, stream: a, priority: 1, protocols: [tcp], vips: ${list}, destinationPortRanges: ["4000"]}
@@ -34,17 +42,7 @@ flows:
 `;
 
 t.setTimeout(600_000);
-const topology = Topology.reserve({ vips });
-t.teardown(() => topology.destroy());
-let clients: Clients;
-try {
-  await topology.create();
-  await startTargets(topology);
-  clients = new Clients(topology);
-} catch (error) {
-  await topology.destroy();
-  throw error;
-}
+const { topology, clients } = await startLab(t, { vips });
 const daemon = startDaemon(topology, text);
 await daemon.ready();
 let started = 0;
