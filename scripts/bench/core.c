@@ -38,7 +38,7 @@ typedef struct {
 
 typedef struct {
   uint32_t generation, flows, flowCount, streams, streamCount, sctpPortsHash, promiscuousPing, markNoFlow, noFlowMark,
-      markNoTarget, noTargetMark, classifier;
+      markNoTarget, noTargetMark, classifier, owners, ownerCount;
 } Header;
 
 typedef struct {
