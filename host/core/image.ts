@@ -15,6 +15,7 @@ import {
   type Place,
   writeFlowRecords,
 } from './flow-records.js';
+import { refuseTooManyParts, withoutClassifier } from './room.js';
 import { Slab } from './slab.js';
 import { type Core, workerArea } from './wasm.js';
 
@@ -32,6 +33,8 @@ export interface Image {
   readonly config: Config;
   readonly flows: readonly ImageFlow[];
   readonly streams: readonly ImageStream[];
+  /** What is to be told of it, one line each. */
+  readonly warnings: readonly string[];
 }
 
 export interface ImageStream {
@@ -42,6 +45,12 @@ export interface ImageStream {
   readonly active: readonly Target[];
   /** Address of u16[tableSize]. */
   readonly table: number;
+}
+
+interface WrittenFlows extends Place {
+  /** Address; 0: the core tries the flows one by one, since they are few, or there is no room for more. */
+  readonly classifier: number;
+  readonly warnings: readonly string[];
 }
 
 interface Blocks {
@@ -61,6 +70,10 @@ export function memoryBytes(core: Pick<Core, 'Region'>, workers: number, arenaBy
 /** What a target keeps its counter by: a target that keeps its place goes on counting, whatever its address or mark. */
 export function targetKey(stream: Stream, target: Target): string {
   return `${stream.name}/${target.identifier}`;
+}
+
+function targetKeys(streams: readonly Stream[]): string[] {
+  return streams.flatMap(stream => stream.targets.map(target => targetKey(stream, target)));
 }
 
 /** Flows in the order in which the core tries them, hidden ones before the flow they belong to. */
@@ -136,12 +149,23 @@ export class ImageStore {
   }
 
   /**
+   * Ask what can be known before anything is built. What passes may still not fit: pieces of the memory lie apart.
+   * @throws ImageError if there are too many flows, parts of flows or targets
+   */
+  refuseTooLarge(config: Config): void {
+    this.counters.refuseTooMany(orderedFlows(config).map(({ name }) => name));
+    this.targetCounters.refuseTooMany(targetKeys(config.streams));
+    refuseTooManyParts(this.core, config, this.arena.freeBytes);
+  }
+
+  /**
    * Build the image of `config` and publish it. Call `retire` before the next one.
    * @param isActive targets that take traffic
    * @throws ImageError if it does not fit; the published image stays
    */
   publish(config: Config, isActive: (stream: Stream, target: Target) => boolean = () => true): Image {
     if (this.retired !== null) throw new Error('an image was published before the former one was retired');
+    this.refuseTooLarge(config);
     const generation = (this.image?.generation ?? 0) + 1;
     const blocks: Blocks = { own: [], tables: new Map() };
     try {
@@ -149,18 +173,13 @@ export class ImageStore {
       const unfilled: ImageStream[] = [];
       const streams = config.streams.map(stream => this.placeStream(stream, isActive, blocks, unfilled));
       const header = this.core.Region.Headers + (generation & 1) * this.core.Region.HeaderSize;
-      this.writeHeader(
-        header,
-        generation,
-        config,
-        this.writeFlows(flows, config, blocks),
-        this.writeStreams(streams, blocks),
-      );
+      const written = this.writeFlows(flows, config, blocks);
+      this.writeHeader(header, generation, config, written, this.writeStreams(streams, blocks));
       // Last, since it takes longest: what does not fit is known by now.
       for (const stream of unfilled) this.populate(stream);
       this.retired = this.image === null ? null : this.blocks;
       this.blocks = blocks;
-      this.image = { generation, config, flows, streams };
+      this.image = { generation, config, flows, streams, warnings: written.warnings };
     } catch (error) {
       this.release(blocks, this.blocks);
       // Else the next configuration would find their counters taken.
@@ -189,10 +208,7 @@ export class ImageStore {
   /** Give back the counters of all that `image` has not. Only once no worker uses another one. */
   private keepCounters(image: Image | null): void {
     this.counters.keep(new Set(image?.flows.map(({ name }) => name)));
-    const streams = image?.streams.map(({ stream }) => stream) ?? [];
-    this.targetCounters.keep(
-      new Set(streams.flatMap(stream => stream.targets.map(target => targetKey(stream, target)))),
-    );
+    this.targetCounters.keep(new Set(targetKeys(image?.streams.map(({ stream }) => stream) ?? [])));
   }
 
   private everyWorkerPassed(generation: number): boolean {
@@ -281,11 +297,7 @@ export class ImageStore {
     return { address, count: streams.length };
   }
 
-  private writeFlows(
-    flows: readonly ImageFlow[],
-    config: Config,
-    blocks: Blocks,
-  ): Place & { readonly classifier: number } {
+  private writeFlows(flows: readonly ImageFlow[], config: Config, blocks: Blocks): WrittenFlows {
     const streams = new Map(config.streams.map(({ name }, index) => [name, index]));
     const records = flows.map(({ name, flow, hidden }) => {
       const encapPort = flow.udpEncapPort ?? 0;
@@ -303,26 +315,29 @@ export class ImageStore {
     const listed = listedFlows(records);
     const slab = new Slab(bytes => this.allocate(bytes, blocks));
     const place = writeFlowRecords(this.core, this.memory, listed, bytes => slab.place(bytes, 16));
-    return { ...place, classifier: this.writeClassifier(listed, blocks) };
+    if (flows.length < this.limits.leastFlows) return { ...place, classifier: 0, warnings: [] };
+    const classifier = this.writeClassifier(listed, blocks);
+    const warnings = classifier === null ? [withoutClassifier(config)] : [];
+    return { ...place, classifier: classifier ?? 0, warnings };
   }
 
-  /** Address of the classifier; 0: the core tries the flows one by one, since they are few, or there is no room for more. */
-  private writeClassifier(listed: ListedFlows, blocks: Blocks): number {
-    if (listed.flows.length < this.limits.leastFlows) return 0;
+  /** Address of the classifier; null: there is no room for it. */
+  private writeClassifier(listed: ListedFlows, blocks: Blocks): number | null {
     const own: number[] = [];
+    const { freeBytes } = this.arena;
     try {
       const allocate = (bytes: number) => {
         const address = this.arena.allocate(bytes);
         own.push(address);
         return address;
       };
-      const classifier = writeClassifier(this.core, this.memory, listed, allocate, this.limits);
+      const classifier = writeClassifier(this.core, this.memory, listed, allocate, freeBytes, this.limits);
       blocks.own.push(...own);
       return classifier;
     } catch (error) {
       if (!(error instanceof ImageError)) throw error;
       for (const address of own) this.arena.free(address);
-      return 0;
+      return null;
     }
   }
 
@@ -330,7 +345,7 @@ export class ImageStore {
     at: number,
     generation: number,
     config: Config,
-    flows: Place & { readonly classifier: number },
+    flows: WrittenFlows,
     streams: Place,
   ): void {
     const { Layout } = this.core;

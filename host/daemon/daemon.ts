@@ -118,7 +118,16 @@ export class Daemon {
     this.warnings = new Warnings(log);
     if (first.kind === 'file') this.fileText = first.text;
     const onHealth = () => this.onHealth();
-    this.service = new Service({ log, images, frontend, addresses, onHealth, ...(known && { known }) });
+    const { warnings } = this;
+    this.service = new Service({
+      log,
+      images,
+      frontend,
+      warnings,
+      addresses,
+      onHealth,
+      ...(known && { known }),
+    });
     this.mender = new Mender({
       log,
       stop: options.stop,
@@ -144,7 +153,11 @@ export class Daemon {
     onSteered: () => Promise<void>,
     undo: () => Promise<void>,
   ): Promise<void> {
-    return this.inTurn(() => this.orUndo(() => this.apply(config, patienceMs, watch, onSteered), undo));
+    const first = async () => {
+      await this.service.refuseTooLarge(config);
+      await this.apply(config, patienceMs, watch, onSteered);
+    };
+    return this.inTurn(() => this.orUndo(first, undo));
   }
 
   /** What the first change brought about is kept for a start without a file. */
@@ -255,6 +268,7 @@ export class Daemon {
     const { config, kind, name } = next;
     refuseCoveredHosts(config, await ahead.addresses);
     refuseRestartOnly(former, config);
+    await this.service.refuseTooLarge(config);
     watch.lap('refusals');
     try {
       await this.holdings.metrics.during(config.metrics, () =>

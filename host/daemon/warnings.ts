@@ -11,6 +11,8 @@ export interface WarningParts {
   fragments: readonly string[];
   /** VIPs to which main has no route. */
   main: readonly string[];
+  /** Of the image that the workers decide by. */
+  image: readonly string[];
   /** Of the configuration that is kept on disk. */
   kept: readonly string[];
 }
@@ -18,7 +20,7 @@ export interface WarningParts {
 export class Warnings {
   /** All that hold. */
   lines: readonly string[] = [];
-  private readonly parts: WarningParts = { look: [], fragments: [], main: [], kept: [] };
+  private readonly parts: WarningParts = { look: [], fragments: [], main: [], image: [], kept: [] };
   private ofConfig: { readonly config: Config; readonly lines: readonly string[] } | null = null;
 
   constructor(private readonly log: Log) {}
@@ -32,9 +34,9 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, fragments, main, kept } = this.parts;
+    const { look, fragments, main, image, kept } = this.parts;
     const before = new Set(this.lines);
-    this.lines = [...this.ofConfig.lines, ...look, ...fragments, ...main, ...kept];
+    this.lines = [...this.ofConfig.lines, ...look, ...fragments, ...main, ...image, ...kept];
     for (const line of this.lines) if (!before.has(line)) this.log.warn(line);
   }
 }

@@ -26,6 +26,7 @@ t.test('what nobody serves is withdrawn out of turn, and nothing is announced', 
     log: { info() {}, warn() {} } as never,
     images: { current: { config } } as never,
     frontend: { announce } as never,
+    warnings: { find() {} },
     addresses: [],
     onHealth() {},
   });
