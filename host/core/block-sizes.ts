@@ -10,7 +10,7 @@ export type OneSide = Exclude<Side, 'both'>;
 export class BlockSizes {
   private largeRowsLeft: number;
   /** `boundsOf` each flow. */
-  private readonly bounds: Readonly<Record<OneSide, Uint32Array>>;
+  readonly bounds: Readonly<Record<OneSide, Uint32Array>>;
 
   constructor(
     boxes: readonly FlowBox[],

@@ -3,7 +3,7 @@ import type { PortRange } from '../types/config.js';
 import { BlockSizes, blocksKey, type OneSide } from './block-sizes.js';
 import type { ClassifierLimits } from './classifier.js';
 import type { Filing } from './filing.js';
-import { type Side, strideOf } from './flow-blocks.js';
+import { boundsOf, type Side, strideOf } from './flow-blocks.js';
 import type { FlowBox } from './flow-box.js';
 import type { Lists } from './lists.js';
 import type { Networks } from './networks.js';
@@ -13,6 +13,8 @@ import type { Core } from './wasm.js';
 const BOUND_BYTES = 4;
 const BOUND6_BYTES = 16;
 const PORTS_BEHIND = 0x10000;
+/** Of a block: ports, and addresses of two families, of both ends. */
+const MOST_AXES = 6;
 
 /** Whether the classifier takes more than `bytes`; what it takes beside what is counted is a small part. */
 export function takesMoreThan(
@@ -37,17 +39,47 @@ class Count {
     private readonly core: Core,
     private readonly networks: Networks,
     private readonly boxes: readonly FlowBox[],
-    limits: ClassifierLimits,
+    private readonly limits: ClassifierLimits,
   ) {
     this.sizes = new BlockSizes(boxes, limits);
     this.places = new Distinct(networks.placeCount);
   }
 
   /** In the order of writing, which is that of `BlockSizes`. */
-  exceeds({ destinations, sources, rest }: Filing): boolean {
+  exceeds(filing: Filing): boolean {
+    if (this.most(filing) <= this.left) return false;
+    const { destinations, sources, rest } = filing;
     if (this.nodes(destinations, 'source') || this.nodes(sources, 'destination')) return true;
     if (rest.length > 0) this.blocks(rest, 'both');
     return this.left < 0;
+  }
+
+  /** What cannot be exceeded, at a glance: most configurations are far below it. */
+  private most({ destinations, sources, rest }: Filing): number {
+    const { NodeBytes, CandidateBytes } = this.core.Layout;
+    const { networks, limits } = this;
+    const rowBytes = strideOf(limits.smallBlock) + BOUND6_BYTES;
+    // Each axis of a block has one bound besides, and a block one flow at least.
+    const bytesOf = (flows: number, bounds: number) =>
+      flows * (NodeBytes + CandidateBytes + MOST_AXES * rowBytes) + bounds * rowBytes;
+    const filed = (lists: Lists, side: OneSide) => {
+      const bounds = this.sizes.bounds[side];
+      let [flows, sum] = [0, 0];
+      for (let network = 0; network < networks.count; network++) {
+        if (lists.lengthOf(network) === 0) continue;
+        const own = lists.of(network);
+        flows += own.length;
+        for (let index = 0; index < own.length; index++) sum += bounds[own[index]!]!;
+      }
+      return bytesOf(flows, sum);
+    };
+    const bounds = rest.reduce((sum, box) => sum + boundsOf(box, 'both'), 0);
+    return (
+      limits.largeRowsBytes +
+      filed(destinations, 'source') +
+      filed(sources, 'destination') +
+      bytesOf(rest.length, bounds)
+    );
   }
 
   private nodes(lists: Lists, side: OneSide): boolean {

@@ -3,29 +3,24 @@
  * no worker uses it any more. Nothing that a worker may be reading is ever written.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Config, Flow, Stream, Target } from '../types/config.js';
+import type { Config, Stream, Target } from '../types/config.js';
 import { ImageError } from '../types/errors.js';
 import { Arena } from './arena.js';
 import { CLASSIFIER_LIMITS, writeClassifier } from './classifier.js';
 import { NamedCounters } from './counters.js';
+import { type ListedFlows, listedFlows, type Place, writeFlowRecords } from './flow-records.js';
 import {
-  type FlowConditions,
-  type ListedFlows,
-  listedFlows,
-  type Place,
-  writeFlowRecords,
-} from './flow-records.js';
+  flowCounters,
+  type ImageFlow,
+  orderedFlows,
+  recordsOf,
+  targetCounters,
+  targetKey,
+  targetKeys,
+} from './image-parts.js';
 import { refuseTooManyParts, withoutClassifier } from './room.js';
 import { Slab } from './slab.js';
 import { type Core, workerArea } from './wasm.js';
-
-/** One flow as the core sees it: by priority; hidden ones find UDP-encapsulated SCTP. */
-export interface ImageFlow {
-  readonly name: string;
-  readonly flow: Flow;
-  /** Hidden flow of `flow.udpEncapPort`. */
-  readonly hidden: boolean;
-}
 
 /** What one generation was made of; indexes are those in descriptors. */
 export interface Image {
@@ -67,25 +62,6 @@ export function memoryBytes(core: Pick<Core, 'Region'>, workers: number, arenaBy
   return core.Region.Workers + workers * core.Region.WorkerSize + arenaBytes;
 }
 
-/** What a target keeps its counter by: a target that keeps its place goes on counting, whatever its address or mark. */
-export function targetKey(stream: Stream, target: Target): string {
-  return `${stream.name}/${target.identifier}`;
-}
-
-function targetKeys(streams: readonly Stream[]): string[] {
-  return streams.flatMap(stream => stream.targets.map(target => targetKey(stream, target)));
-}
-
-/** Flows in the order in which the core tries them, hidden ones before the flow they belong to. */
-export function orderedFlows(config: Config): ImageFlow[] {
-  return config.flows
-    .toSorted((one, other) => other.priority - one.priority)
-    .flatMap(flow => [
-      ...(flow.udpEncapPort === null ? [] : [{ name: `#${flow.name}`, flow, hidden: true }]),
-      { name: flow.name, flow, hidden: false },
-    ]);
-}
-
 export class ImageStore {
   /** Packets that a flow matched, by its name. */
   readonly counters: NamedCounters;
@@ -112,20 +88,8 @@ export class ImageStore {
     this.view = new DataView(memory.buffer);
     this.words = new Int32Array(memory.buffer);
     this.arena = new Arena(workerArea(core, workers), memory.buffer.byteLength);
-    const { Limit, Region } = core;
-    this.counters = new NamedCounters(core, memory, workers, {
-      region: Region.WorkerFlowCounters,
-      first: 0,
-      limit: Limit.Flows,
-      what: 'flows',
-    });
-    this.targetCounters = new NamedCounters(core, memory, workers, {
-      region: Region.WorkerTargetCounters,
-      // Packets without a target are counted there.
-      first: 1,
-      limit: Limit.TargetCounters,
-      what: 'targets',
-    });
+    this.counters = new NamedCounters(core, memory, workers, flowCounters(core));
+    this.targetCounters = new NamedCounters(core, memory, workers, targetCounters(core));
   }
 
   /** The published image. */
@@ -152,8 +116,8 @@ export class ImageStore {
    * Ask what can be known before anything is built. What passes may still not fit: pieces of the memory lie apart.
    * @throws ImageError if there are too many flows, parts of flows or targets
    */
-  refuseTooLarge(config: Config): void {
-    this.counters.refuseTooMany(orderedFlows(config).map(({ name }) => name));
+  refuseTooLarge(config: Config, flows: readonly ImageFlow[] = orderedFlows(config)): void {
+    this.counters.refuseTooMany(flows.map(({ name }) => name));
     this.targetCounters.refuseTooMany(targetKeys(config.streams));
     refuseTooManyParts(this.core, config, this.arena.freeBytes);
   }
@@ -165,11 +129,11 @@ export class ImageStore {
    */
   publish(config: Config, isActive: (stream: Stream, target: Target) => boolean = () => true): Image {
     if (this.retired !== null) throw new Error('an image was published before the former one was retired');
-    this.refuseTooLarge(config);
+    const flows = orderedFlows(config);
+    this.refuseTooLarge(config, flows);
     const generation = (this.image?.generation ?? 0) + 1;
     const blocks: Blocks = { own: [], tables: new Map() };
     try {
-      const flows = orderedFlows(config);
       const unfilled: ImageStream[] = [];
       const streams = config.streams.map(stream => this.placeStream(stream, isActive, blocks, unfilled));
       const header = this.core.Region.Headers + (generation & 1) * this.core.Region.HeaderSize;
@@ -298,21 +262,7 @@ export class ImageStore {
   }
 
   private writeFlows(flows: readonly ImageFlow[], config: Config, blocks: Blocks): WrittenFlows {
-    const streams = new Map(config.streams.map(({ name }, index) => [name, index]));
-    const records = flows.map(({ name, flow, hidden }) => {
-      const encapPort = flow.udpEncapPort ?? 0;
-      const found = { destinationPortRanges: [{ first: encapPort, last: encapPort }] };
-      const conditions: FlowConditions = hidden
-        ? { ...flow, ...found, protocols: ['udp'], sourcePortRanges: [], byteMatches: [] }
-        : flow;
-      return {
-        conditions,
-        stream: streams.get(flow.stream)!,
-        counter: this.counters.indexOf(name),
-        encapPort: hidden ? encapPort : 0,
-      };
-    });
-    const listed = listedFlows(records);
+    const listed = listedFlows(recordsOf(flows, config, name => this.counters.indexOf(name)));
     const slab = new Slab(bytes => this.allocate(bytes, blocks));
     const place = writeFlowRecords(this.core, this.memory, listed, bytes => slab.place(bytes, 16));
     if (flows.length < this.limits.leastFlows) return { ...place, classifier: 0, warnings: [] };
