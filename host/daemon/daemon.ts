@@ -209,6 +209,9 @@ export class Daemon {
         if (error instanceof MagmarkError)
           log.error({ file: configFile, code: error.code, faults }, 'reload refused');
         else log.error({ file: configFile, faults, err: error }, 'reload refused');
+        const more = faults.length === 1 ? '' : ` (and ${faults.length - 1} more faults)`;
+        this.warnings.find({ refused: [`the last reload was refused: ${faults[0]}${more}`] });
+        this.warnings.tell(this.config);
         return;
       }
       const { generation } = this.images.current!;
@@ -288,7 +291,7 @@ export class Daemon {
 
   private async keepState({ name, text }: Found): Promise<void> {
     await this.state.keep({ name, text, at: this.source.at });
-    this.warnings.find({ kept: this.state.warnings });
+    this.warnings.find({ refused: [], kept: this.state.warnings });
     this.warnings.tell(this.config);
   }
 
