@@ -1,10 +1,12 @@
 /** `magmark validate`: what is wrong with a file, without touching anything. */
 import { readConfig } from '../config/file.js';
 import { configWarnings } from '../config/resolve.js';
+import { forecast } from '../core/forecast.js';
 
-/** @throws ConfigError with one line per fault; warnings go to stderr, with `json` to stdout */
+/** @throws ConfigError with one line per fault, ImageError if it fits no daemon's memory; warnings go to stderr, with `json` to stdout */
 export function validate(file: string, { json }: { readonly json?: boolean }): void {
-  const warnings = configWarnings(readConfig(file));
+  const config = readConfig(file);
+  const warnings = [...configWarnings(config), ...forecast(config)];
   if (json) {
     process.stdout.write(`${JSON.stringify({ valid: true, warnings }, null, 2)}\n`);
     return;

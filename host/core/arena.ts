@@ -58,6 +58,11 @@ export class Arena {
     return [...this.sizes.values()].reduce((sum, size) => sum + size, 0);
   }
 
+  /** Bytes that are not in use, in one piece or in many. */
+  get freeBytes(): number {
+    return this.gaps.reduce((sum, gap) => sum + gap.end - gap.start, 0);
+  }
+
   private largestGap(): number {
     return this.gaps.reduce((largest, gap) => Math.max(largest, gap.end - gap.start), 0);
   }

@@ -4,8 +4,10 @@
  */
 import { maskWord, WORDS } from './address-words.js';
 import { AxisWriter } from './axis.js';
+import { BlockSizes, blocksKey, type OneSide } from './block-sizes.js';
+import { takesMoreThan } from './classifier-size.js';
 import { file } from './filing.js';
-import { BlockWriter, boundsOf, type Side, strideOf } from './flow-blocks.js';
+import { BlockWriter, type Side } from './flow-blocks.js';
 import { boxOf, type FlowBox } from './flow-box.js';
 import type { ListedFlows } from './flow-records.js';
 import { firstWord, type Networks } from './networks.js';
@@ -51,17 +53,23 @@ export const CLASSIFIER_LIMITS: ClassifierLimits = {
   smallBlock: 512,
 };
 
-/** @returns address of the Classifier of these flows. @throws ImageError of `allocate` */
+/**
+ * @param freeBytes that `allocate` has in all
+ * @returns address of the Classifier of these flows; null, and nothing was allocated, if it is known not to fit
+ * @throws ImageError of `allocate`
+ */
 export function writeClassifier(
   core: Core,
   memory: WebAssembly.Memory,
   { networks, flows }: ListedFlows,
   allocate: (bytes: number) => number,
+  freeBytes: number,
   limits: ClassifierLimits,
-): number {
-  const slab = new Slab(allocate);
+): number | null {
   const boxes = flows.map((flow, index) => boxOf(core, flow, index));
   const filing = file(networks, boxes, limits);
+  if (takesMoreThan(freeBytes, core, networks, boxes, filing, limits)) return null;
+  const slab = new Slab(allocate);
   const axes = new AxisWriter(core, memory, slab, networks);
   const leaves = new Leaves(core, memory, slab, axes, networks, boxes, limits);
   const { Layout } = core;
@@ -75,17 +83,12 @@ export function writeClassifier(
   return at;
 }
 
-/** A node knows one address of the packet and asks about this one. */
-type OneSide = Exclude<Side, 'both'>;
-
 /** Writes the flows of nodes: a short list behind the node, or blocks, which nodes with the same flows share. */
 class Leaves {
   private readonly view: DataView;
   private readonly blocks: BlockWriter;
   private readonly shared = new Map<string, { address: number; count: number }>();
-  private largeRowsLeft: number;
-  /** `boundsOf` each flow. */
-  private readonly bounds: Readonly<Record<OneSide, Uint32Array>>;
+  private readonly sizes: BlockSizes;
 
   constructor(
     private readonly core: Core,
@@ -94,12 +97,10 @@ class Leaves {
     axes: AxisWriter,
     private readonly networks: Networks,
     private readonly boxes: readonly FlowBox[],
-    private readonly limits: ClassifierLimits,
+    limits: ClassifierLimits,
   ) {
     this.view = new DataView(memory.buffer);
-    this.largeRowsLeft = limits.largeRowsBytes;
-    const of = (side: OneSide) => Uint32Array.from(boxes, box => boundsOf(box, side));
-    this.bounds = { destination: of('destination'), source: of('source') };
+    this.sizes = new BlockSizes(boxes, limits);
     this.blocks = new BlockWriter(core, memory, slab, axes, networks, (boxes, side) =>
       this.candidates(boxes, side),
     );
@@ -108,7 +109,7 @@ class Leaves {
   of(side: OneSide): LeafWriter {
     const { CandidateBytes } = this.core.Layout;
     return {
-      bytesBehind: flows => (this.isListed(flows, side) ? flows.length * CandidateBytes : 0),
+      bytesBehind: flows => (this.sizes.isListed(flows, side) ? flows.length * CandidateBytes : 0),
       write: (at, flows) => this.write(at, flows, side),
     };
   }
@@ -125,7 +126,7 @@ class Leaves {
 
   private write(at: number, flows: Uint32Array, side: OneSide): void {
     const { Layout } = this.core;
-    if (!this.isListed(flows, side)) {
+    if (!this.sizes.isListed(flows, side)) {
       this.writeBlocks(
         at,
         Array.from(flows, flow => this.boxes[flow]!),
@@ -142,22 +143,12 @@ class Leaves {
 
   private writeBlocks(at: number, boxes: readonly FlowBox[], side: Side): void {
     const { Layout } = this.core;
-    const key = `${side} ${boxes.map(({ flow }) => flow).join()}`;
+    const key = blocksKey(boxes, side);
     const { address, count } =
-      this.shared.get(key) ?? this.blocks.write(boxes, side, this.sizeOf(boxes, side));
+      this.shared.get(key) ?? this.blocks.write(boxes, side, this.sizes.of(boxes, side));
     this.shared.set(key, { address, count });
     this.view.setUint32(at + Layout.NodeBlocks, address, true);
     this.view.setUint32(at + Layout.NodeCount, count, true);
-  }
-
-  /** Flows of a block. */
-  private sizeOf(boxes: readonly FlowBox[], side: Side): number {
-    const large = Math.min(boxes.length, this.limits.largeBlock);
-    const bytes = boxes.reduce((sum, box) => sum + boundsOf(box, side), 0) * strideOf(large);
-    if (large <= this.limits.smallBlock) return large;
-    if (bytes > this.largeRowsLeft) return this.limits.smallBlock;
-    this.largeRowsLeft -= bytes;
-    return large;
   }
 
   /** Candidate[] of which the rows have said all but what statements about bytes say. */
@@ -191,14 +182,6 @@ class Leaves {
       this.view.setUint16(place, first, true);
       this.view.setUint16(place + 2, (ranges.at(-1)?.last ?? 0xffff) - first, true);
     }
-  }
-
-  private isListed(flows: Uint32Array, side: OneSide): boolean {
-    if (flows.length > this.limits.listedFlows) return false;
-    const bounds = this.bounds[side];
-    let sum = 0;
-    for (let index = 0; index < flows.length; index++) sum += bounds[flows[index]!]!;
-    return sum <= this.limits.listedBounds;
   }
 }
 

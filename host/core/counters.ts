@@ -40,6 +40,18 @@ export class NamedCounters {
     return index;
   }
 
+  /** @param names all different. @throws ImageError if `indexOf` would refuse one of them */
+  refuseTooMany(names: readonly string[]): void {
+    const { first, limit, what } = this.place;
+    const known = names.reduce((sum, name) => sum + (this.indexes.has(name) ? 1 : 0), 0);
+    const others = this.indexes.size - known;
+    if (others + names.length <= limit - first) return;
+    const before = others === 0 ? '' : `, the one before ${others} that are not among them`;
+    throw new ImageError(
+      `more than ${limit - first} ${what}: the configuration has ${names.length}${before}`,
+    );
+  }
+
   /** Packets of `name`, in all workers. */
   read(name: string): number {
     const index = this.indexes.get(name);

@@ -3,29 +3,25 @@
  * no worker uses it any more. Nothing that a worker may be reading is ever written.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Config, Flow, Stream, Target } from '../types/config.js';
+import type { Config, Stream, Target } from '../types/config.js';
 import { ImageError } from '../types/errors.js';
 import { Arena } from './arena.js';
 import { CLASSIFIER_LIMITS, writeClassifier } from './classifier.js';
 import { NamedCounters } from './counters.js';
+import { type ListedFlows, listedFlows, type Place, writeFlowRecords } from './flow-records.js';
 import {
-  type FlowConditions,
-  type ListedFlows,
-  listedFlows,
-  type Place,
-  writeFlowRecords,
-} from './flow-records.js';
+  flowCounters,
+  type ImageFlow,
+  orderedFlows,
+  recordsOf,
+  targetCounters,
+  targetKey,
+  targetKeys,
+} from './image-parts.js';
 import { writeMarkOwners } from './mark-owners.js';
+import { refuseTooManyParts, withoutClassifier } from './room.js';
 import { Slab } from './slab.js';
 import { type Core, workerArea } from './wasm.js';
-
-/** One flow as the core sees it: by priority; hidden ones find UDP-encapsulated SCTP. */
-export interface ImageFlow {
-  readonly name: string;
-  readonly flow: Flow;
-  /** Hidden flow of `flow.udpEncapPort`. */
-  readonly hidden: boolean;
-}
 
 /** What one generation was made of; indexes are those in descriptors. */
 export interface Image {
@@ -33,6 +29,8 @@ export interface Image {
   readonly config: Config;
   readonly flows: readonly ImageFlow[];
   readonly streams: readonly ImageStream[];
+  /** What is to be told of it, one line each. */
+  readonly warnings: readonly string[];
 }
 
 export interface ImageStream {
@@ -43,6 +41,12 @@ export interface ImageStream {
   readonly active: readonly Target[];
   /** Address of u16[tableSize]. */
   readonly table: number;
+}
+
+interface WrittenFlows extends Place {
+  /** Address; 0: the core tries the flows one by one, since they are few, or there is no room for more. */
+  readonly classifier: number;
+  readonly warnings: readonly string[];
 }
 
 interface Blocks {
@@ -57,21 +61,6 @@ export const ARENA_BYTES = 512 * 1024 * 1024;
 /** Bytes of the memory for `workers` worker areas and the arena. */
 export function memoryBytes(core: Pick<Core, 'Region'>, workers: number, arenaBytes = ARENA_BYTES): number {
   return core.Region.Workers + workers * core.Region.WorkerSize + arenaBytes;
-}
-
-/** What a target keeps its counter by: a target that keeps its place goes on counting, whatever its address or mark. */
-export function targetKey(stream: Stream, target: Target): string {
-  return `${stream.name}/${target.identifier}`;
-}
-
-/** Flows in the order in which the core tries them, hidden ones before the flow they belong to. */
-export function orderedFlows(config: Config): ImageFlow[] {
-  return config.flows
-    .toSorted((one, other) => other.priority - one.priority)
-    .flatMap(flow => [
-      ...(flow.udpEncapPort === null ? [] : [{ name: `#${flow.name}`, flow, hidden: true }]),
-      { name: flow.name, flow, hidden: false },
-    ]);
 }
 
 export class ImageStore {
@@ -100,20 +89,8 @@ export class ImageStore {
     this.view = new DataView(memory.buffer);
     this.words = new Int32Array(memory.buffer);
     this.arena = new Arena(workerArea(core, workers), memory.buffer.byteLength);
-    const { Limit, Region } = core;
-    this.counters = new NamedCounters(core, memory, workers, {
-      region: Region.WorkerFlowCounters,
-      first: 0,
-      limit: Limit.Flows,
-      what: 'flows',
-    });
-    this.targetCounters = new NamedCounters(core, memory, workers, {
-      region: Region.WorkerTargetCounters,
-      // Packets without a target are counted there.
-      first: 1,
-      limit: Limit.TargetCounters,
-      what: 'targets',
-    });
+    this.counters = new NamedCounters(core, memory, workers, flowCounters(core));
+    this.targetCounters = new NamedCounters(core, memory, workers, targetCounters(core));
   }
 
   /** The published image. */
@@ -137,32 +114,41 @@ export class ImageStore {
   }
 
   /**
+   * Ask what can be known before anything is built. What passes may still not fit: pieces of the memory lie apart.
+   * @throws ImageError if there are too many flows, parts of flows or targets
+   */
+  refuseTooLarge(config: Config, flows: readonly ImageFlow[] = orderedFlows(config)): void {
+    this.counters.refuseTooMany(flows.map(({ name }) => name));
+    this.targetCounters.refuseTooMany(targetKeys(config.streams));
+    refuseTooManyParts(this.core, config, this.arena.freeBytes);
+  }
+
+  /**
    * Build the image of `config` and publish it. Call `retire` before the next one.
    * @param isActive targets that take traffic
    * @throws ImageError if it does not fit; the published image stays
    */
   publish(config: Config, isActive: (stream: Stream, target: Target) => boolean = () => true): Image {
     if (this.retired !== null) throw new Error('an image was published before the former one was retired');
+    const flows = orderedFlows(config);
+    this.refuseTooLarge(config, flows);
     const generation = (this.image?.generation ?? 0) + 1;
     const blocks: Blocks = { own: [], tables: new Map() };
     try {
-      const flows = orderedFlows(config);
       const unfilled: ImageStream[] = [];
       const streams = config.streams.map(stream => this.placeStream(stream, isActive, blocks, unfilled));
       const header = this.core.Region.Headers + (generation & 1) * this.core.Region.HeaderSize;
-      this.writeHeader(
-        header,
-        generation,
-        config,
-        this.writeFlows(flows, config, blocks),
-        this.writeStreams(streams, blocks),
-        writeMarkOwners(this.core, this.memory, config.streams, bytes => this.allocate(bytes, blocks)),
+      const written = this.writeFlows(flows, config, blocks);
+      const records = this.writeStreams(streams, blocks);
+      const owners = writeMarkOwners(this.core, this.memory, config.streams, bytes =>
+        this.allocate(bytes, blocks),
       );
+      this.writeHeader(header, generation, config, written, records, owners);
       // Last, since it takes longest: what does not fit is known by now.
       for (const stream of unfilled) this.populate(stream);
       this.retired = this.image === null ? null : this.blocks;
       this.blocks = blocks;
-      this.image = { generation, config, flows, streams };
+      this.image = { generation, config, flows, streams, warnings: written.warnings };
     } catch (error) {
       this.release(blocks, this.blocks);
       // Else the next configuration would find their counters taken.
@@ -191,10 +177,7 @@ export class ImageStore {
   /** Give back the counters of all that `image` has not. Only once no worker uses another one. */
   private keepCounters(image: Image | null): void {
     this.counters.keep(new Set(image?.flows.map(({ name }) => name)));
-    const streams = image?.streams.map(({ stream }) => stream) ?? [];
-    this.targetCounters.keep(
-      new Set(streams.flatMap(stream => stream.targets.map(target => targetKey(stream, target)))),
-    );
+    this.targetCounters.keep(new Set(targetKeys(image?.streams.map(({ stream }) => stream) ?? [])));
   }
 
   private everyWorkerPassed(generation: number): boolean {
@@ -283,48 +266,33 @@ export class ImageStore {
     return { address, count: streams.length };
   }
 
-  private writeFlows(
-    flows: readonly ImageFlow[],
-    config: Config,
-    blocks: Blocks,
-  ): Place & { readonly classifier: number } {
-    const streams = new Map(config.streams.map(({ name }, index) => [name, index]));
-    const records = flows.map(({ name, flow, hidden }) => {
-      const encapPort = flow.udpEncapPort ?? 0;
-      const found = { destinationPortRanges: [{ first: encapPort, last: encapPort }] };
-      const conditions: FlowConditions = hidden
-        ? { ...flow, ...found, protocols: ['udp'], sourcePortRanges: [], byteMatches: [] }
-        : flow;
-      return {
-        conditions,
-        stream: streams.get(flow.stream)!,
-        counter: this.counters.indexOf(name),
-        encapPort: hidden ? encapPort : 0,
-      };
-    });
-    const listed = listedFlows(records);
+  private writeFlows(flows: readonly ImageFlow[], config: Config, blocks: Blocks): WrittenFlows {
+    const listed = listedFlows(recordsOf(flows, config, name => this.counters.indexOf(name)));
     const slab = new Slab(bytes => this.allocate(bytes, blocks));
     const place = writeFlowRecords(this.core, this.memory, listed, bytes => slab.place(bytes, 16));
-    return { ...place, classifier: this.writeClassifier(listed, blocks) };
+    if (flows.length < this.limits.leastFlows) return { ...place, classifier: 0, warnings: [] };
+    const classifier = this.writeClassifier(listed, blocks);
+    const warnings = classifier === null ? [withoutClassifier(config)] : [];
+    return { ...place, classifier: classifier ?? 0, warnings };
   }
 
-  /** Address of the classifier; 0: the core tries the flows one by one, since they are few, or there is no room for more. */
-  private writeClassifier(listed: ListedFlows, blocks: Blocks): number {
-    if (listed.flows.length < this.limits.leastFlows) return 0;
+  /** Address of the classifier; null: there is no room for it. */
+  private writeClassifier(listed: ListedFlows, blocks: Blocks): number | null {
     const own: number[] = [];
+    const { freeBytes } = this.arena;
     try {
       const allocate = (bytes: number) => {
         const address = this.arena.allocate(bytes);
         own.push(address);
         return address;
       };
-      const classifier = writeClassifier(this.core, this.memory, listed, allocate, this.limits);
+      const classifier = writeClassifier(this.core, this.memory, listed, allocate, freeBytes, this.limits);
       blocks.own.push(...own);
       return classifier;
     } catch (error) {
       if (!(error instanceof ImageError)) throw error;
       for (const address of own) this.arena.free(address);
-      return 0;
+      return null;
     }
   }
 
@@ -332,7 +300,7 @@ export class ImageStore {
     at: number,
     generation: number,
     config: Config,
-    flows: Place & { readonly classifier: number },
+    flows: WrittenFlows,
     streams: Place,
     owners: Place,
   ): void {

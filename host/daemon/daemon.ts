@@ -118,7 +118,16 @@ export class Daemon {
     this.warnings = new Warnings(log);
     if (first.kind === 'file') this.fileText = first.text;
     const onHealth = () => this.onHealth();
-    this.service = new Service({ log, images, frontend, addresses, onHealth, ...(known && { known }) });
+    const { warnings } = this;
+    this.service = new Service({
+      log,
+      images,
+      frontend,
+      warnings,
+      addresses,
+      onHealth,
+      ...(known && { known }),
+    });
     this.mender = new Mender({
       log,
       stop: options.stop,
@@ -144,7 +153,11 @@ export class Daemon {
     onSteered: () => Promise<void>,
     undo: () => Promise<void>,
   ): Promise<void> {
-    return this.inTurn(() => this.orUndo(() => this.apply(config, patienceMs, watch, onSteered), undo));
+    const first = async () => {
+      await this.service.refuseTooLarge(config);
+      await this.apply(config, patienceMs, watch, onSteered);
+    };
+    return this.inTurn(() => this.orUndo(first, undo));
   }
 
   /** What the first change brought about is kept for a start without a file. */
@@ -196,6 +209,9 @@ export class Daemon {
         if (error instanceof MagmarkError)
           log.error({ file: configFile, code: error.code, faults }, 'reload refused');
         else log.error({ file: configFile, faults, err: error }, 'reload refused');
+        const more = faults.length === 1 ? '' : ` (and ${faults.length - 1} more faults)`;
+        this.warnings.find({ refused: [`the last reload was refused: ${faults[0]}${more}`] });
+        this.warnings.tell(this.config);
         return;
       }
       const { generation } = this.images.current!;
@@ -255,6 +271,7 @@ export class Daemon {
     const { config, kind, name } = next;
     refuseCoveredHosts(config, await ahead.addresses);
     refuseRestartOnly(former, config);
+    await this.service.refuseTooLarge(config);
     watch.lap('refusals');
     try {
       await this.holdings.metrics.during(config.metrics, () =>
@@ -274,7 +291,7 @@ export class Daemon {
 
   private async keepState({ name, text }: Found): Promise<void> {
     await this.state.keep({ name, text, at: this.source.at });
-    this.warnings.find({ kept: this.state.warnings });
+    this.warnings.find({ refused: [], kept: this.state.warnings });
     this.warnings.tell(this.config);
   }
 

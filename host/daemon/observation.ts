@@ -8,7 +8,8 @@ import {
   fragmentCounts,
   verdictCounts,
 } from '../core/counters.js';
-import { type ImageStore, type ImageStream, targetKey } from '../core/image.js';
+import type { ImageStore, ImageStream } from '../core/image.js';
+import { targetKey } from '../core/image-parts.js';
 import { reasonNames } from '../core/reason.js';
 import type { Observation, QueueObservation, StreamObservation } from '../metrics/observation.js';
 import type { Answers } from '../metrics/server.js';

@@ -19,11 +19,13 @@ import {
   idleTargets,
   wayKey,
 } from './serving.js';
+import type { Warnings } from './warnings.js';
 
 export interface ServiceOptions {
   readonly log: Log;
   readonly images: ImageStore;
   readonly frontend: Frontend;
+  readonly warnings: Pick<Warnings, 'find'>;
   /** Of this host when it started: a router id that followed them would end the gateways' sessions. */
   readonly addresses: readonly InterfaceAddress[];
   /** The health of a target has changed: `review` is wanted. */
@@ -70,15 +72,23 @@ export class Service {
     return new Set(serving.map(target => target.fwmark));
   }
 
+  /** Before anything is changed for `config`. @throws ImageError if it is known not to fit the core's memory */
+  async refuseTooLarge(config: Config): Promise<void> {
+    const { images } = this.options;
+    await images.retire();
+    images.refuseTooLarge(config);
+  }
+
   /** Have the workers decide by `config` and by who can be reached. `images.retire` follows. */
   async publish(config: Config, pending: readonly PendingTarget[]): Promise<void> {
     this.health.set(checkedTargets(config));
     const idle = this.idleBy(config, pending);
     const marks = new Set(idle.map(target => target.fwmark));
-    const { images } = this.options;
+    const { images, warnings } = this.options;
     // A change that failed may have left a former image behind.
     await images.retire();
-    images.publish(config, (_stream, target) => !marks.has(target.fwmark));
+    const image = images.publish(config, (_stream, target) => !marks.has(target.fwmark));
+    warnings.find({ image: image.warnings });
     this.tell(config, idle);
     this.pending = pending;
     const active = targetsOf(config).filter(target => !marks.has(target.fwmark));

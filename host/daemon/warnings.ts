@@ -11,6 +11,10 @@ export interface WarningParts {
   fragments: readonly string[];
   /** VIPs to which main has no route. */
   main: readonly string[];
+  /** Of the image that the workers decide by. */
+  image: readonly string[];
+  /** That the file was not brought about when it was read last; told in the log by who read it. */
+  refused: readonly string[];
   /** Of the configuration that is kept on disk. */
   kept: readonly string[];
 }
@@ -18,7 +22,14 @@ export interface WarningParts {
 export class Warnings {
   /** All that hold. */
   lines: readonly string[] = [];
-  private readonly parts: WarningParts = { look: [], fragments: [], main: [], kept: [] };
+  private readonly parts: WarningParts = {
+    look: [],
+    fragments: [],
+    main: [],
+    image: [],
+    refused: [],
+    kept: [],
+  };
   private ofConfig: { readonly config: Config; readonly lines: readonly string[] } | null = null;
 
   constructor(private readonly log: Log) {}
@@ -32,9 +43,9 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, fragments, main, kept } = this.parts;
-    const before = new Set(this.lines);
-    this.lines = [...this.ofConfig.lines, ...look, ...fragments, ...main, ...kept];
-    for (const line of this.lines) if (!before.has(line)) this.log.warn(line);
+    const { look, fragments, main, image, refused, kept } = this.parts;
+    const told = new Set([...this.lines, ...refused]);
+    this.lines = [...refused, ...this.ofConfig.lines, ...look, ...fragments, ...main, ...image, ...kept];
+    for (const line of this.lines) if (!told.has(line)) this.log.warn(line);
   }
 }

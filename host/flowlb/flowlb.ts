@@ -75,7 +75,9 @@ export class FlowLb {
     const result = this.turn.then(async () => {
       const state = next(this.state);
       if (state === this.state) return;
-      this.images.publish(configOf(state, this.options.settings));
+      const before = new Set(this.images.current?.warnings);
+      const { warnings } = this.images.publish(configOf(state, this.options.settings));
+      for (const warning of warnings) if (!before.has(warning)) this.options.log.warn(warning);
       this.state = state;
       await this.images.retire();
     });

@@ -1,5 +1,5 @@
 /** Why a packet goes where it goes: the core's decision, and of each flow that was tried, why it did not match. */
-import { orderedFlows } from '../core/image.js';
+import { orderedFlows } from '../core/image-parts.js';
 import { addressNumber, prefixInterval } from '../types/address.js';
 import type {
   ByteMatch,

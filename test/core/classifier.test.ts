@@ -1,9 +1,14 @@
 /** What the classifier promises besides its answers (test/property/classifier.test.ts): its bounds, and what holds without it. */
 import t from 'tap';
-import { CLASSIFIER_LIMITS, type ClassifierLimits } from '../../host/core/classifier.js';
+import { CLASSIFIER_LIMITS, type ClassifierLimits, writeClassifier } from '../../host/core/classifier.js';
+import { listedFlows } from '../../host/core/flow-records.js';
 import { ImageStore, memoryBytes } from '../../host/core/image.js';
+import { orderedFlows, recordsOf } from '../../host/core/image-parts.js';
 import { compileCore, createMemory, instantiateCore, workerArea } from '../../host/core/wasm.js';
 import type { Config, Flow } from '../../host/types/config.js';
+import { Random } from '../../scripts/bench/random.js';
+import { BUILT } from '../../scripts/bench/shape.js';
+import { configOf as benchConfig } from '../../scripts/bench/workload.js';
 import { configOf, flowOf, prefixOf, streamOf } from '../fixture/config.js';
 import { ip, TCP, transport } from '../fixture/packet.js';
 
@@ -73,9 +78,41 @@ t.test('without room for a classifier flows are tried one by one, and no memory 
   const tight = storeOf({ arenaBytes: without.images.usedBytes + 24 * 1024 });
   tight.images.publish(configWith(flows));
   t.equal(classifierOf(tight), 0);
+  t.match(tight.images.current!.warnings, [
+    /^flows: each packet tries all 5000 in turn, .* 5000 prefixes and 0 /,
+  ]);
+  t.same(without.images.current!.warnings, [], 'who wants none is told nothing');
   t.equal(tight.images.usedBytes, without.images.usedBytes);
   t.equal(flowOfSyn(tight, vipOf(4999)), 4999);
   t.equal(flowOfSyn(tight, '20.200.0.0'), -1);
+});
+
+t.test('the size of a classifier is known before any of it is written, never as too much', t => {
+  const random = new Random(1);
+  for (const shape of BUILT) {
+    const { core, memory } = storeOf({});
+    const config = benchConfig(shape, 3000, random);
+    const flows = orderedFlows(config);
+    const listed = listedFlows(recordsOf(flows, config, () => 0));
+    const end = memory.buffer.byteLength;
+    let next = workerArea(core, 1);
+    const allocate = (bytes: number) => {
+      const address = next;
+      next += Math.ceil(bytes / 16) * 16;
+      if (next > end) throw new Error('the test has too little memory');
+      return address;
+    };
+    const write = (freeBytes: number) =>
+      writeClassifier(core, memory, listed, allocate, freeBytes, CLASSIFIER_LIMITS);
+    const before = next;
+    t.not(write(Number.POSITIVE_INFINITY), null);
+    const bytes = next - before;
+    t.not(write(bytes), null, `${shape.name}: ${bytes} bytes are enough`);
+    const after = next;
+    t.equal(write(bytes * 0.4), null, `${shape.name}: two fifths of them are too few`);
+    t.equal(next, after, 'nothing was allocated');
+  }
+  t.end();
 });
 
 t.test('a classifier is freed with its image', async t => {

@@ -8,7 +8,8 @@ import {
   reasonCounts,
   verdictCounts,
 } from '../../host/core/counters.js';
-import { ImageStore, memoryBytes, targetKey } from '../../host/core/image.js';
+import { ImageStore, memoryBytes } from '../../host/core/image.js';
+import { targetKey } from '../../host/core/image-parts.js';
 import { reasonNames } from '../../host/core/reason.js';
 import { compileCore, createMemory, instantiateCore, workerArea } from '../../host/core/wasm.js';
 import type { Config } from '../../host/types/config.js';

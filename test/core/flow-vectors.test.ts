@@ -1,7 +1,7 @@
 /** Sets of flows, and the flow that nfqlb chose for each packet. */
 import t from 'tap';
 import { loadConfig } from '../../host/config/load.js';
-import { orderedFlows } from '../../host/core/image.js';
+import { orderedFlows } from '../../host/core/image-parts.js';
 import { Simulator } from '../../host/simulator/simulator.js';
 import type { Config } from '../../host/types/config.js';
 import { configOf } from '../fixture/config.js';

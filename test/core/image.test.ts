@@ -127,6 +127,27 @@ t.test(
   },
 );
 
+t.test('flows with more parts than there is room for are refused by their numbers, and none is listed', t => {
+  const { images } = storeOf(1, 4 * 1024 * 1024);
+  const unlisted = new Proxy(
+    Array.from({ length: 200_000 }, () => prefixOf('20.0.0.1/32')),
+    {
+      get: (list, key) => {
+        if (key !== 'length') throw new Error(`the list was asked for ${String(key)}`);
+        return list.length;
+      },
+    },
+  );
+  const flows = [flowOf('one', 'a'), flowOf('two', 'a', { vips: unlisted })];
+  t.throws(() => images.publish(configOf({ streams: [streamOf('a', 10, { 1: 5001 })], flows })), {
+    code: 'IMAGE_TOO_LARGE',
+    message:
+      /^2 flows with 200000 prefixes, 0 port ranges and 0 byte matches need 6400112 bytes of the core's memory, of which \d{7} are free$/,
+  });
+  t.equal(images.usedBytes, 0);
+  t.end();
+});
+
 t.test('what a refused image had counters for does not stand in the way of the next', async t => {
   const { core, images } = storeOf(1, 64 * 1024 * 1024);
   const flows = (name: string, count: number) =>
@@ -137,7 +158,8 @@ t.test('what a refused image had counters for does not stand in the way of the n
   await images.retire();
   t.throws(() => images.publish(config('many', core.Limit.Flows)), {
     code: 'IMAGE_TOO_LARGE',
-    message: /more than 131072 flows/,
+    message:
+      /^more than 131072 flows: the configuration has 131072, the one before 1 that are not among them$/,
   });
   t.equal(images.publish(config('other', 2)).flows.length, 2);
 });

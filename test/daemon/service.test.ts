@@ -3,6 +3,7 @@ import t from 'tap';
 import { prefixText } from '../../host/config/address.js';
 import { loadConfig } from '../../host/config/load.js';
 import { Service } from '../../host/daemon/service.js';
+import { Warnings } from '../../host/daemon/warnings.js';
 import type { Prefix } from '../../host/types/config.js';
 
 const config = loadConfig(
@@ -26,6 +27,7 @@ t.test('what nobody serves is withdrawn out of turn, and nothing is announced', 
     log: { info() {}, warn() {} } as never,
     images: { current: { config } } as never,
     frontend: { announce } as never,
+    warnings: { find() {} },
     addresses: [],
     onHealth() {},
   });
@@ -36,4 +38,35 @@ t.test('what nobody serves is withdrawn out of turn, and nothing is announced', 
   t.same(service.announced, [first], `${prefixText(second)} is served too, and waits for its turn`);
   await service.withdrawUnserved();
   t.equal(told.length, 1, 'where all are served nobody is told');
+});
+
+t.test('what is to be told of an image is a warning until the next one, and logged once', async t => {
+  const logged: string[] = [];
+  const warnings = new Warnings({ warn: (line: string) => void logged.push(line) } as never);
+  const ofImages = [['slow'], ['slow'], []];
+  const service = new Service({
+    log: { info() {}, warn() {} } as never,
+    images: { retire: async () => {}, publish: () => ({ warnings: ofImages.shift() }) } as never,
+    frontend: {} as never,
+    warnings,
+    addresses: [],
+    onHealth() {},
+  });
+  t.teardown(() => service.health.stop());
+  for (const lines of [['slow'], ['slow'], []]) {
+    await service.publish(config, []);
+    warnings.tell(config);
+    t.strictSame(warnings.lines, lines);
+  }
+  t.strictSame(logged, ['slow']);
+});
+
+t.test('a refusal that was told in the log already stands first among the warnings', t => {
+  const logged: string[] = [];
+  const warnings = new Warnings({ warn: (line: string) => void logged.push(line) } as never);
+  warnings.find({ refused: ['refused'], kept: ['not kept'] });
+  warnings.tell(config);
+  t.strictSame(warnings.lines, ['refused', 'not kept']);
+  t.strictSame(logged, ['not kept']);
+  t.end();
 });

@@ -21,6 +21,7 @@ import {
   startLab,
   writeConfig,
 } from './lab.js';
+import { LOAD_PORT, Load } from './load.js';
 import { sendRaw } from './raw.js';
 
 /** Ranges, of which the clients use the first addresses. */
@@ -247,6 +248,48 @@ t.test('SIGHUP brings about the file, a faulty one changes nothing and says so',
   t.equal((await daemon.stop('SIGINT')).code, 0);
   t.equal(await kernelState(topology), pristine);
 });
+
+t.test(
+  'too many flows are refused under traffic: no packet is lost, and status says why until a reload succeeds',
+  async t => {
+    const vips = `["${VIP[4]}/32", "${VIP[6]}/128"]`;
+    const loaded = `  - {name: load, stream: a, priority: 1, protocols: [udp], vips: ${vips}, destinationPortRanges: ["${LOAD_PORT}"]}\n`;
+    const before = `${configText()}${loaded}`;
+    const daemon = startDaemon(topology, before);
+    await daemon.ready();
+    const state = await kernelState(topology);
+    const { generation } = await status();
+    const many = Array.from(
+      { length: 200_000 },
+      (_, n) => `  - {name: f${n}, stream: b, priority: 1, vips: [20.0.0.${n % 16}/32]}\n`,
+    );
+    const load = await Load.start(topology, [VIP], 2000);
+    writeConfig(topology, before + many.join(''));
+    const line = await daemon.reload();
+    const { sent, lost } = await load.stop();
+    t.match(line, {
+      msg: 'reload refused',
+      code: 'IMAGE_TOO_LARGE',
+      faults: ['more than 131072 flows: the configuration has 200004'],
+    });
+    t.comment(`${sent} datagrams, ${lost} lost`);
+    t.ok(sent > 0);
+    t.equal(lost, 0);
+    t.equal(await kernelState(topology), state);
+    const refused = await status();
+    t.equal(refused.generation, generation, 'no image was built, nothing had to be taken back');
+    t.strictSame(refused.warnings, [
+      'the last reload was refused: more than 131072 flows: the configuration has 200004',
+    ]);
+    await expectPredicted(t, before, 'as before');
+
+    writeConfig(topology, before);
+    t.equal((await daemon.reload()).msg, 'reloaded');
+    t.strictSame((await status()).warnings, []);
+    await daemon.stop();
+    t.equal(await kernelState(topology), pristine);
+  },
+);
 
 t.test('after SIGKILL the next start repairs what was left and doubles nothing', async t => {
   const text = configText();

@@ -1,6 +1,6 @@
 /** Decisions observed of nfqlb, through our own commands. */
 import { readFlowChange } from '../../host/config/change.js';
-import { orderedFlows } from '../../host/core/image.js';
+import { orderedFlows } from '../../host/core/image-parts.js';
 import { compileCore, createMemory, instantiateCore } from '../../host/core/wasm.js';
 import { configOf } from '../../host/flowlb/config.js';
 import { activate, EMPTY_STATE, init, type State, setFlow } from '../../host/flowlb/state.js';
