@@ -96,7 +96,7 @@ export class QueueThread {
     return this.#bound ? 0 : performance.now() - this.#unboundSince;
   }
 
-  /** The shim's numbers in the order of COUNTERS, over all lives; up to one turn of waiting old. */
+  /** The shim's numbers in the order of COUNTERS, over all lives; as old as its last wait in vain, or 256 batches. */
   counters(): number[] {
     return COUNTERS.map((_, n) => this.#former[n]! + this.#counters[n]!);
   }

@@ -11,10 +11,10 @@ import type { WorkerData, WorkerMessage } from './thread.js';
 
 /** Bounds how late a stop is seen should its wake be lost; a wake is what normally ends a wait. */
 const TIMEOUT_MS = 250;
-/** Turns of a busy loop between two reports of the shim's counters. */
-const REPORT_TURNS = 256;
+/** Batches between two reports of the shim's counters, where none waits in vain. A multiple of TIMED_BATCHES. */
+const REPORT_BATCHES = 256;
 /** Batches from one whose decision is timed to the next. */
-const TIMED_TURNS = 64;
+const TIMED_BATCHES = 64;
 
 const data = workerData as WorkerData;
 const core = instantiateCore(data.module, data.memory);
@@ -71,7 +71,8 @@ function serve(queue: NetfilterQueue): void {
   const held = (state + core.Layout.WorkerHeldNow) / 4;
   const released = (state + core.Layout.WorkerReleased) / 4;
   const tracing = (core.Region.Control + core.Layout.ControlTracing) / 4;
-  let turns = 0;
+  // Since the last report: from 2^31 on a number would be an object.
+  let batches = 0;
   while (Atomics.load(words, stop) === 0) {
     const count = queue.exchange(0);
     if (count > 0) core.decide(area, 0, count);
@@ -84,9 +85,10 @@ function serve(queue: NetfilterQueue): void {
       queue.answer(count, behind);
       // Not before the verdicts are with the kernel: until then the routes that their marks lead to must stand.
       core.rest(area);
-      if (turns % TIMED_TURNS === 0) core.timed(area, count, queue.decidedIn());
+      if (batches % TIMED_BATCHES === 0) core.timed(area, count, queue.decidedIn());
+      if (++batches === REPORT_BATCHES) batches = 0;
     } else if (behind > 0) queue.answer(0, behind);
-    if (count === 0 || ++turns % REPORT_TURNS === 0) queue.statistics(data.counters);
+    if (count === 0 || batches === 0) queue.statistics(data.counters);
   }
   queue.statistics(data.counters);
   queue.close();

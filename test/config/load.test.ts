@@ -235,6 +235,26 @@ t.test('every fault is named with its path, one a line', async t => {
       ['noTargetsFwmark: 1298229101 is reserved for steering into the queue'],
     ],
     ['reversed queues', `${base}queues: "3:0"\n`, ['queues: 3:0 is reversed: write 0:3']],
+    [
+      'a spin below none',
+      `${base}queueSpinMicroseconds: -1\n`,
+      ['queueSpinMicroseconds: Too small: expected number to be >=0 (it is -1)'],
+    ],
+    [
+      'a spin beyond a millisecond',
+      `${base}queueSpinMicroseconds: 1001\n`,
+      ['queueSpinMicroseconds: Too big: expected number to be <=1000 (it is 1001)'],
+    ],
+    [
+      'a spin in parts',
+      `${base}queueSpinMicroseconds: 0.5\n`,
+      ['queueSpinMicroseconds: expected int, received number (it is 0.5)'],
+    ],
+    [
+      'a spin with a unit',
+      `${base}queueSpinMicroseconds: 50us\n`,
+      ['queueSpinMicroseconds: expected number, received string (it is "50us")'],
+    ],
     ['a list', '[]', ['configuration: expected object, received array']],
     ['two documents', 'a: 1\n---\nb: 2\n', ['file.yaml: holds 2 documents, not one']],
     ['nothing', '', ['configuration: expected object, received null']],

@@ -468,6 +468,36 @@ t.test(
   },
 );
 
+t.test('a signal, or a stop of the process, ends a wait and nothing else', async t => {
+  queueUdp('7017', 17, MARK);
+  const bench = new Bench(17, { timeoutMs: 1000 });
+  let signals = 0;
+  const count = () => {
+    signals++;
+  };
+  process.on('SIGUSR2', count);
+  t.teardown(() => process.off('SIGUSR2', count));
+  const packets = 300;
+  const script = `
+    const socket = require('node:dgram').createSocket('udp4');
+    let sent = 0;
+    const next = () => {
+      process.kill(${process.pid}, sent % 10 === 0 ? 'SIGSTOP' : 'SIGUSR2');
+      process.kill(${process.pid}, 'SIGCONT');
+      socket.send('packet', 7017, '127.0.0.1', () => (++sent < ${packets} ? setTimeout(next, 2) : socket.close()));
+    };
+    next();`;
+  const sender = spawn(process.execPath, ['-e', script], { stdio: 'ignore' });
+  t.teardown(() => sender.kill('SIGKILL'));
+  const deadline = performance.now() + 30_000;
+  let received = 0;
+  while (received < packets && performance.now() < deadline) received += bench.turn();
+  t.equal(received, packets);
+  await until('the signals are told', () => signals > 0);
+  t.ok(bench.counters().idle > 0, 'they ended waits');
+  bench.queue.close();
+});
+
 t.test('the namespace has a cookie of its own', async t => {
   const native = new URL('../../host/queue/native.js', import.meta.url).href;
   const script = `import('${native}').then(native => console.log(String(native.namespaceCookie())))`;

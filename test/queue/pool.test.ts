@@ -235,6 +235,32 @@ t.test('a busy worker stops within 100 ms, and all that it took has its verdict'
   t.ok(median! < 100, `median ${median} ms`);
 });
 
+t.test('workers whose packets, a few ms apart, cease as they are to stop do so within 100 ms', async t => {
+  const ports = [7160, 7161, 7162, 7163];
+  for (const [n, port] of ports.entries()) queueUdp(`${port}`, 60 + n, MARK);
+  const core = acceptingImage(ports.length, UNWANTED);
+  const sender = createSocket('udp4');
+  const times: number[] = [];
+  for (let n = 0; n < 5; n++) {
+    const pool = await WorkerPool.start({ core, queues: { first: 60, last: 63 }, queueLength: 1024 });
+    const traffic = setInterval(() => {
+      for (const port of ports) sender.send('packet', port, '127.0.0.1');
+    }, 3);
+    // Until each waits in the call that receives, which no wake ends.
+    await until('they are used to it', () => pool.statistics().every(({ shim }) => shim.packets >= 256));
+    clearInterval(traffic);
+    const started = performance.now();
+    await pool.stop();
+    times.push(performance.now() - started);
+    for (const { shim } of pool.statistics())
+      t.match(shim, { verdicts: shim.packets, verdictErrors: 0 }, 'all that they took has its verdict');
+  }
+  sender.close();
+  t.comment(`ms: ${times.map(time => time.toFixed(1)).join(' ')}`);
+  const [, , median] = times.toSorted((one, other) => one - other);
+  t.ok(median! < 100, `median ${median} ms`);
+});
+
 t.test('under load packets share their system calls', async t => {
   queueUdp('7150', 50, MARK);
   const pool = await WorkerPool.start({
