@@ -1,4 +1,5 @@
 /** The workers, one thread a queue, behind one start and one stop. */
+import { randomBytes } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { fragmentCounts, verdictCounts } from '../core/counters.js';
@@ -97,6 +98,9 @@ export class WorkerPool {
     }
     this.#threads = Array.from({ length: count }, (_, index) => {
       const queue = this.queues.first + index;
+      // For all lives of a worker: what a former one decided is still found. Here, since each thread that loads node:crypto pays for it.
+      const seed = workerArea(this.#core, index) + Region.WorkerFragments + Layout.FragmentsSeed;
+      this.#memory.setBigUint64(seed, randomBytes(8).readBigUInt64LE(), true);
       return new QueueThread({
         core: this.#core,
         data: {

@@ -2,7 +2,6 @@
  * A worker thread: one queue, one instance of the core, one loop. No object is made per packet, nor per batch: numbers that are
  * not whole never come here, since outside of optimized code each would be an object.
  */
-import { randomBytes } from 'node:crypto';
 import { parentPort, workerData } from 'node:worker_threads';
 import { instantiateCore, workerArea } from '../core/wasm.js';
 import { MagmarkError } from '../types/errors.js';
@@ -55,9 +54,6 @@ function prepareFragments(): void {
   const state = area + Region.WorkerState;
   view.setUint32(state + Layout.WorkerFollows, 1, true);
   const fragments = area + Region.WorkerFragments;
-  // What a former life decided is still found: its firsts are with their targets.
-  if (view.getBigUint64(fragments + Layout.FragmentsSeed, true) === 0n)
-    view.setBigUint64(fragments + Layout.FragmentsSeed, randomBytes(8).readBigUInt64LE(), true);
   view.setFloat64(fragments + Layout.FragmentsTimeout, data.fragments.timeoutMs, true);
   view.setUint32(fragments + Layout.FragmentsMostHeld, data.fragments.mostHeld, true);
 }

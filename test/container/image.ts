@@ -97,8 +97,14 @@ t.test('one capability, a read-only root, idle memory, the health check', async 
   t.strictSame((await daemon.status()).warnings, [], 'every setting is as wanted, the state is kept');
   await podman('healthcheck', 'run', container.name);
 
-  const idle = memoryOf(pid);
-  t.ok(idle.rss <= IDLE_RSS_MB, `idle: ${JSON.stringify(idle)} MB`);
+  // V8 gives back what the start took some seconds after it finds itself idle.
+  let idle = memoryOf(pid);
+  t.comment(`at the start: ${JSON.stringify(idle)} MB`);
+  await waitFor(`${IDLE_RSS_MB} MB at most when idle`, WAIT_MS, () => {
+    idle = memoryOf(pid);
+    return idle.rss <= IDLE_RSS_MB;
+  });
+  t.pass(`idle: ${JSON.stringify(idle)} MB`);
 
   for (let round = 0; round < 10; round++) {
     const { found, wanted } = await connect(400);
