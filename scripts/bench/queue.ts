@@ -5,9 +5,10 @@
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { EnvironmentError, MagmarkError } from '../../host/types/errors.js';
+import { EnvironmentError } from '../../host/types/errors.js';
 import { NFQLB } from '../lab/daemon.js';
 import { meets } from './figures.js';
+import { removedAtEnd } from './interrupted.js';
 import { type Compiled, compile } from './queue/compile.js';
 import { BATCHED, inC, nfqlb, PLAIN_FORWARDING, removeTables, SINGLE } from './queue/contestant.js';
 import { measureLadder } from './queue/ladder.js';
@@ -32,17 +33,13 @@ import {
   tripsText,
 } from './queue/report.js';
 import { measureAll, type Span } from './queue/rounds.js';
+import { countOf, endWith, UsageError } from './usage.js';
 
 interface Options extends Span {
   readonly json: boolean;
   readonly ladder: boolean;
   readonly profile: boolean;
   readonly nfqlb: string | null;
-}
-
-class UsageError extends MagmarkError {
-  readonly code = 'USAGE';
-  override readonly exitCode = 2;
 }
 
 /** @throws UsageError */
@@ -59,17 +56,14 @@ function optionsOf(args: readonly string[]): Options {
         'sample-ms': { type: 'string', default: '500' },
       },
     });
-    const count = (name: 'rounds' | 'sample-ms'): number => {
-      if (!/^[1-9][0-9]{0,5}$/.test(values[name]))
-        throw new Error(`--${name} takes a number from 1 on, not ${values[name]}`);
-      return Number(values[name]);
-    };
+    const count = (name: 'rounds' | 'sample-ms') => countOf('bench:queue', name, values[name]);
     const { json, ladder } = values;
     return {
       ...{ json, ladder, profile: values.profile, nfqlb: values.nfqlb ?? null },
       ...{ rounds: count('rounds'), milliseconds: count('sample-ms') },
     };
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     throw new UsageError(`bench:queue: ${(error as Error).message}`);
   }
 }
@@ -143,43 +137,20 @@ async function bench(
   };
 }
 
-/** Removes what was made, also on Ctrl-C. */
 async function main(args: readonly string[]): Promise<number> {
   const options = optionsOf(args);
   const compiled = compile();
   const network = new QueueNetwork(compiled);
-  let removed: Promise<void> | null = null;
-  const remove = (): Promise<void> => {
-    removed ??= network.destroy().then(() => removeTables(`${network.id}-nfqlb`));
-    return removed;
-  };
-  let interrupted: number | null = null;
-  for (const [signal, code] of [
-    ['SIGINT', 130],
-    ['SIGTERM', 143],
-  ] as const)
-    process.on(signal, () => {
-      interrupted = code;
-      // What is being measured fails when its programs are ended.
-      remove().then(() => process.exit(code));
-    });
-  try {
+  const measure = async (): Promise<number> => {
     await network.create();
     const { text, report } = await bench(network, compiled, options);
     console.log(options.json ? JSON.stringify(report) : text);
     return report.ok ? 0 : 1;
-  } catch (error) {
-    if (interrupted === null) throw error;
-    return interrupted;
-  } finally {
-    await remove();
-  }
+  };
+  return removedAtEnd(measure, async () => {
+    await network.destroy();
+    removeTables(`${network.id}-nfqlb`);
+  });
 }
 
-try {
-  process.exitCode = await main(process.argv.slice(2));
-} catch (error) {
-  if (!(error instanceof MagmarkError)) throw error;
-  console.error(error.message);
-  process.exitCode = error.exitCode;
-}
+await endWith(() => main(process.argv.slice(2)));

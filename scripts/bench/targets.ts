@@ -6,6 +6,7 @@
 import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { type Figures, figures, ratios } from './figures.js';
+import { removedAtEnd } from './interrupted.js';
 import { compile } from './queue/compile.js';
 import { type Crowd, crowd } from './queue/many.js';
 import { saturate } from './queue/measure.js';
@@ -13,6 +14,7 @@ import type { QueueNetwork } from './queue/network.js';
 import { byTurns } from './queue/rounds.js';
 import { verdict } from './report/figure.js';
 import { targetFigures } from './report/targets.js';
+import { countOf, endWith, UsageError } from './usage.js';
 
 export interface TargetsReport {
   readonly rounds: number;
@@ -27,31 +29,56 @@ export interface TargetsRow {
   readonly ratio: Figures;
 }
 
-const { values } = parseArgs({
-  options: {
-    json: { type: 'boolean', default: false },
-    rounds: { type: 'string', default: '9' },
-    'sample-ms': { type: 'string', default: '500' },
-    targets: { type: 'string', default: '1,100,1000,10000' },
-  },
-});
+interface Options {
+  readonly json: boolean;
+  readonly rounds: number;
+  readonly milliseconds: number;
+  readonly targets: readonly number[];
+}
 
-async function measure(made: QueueNetwork[]): Promise<TargetsReport> {
+/** @throws UsageError */
+function optionsOf(args: string[]): Options {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: {
+        json: { type: 'boolean', default: false },
+        rounds: { type: 'string', default: '9' },
+        'sample-ms': { type: 'string', default: '500' },
+        targets: { type: 'string', default: '1,100,1000,10000' },
+      },
+    });
+    const count = (name: string, text: string) => countOf('bench:targets', name, text);
+    return {
+      json: values.json,
+      rounds: count('rounds', values.rounds),
+      milliseconds: count('sample-ms', values['sample-ms']),
+      targets: values.targets.split(',').map(text => count('targets', text)),
+    };
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`bench:targets: ${(error as Error).message}`);
+  }
+}
+
+async function measure(
+  { rounds, milliseconds, targets }: Options,
+  made: QueueNetwork[],
+): Promise<TargetsReport> {
   const compiled = compile();
   const crowds: Crowd[] = [];
   // One after the other: each start has the machine for itself.
-  for (const count of values.targets.split(',').map(Number)) crowds.push(await crowd(compiled, count, made));
+  for (const count of targets) crowds.push(await crowd(compiled, count, made));
   const networks = new Map(crowds.map(({ contestant, network }) => [contestant, network]));
-  const milliseconds = Number(values['sample-ms']);
   const contestants = crowds.map(({ contestant }) => contestant);
   // Once for nothing: compilers settle.
   for (const each of contestants) await saturate(networks.get(each)!, each, milliseconds);
-  const rates = await byTurns(contestants, Number(values.rounds), async each => {
+  const rates = await byTurns(contestants, rounds, async each => {
     const { rate } = await saturate(networks.get(each)!, each, milliseconds);
     return rate;
   });
   return {
-    rounds: Number(values.rounds),
+    rounds,
     rows: crowds.map(({ targets }, at) => ({
       targets,
       rate: figures(rates[at]!),
@@ -70,34 +97,15 @@ function textOf({ rows, rounds }: TargetsReport): string {
   return `${table}\nmedians of ${rounds}, interleaved`;
 }
 
-/** Removes what was made, also on Ctrl-C. */
-async function main(): Promise<number> {
+await endWith(async () => {
+  const options = optionsOf(process.argv.slice(2));
   const made: QueueNetwork[] = [];
-  let removed: Promise<unknown> | null = null;
-  const remove = (): Promise<unknown> => {
-    removed ??= Promise.all(made.map(network => network.destroy()));
-    return removed;
-  };
-  let interrupted: number | null = null;
-  for (const [signal, code] of [
-    ['SIGINT', 130],
-    ['SIGTERM', 143],
-  ] as const)
-    process.on(signal, () => {
-      interrupted = code;
-      // What is being measured fails when its programs are ended.
-      remove().then(() => process.exit(code));
-    });
-  try {
-    const report = await measure(made);
-    console.log(values.json ? JSON.stringify(report) : textOf(report));
-    return targetFigures(report).some(figure => verdict(figure) === 'MISSED') ? 1 : 0;
-  } catch (error) {
-    if (interrupted === null) throw error;
-    return interrupted;
-  } finally {
-    await remove();
-  }
-}
-
-process.exitCode = await main();
+  return removedAtEnd(
+    async () => {
+      const report = await measure(options, made);
+      console.log(options.json ? JSON.stringify(report) : textOf(report));
+      return targetFigures(report).some(figure => verdict(figure) === 'MISSED') ? 1 : 0;
+    },
+    () => Promise.all(made.map(network => network.destroy())),
+  );
+});

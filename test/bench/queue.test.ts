@@ -13,7 +13,7 @@ import type { QueueReport } from '../../scripts/bench/queue/report.js';
 import { queueSections } from '../../scripts/bench/report/queue.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 
-const BENCH = fileURLToPath(new URL('../../scripts/bench/queue.js', import.meta.url));
+const benchmark = (name: string) => fileURLToPath(new URL(`../../scripts/bench/${name}.js`, import.meta.url));
 const QUICK = ['--rounds', '1', '--sample-ms', '50'];
 /** On a machine that gives a contestant no processor for a whole sample, none of its packets arrives. */
 const TRIES = 5;
@@ -25,9 +25,12 @@ t.teardown(() => rm(folder, { recursive: true }));
 /** So that what is left of a run can be told from other runs. */
 const env = { ...process.env, MAGMARK_DEMO_DIRECTORY: join(folder, 'runs') };
 
-function run(...options: readonly string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+function run(
+  name: string,
+  ...options: readonly string[]
+): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise(resolve => {
-    execFile(process.execPath, [BENCH, ...options], { env }, (error, stdout, stderr) =>
+    execFile(process.execPath, [benchmark(name), ...options], { env }, (error, stdout, stderr) =>
       resolve({ code: error === null ? 0 : (error.code as number), stdout, stderr }),
     );
   });
@@ -35,7 +38,7 @@ function run(...options: readonly string[]): Promise<{ code: number; stdout: str
 
 /** The first report in which each contestant had a processor, or the last of all. */
 async function measured(t: Test, tries = TRIES): Promise<QueueReport> {
-  const { code, stdout, stderr } = await run(...QUICK, '--json');
+  const { code, stdout, stderr } = await run('queue', ...QUICK, '--json');
   t.ok(code <= 1, stderr);
   const report = JSON.parse(stdout) as QueueReport;
   const idle = report.figures.filter(({ unit, value }) => /^(packets|bit)\/s$/.test(unit) && value === 0);
@@ -60,7 +63,7 @@ t.test('every contestant passes packets, and nothing is left behind', { skip: SK
 });
 
 t.test('a Ctrl-C removes everything', { skip: SKIP }, async t => {
-  const child = spawn(process.execPath, [BENCH], { env, stdio: 'ignore' });
+  const child = spawn(process.execPath, [benchmark('queue')], { env, stdio: 'ignore' });
   const ended = once(child, 'exit');
   // Magmark's log is there: all of the network stands, and packets go.
   const id = await waitFor('the network to stand', READY_MS, () => {
@@ -86,9 +89,14 @@ t.test('the first rung of the ladder is what magmark does', async t => {
 });
 
 t.test('options that make no sense are refused', async t => {
-  for (const option of [['--rounds', '0'], ['--sample-ms', 'x'], ['--jsn']]) {
-    const { code, stderr } = await run(...option);
-    t.equal(code, 2, option.join(' '));
-    t.match(stderr, /^bench:queue: [^\n]*\n$/);
-  }
+  const absurd = [['--rounds', '0'], ['--sample-ms', 'x'], ['--jsn']];
+  for (const [name, options] of [
+    ['queue', absurd],
+    ['targets', [...absurd, ['--targets', '1,,100']]],
+  ] as const)
+    for (const option of options) {
+      const { code, stderr } = await run(name, ...option);
+      t.equal(code, 2, `${name} ${option.join(' ')}`);
+      t.match(stderr, new RegExp(`^bench:${name}: [^\\n]*\\n$`));
+    }
 });

@@ -1,0 +1,25 @@
+/** What is wrong with the command line of a benchmark. */
+import { MagmarkError } from '../../host/types/errors.js';
+
+export class UsageError extends MagmarkError {
+  readonly code = 'USAGE';
+  override readonly exitCode = 2;
+}
+
+/** A count of an option. @throws UsageError */
+export function countOf(benchmark: string, option: string, text: string): number {
+  if (!/^[1-9][0-9]{0,5}$/.test(text))
+    throw new UsageError(`${benchmark}: --${option} takes a number from 1 on, not ${text}`);
+  return Number(text);
+}
+
+/** End with the exit code of `main`; an error that is ours is its message alone. */
+export async function endWith(main: () => Promise<number>): Promise<void> {
+  try {
+    process.exitCode = await main();
+  } catch (error) {
+    if (!(error instanceof MagmarkError)) throw error;
+    console.error(error.message);
+    process.exitCode = error.exitCode;
+  }
+}
