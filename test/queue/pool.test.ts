@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { verdictCounts } from '../../host/core/counters.js';
+import { workerArea } from '../../host/core/wasm.js';
 import { WorkerPool } from '../../host/queue/pool.js';
 import { acceptingImage } from './accepting-image.js';
 import { insideNamespace, queueUdp, until } from './namespace.js';
@@ -260,6 +261,29 @@ t.test('workers whose packets, a few ms apart, cease as they are to stop do so w
   const [, , median] = times.toSorted((one, other) => one - other);
   t.ok(median! < 100, `median ${median} ms`);
 });
+
+t.test(
+  'fragments are filed by a seed that nobody can guess, another for each worker and each pool',
+  async t => {
+    const { core, module, memory } = acceptingImage(2, MARK);
+    const view = new DataView(memory.buffer);
+    const { Region, Layout } = core;
+    const seeds = new Set<bigint>();
+    for (let n = 0; n < 2; n++) {
+      const pool = await WorkerPool.start({
+        core: { module, memory },
+        queues: { first: 70, last: 71 },
+        queueLength: 64,
+      });
+      for (const worker of [0, 1])
+        seeds.add(
+          view.getBigUint64(workerArea(core, worker) + Region.WorkerFragments + Layout.FragmentsSeed, true),
+        );
+      await pool.stop();
+    }
+    t.equal(seeds.size, 4);
+  },
+);
 
 t.test('under load packets share their system calls', async t => {
   queueUdp('7150', 50, MARK);
