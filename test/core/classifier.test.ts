@@ -237,9 +237,9 @@ t.test('thousands of IPv6 sources in one block take about the time of as many of
         }),
       ),
     );
-    const from = performance.now();
+    const from = process.cpuUsage();
     images.publish(config);
-    return performance.now() - from;
+    return process.cpuUsage(from).user / 1000;
   };
   const four = build(n => `20.${n >> 8}.${n & 255}.0/24`);
   // The low halves of their bounds are alike: by a hash of those alone it takes the square.

@@ -28,10 +28,10 @@ t.test('spellings of one address are one key, and the families have keys of thei
 t.test('one interface identifier in many networks does not make a Map slow', t => {
   const ms = (address: (index: number) => string) => {
     const addresses = Array.from({ length: 20_000 }, (_, index) => address(index));
-    const from = performance.now();
+    const from = process.cpuUsage();
     const known = new Map(addresses.map(each => [addressKey(each), each]));
     t.equal(known.size, 20_000);
-    return performance.now() - from;
+    return process.cpuUsage(from).user / 1000;
   };
   const same = ms(index => `2001:db8:${index.toString(16)}::1`);
   const distinct = ms(index => `2001:db8::${index.toString(16)}:1`);

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { waitFor } from '../../lab/wait.js';
 import { busiest, type Contestant, type Counts, threadTimes } from './contestant.js';
+import { untilHeard } from './heard.js';
 import type { QueueNetwork, RoundTrip } from './network.js';
 
 export interface Saturated {
@@ -85,7 +86,19 @@ async function growth(
   };
 }
 
-export async function saturate(
+export function saturate(
+  network: QueueNetwork,
+  contestant: Contestant,
+  milliseconds: number,
+): Promise<Saturated> {
+  return untilHeard(
+    contestant.name,
+    () => saturateOnce(network, contestant, milliseconds),
+    ({ rate }) => rate,
+  );
+}
+
+async function saturateOnce(
   network: QueueNetwork,
   contestant: Contestant,
   milliseconds: number,
@@ -118,12 +131,29 @@ export async function stream(
   connections: number,
 ): Promise<number> {
   const load = (span: number) => network.stream(contestant.destination, span, connections);
-  const [{ bytes }] = await under(contestant, () => growth(network, load, milliseconds));
+  const { bytes } = await untilHeard(
+    contestant.name,
+    async () => (await under(contestant, () => growth(network, load, milliseconds)))[0],
+    ({ packets }) => packets,
+  );
   return bytes * 8;
 }
 
 /** Without the first of them: a program that was started just now has yet to get its memory. */
-export async function roundTrips(
+export function roundTrips(
+  network: QueueNetwork,
+  contestant: Contestant,
+  milliseconds: number,
+  rate: number,
+): Promise<RoundTrip> {
+  return untilHeard(
+    contestant.name,
+    () => roundTripsOnce(network, contestant, milliseconds, rate),
+    ({ microseconds }) => microseconds.length,
+  );
+}
+
+async function roundTripsOnce(
   network: QueueNetwork,
   contestant: Contestant,
   milliseconds: number,
@@ -145,6 +175,20 @@ export async function systemCalls(
   contestant: Contestant,
   milliseconds: number,
 ): Promise<number | null> {
+  const { packets, calls } = await untilHeard(
+    contestant.name,
+    () => systemCallsOnce(network, contestant, milliseconds),
+    sample => sample.packets,
+  );
+  return calls === null ? null : calls / packets;
+}
+
+/** @returns `packets` that arrived while `calls` were counted */
+async function systemCallsOnce(
+  network: QueueNetwork,
+  contestant: Contestant,
+  milliseconds: number,
+): Promise<{ packets: number; calls: number | null }> {
   const [result] = await under(contestant, async pid => {
     const before = threadTimes(pid);
     // perf takes some time to attach and to end.
@@ -155,10 +199,10 @@ export async function systemCalls(
     const counted = await countCalls(thread, milliseconds);
     const to = network.received();
     await ended;
+    const packets = to.packets - from.packets;
+    if (counted === null) return { packets, calls: null };
     // Packets go on meanwhile: perf's own clock says how long it counted.
-    return counted === null
-      ? null
-      : counted.calls / (((to.packets - from.packets) / (to.at - from.at)) * counted.milliseconds);
+    return { packets: (packets / (to.at - from.at)) * counted.milliseconds, calls: counted.calls };
   });
   return result;
 }
