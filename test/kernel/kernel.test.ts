@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { type AddOptions, Kernel } from '../../host/kernel/kernel.js';
 import type { WantedKernel } from '../../host/kernel/wanted.js';
 import { ClashError } from '../../host/types/errors.js';
+import { leeway } from '../../scripts/lab/wait.js';
 import { EXAMPLE, target } from './example.js';
 import { addAddresses, insideNamespace, makeInterfaces, shell } from './namespace.js';
 
@@ -633,7 +634,7 @@ if (insideNamespace(import.meta.url)) {
     const removed = performance.now();
     const times = [added - started, steered - added, checked - steered, removed - removing];
     t.comment(`add, ruleset, stale, removeAll: ${times.map(time => `${time.toFixed(0)} ms`).join(', ')}`);
-    t.ok(removed - removing < 1000, 'all of it is removed in less than a second');
+    t.ok(removed - removing < 1000 * (await leeway()), 'removed in less than a second of an idle machine');
     t.equal(state(), before);
   });
 }
