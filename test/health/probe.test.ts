@@ -20,11 +20,13 @@ import {
 } from './topology.js';
 
 const TIMEOUT_MS = 150;
+/** No machine is that slow: who is asked answers, sooner or later. */
+const LONG_MS = 30_000;
 
 function checkOf(type: HealthCheck['type'], more: Partial<HealthCheck> = {}): HealthCheck {
   const port = type === 'icmp' ? null : PORT.http;
   const path = type === 'http' ? '/status/200' : null;
-  return { type, port, path, intervalMs: 100, timeoutMs: 1000, rise: 2, fall: 3, ...more };
+  return { type, port, path, intervalMs: 100, timeoutMs: LONG_MS, rise: 2, fall: 3, ...more };
 }
 
 if (insideNamespace(import.meta.url)) {
@@ -43,6 +45,8 @@ if (insideNamespace(import.meta.url)) {
   const ask = (place: Place, host: Host, check: HealthCheck) =>
     prober.ask({ host, fwmark: place.fwmark, check }).failure;
   const late = (check: HealthCheck): HealthCheck => ({ ...check, timeoutMs: TIMEOUT_MS });
+  /** As `late`, behind a connection, which even a busy machine has made by then. */
+  const connected = (check: HealthCheck): HealthCheck => ({ ...check, timeoutMs: 10 * TIMEOUT_MS });
 
   t.test('a check reaches the target of its mark, though another has the same VIP', async t => {
     for (const vip of [VIP, VIP6]) {
@@ -104,8 +108,8 @@ if (insideNamespace(import.meta.url)) {
   t.test('a server that accepts and says nothing is well for tcp and not for http', async t => {
     const silent = { port: PORT.silent };
     t.equal(await ask(FIRST, VIP, checkOf('tcp', silent)), null);
-    const failure = await ask(FIRST, VIP, late(checkOf('http', { ...silent, path: '/' })));
-    t.equal(failure, 'GET http://20.0.0.1:81/ by mark 5044: no response within 150 ms');
+    const failure = await ask(FIRST, VIP, connected(checkOf('http', { ...silent, path: '/' })));
+    t.equal(failure, 'GET http://20.0.0.1:81/ by mark 5044: no response within 1500 ms');
   });
 
   t.test('status 200 to 399 is an answer, redirects are not followed, bodies not awaited', async t => {
@@ -116,7 +120,10 @@ if (insideNamespace(import.meta.url)) {
     }
     t.equal(await ask(FIRST, VIP, checkOf('http', { path: '/body' })), null);
     t.match(await ask(FIRST, VIP, checkOf('http', { path: '/headers' })), /header/i);
-    t.match(await ask(FIRST, VIP, late(checkOf('http', { path: '/silent' }))), /no response within 150 ms/);
+    t.match(
+      await ask(FIRST, VIP, connected(checkOf('http', { path: '/silent' }))),
+      /no response within 1500 ms/,
+    );
   });
 
   for (const [kind, range] of [
@@ -126,7 +133,7 @@ if (insideNamespace(import.meta.url)) {
     t.test(`icmp by a ${kind} socket goes by the mark and takes the right answer alone`, async t => {
       shell(`sysctl -q net.ipv4.ping_group_range='${range}'`);
       const own = new SocketProber();
-      const ping = (place: Place, host: Host, timeoutMs = 1000) =>
+      const ping = (place: Place, host: Host, timeoutMs = LONG_MS) =>
         own.ask({ host, fwmark: place.fwmark, check: checkOf('icmp', { timeoutMs }) }).failure;
       for (const place of [FIRST, SECOND]) {
         for (const host of place.ips) t.equal(await ping(place, host), null, host.address);
@@ -163,23 +170,29 @@ if (insideNamespace(import.meta.url)) {
       ask(FIRST, FIRST.ips[0], checkOf('icmp', { timeoutMs: 50 })),
     ];
     await new Promise(resolve => setImmediate(resolve));
-    const end = performance.now() + 100;
+    const end = performance.now() + 500;
     while (performance.now() < end);
     t.strictSame(await Promise.all(checks), [null, null]);
   });
 
   t.test('a target that flaps falls and rises by exact counts', async t => {
-    const checker = new HealthChecker({ log: { info() {}, warn() {} }, onChange: () => heard() });
+    // As it is logged, which is at once: of `onChange`, a little later, the next check may have been answered.
     const told: string[] = [];
     const heard = () => {
       const { health, answers, failures } = checker.state('s/44')!;
       told.push(`${health} ${answers} ${failures}`);
     };
+    let changes = 0;
+    const onChange = () => {
+      changes++;
+    };
+    const checker = new HealthChecker({ log: { info: heard, warn: heard }, onChange });
     const path = '/sequence/200,500,500,200,500,404,503,500,200,500,302,204/flap';
     const target: CheckedTarget = { ...FIRST, key: 's/44', check: checkOf('http', { path }), asked: [VIP] };
     checker.set([target]);
     await until('it is healthy again', () => told.length === 3);
     t.strictSame(told, ['healthy 1 0', 'unhealthy 0 3', 'healthy 2 0']);
+    await until('that is told', () => changes > 0);
     await checker.stop();
   });
 
@@ -187,12 +200,12 @@ if (insideNamespace(import.meta.url)) {
     const lines: string[] = [];
     const warn = (_fields: object, message: string) => lines.push(message);
     const checker = new HealthChecker({ log: { info() {}, warn }, onChange() {} });
-    const check = checkOf('icmp', { timeoutMs: 100 });
+    const check = checkOf('icmp', { timeoutMs: 300 });
     checker.set([{ ...FIRST, key: 's/44', check, asked: FIRST.ips }]);
     await until('it is healthy', () => checker.state('s/44')?.health === 'healthy');
     shell(`ip -n ${FIRST.name} -6 addr del ${FIRST.ips[1].address}/64 dev conduit`);
     await until('it is unhealthy', () => checker.state('s/44')?.health === 'unhealthy');
-    t.match(lines, [/^target s\/44 is unhealthy: ping fd00:0:0:1::6 by mark 5044: no answer within 100 ms$/]);
+    t.match(lines, [/^target s\/44 is unhealthy: ping fd00:0:0:1::6 by mark 5044: no answer within 300 ms$/]);
     shell(`ip -n ${FIRST.name} -6 addr add ${FIRST.ips[1].address}/64 dev conduit nodad`);
     await until('it is healthy again', () => checker.state('s/44')?.health === 'healthy');
     t.equal(checker.state('s/44')?.reason, null);
