@@ -123,7 +123,7 @@ export function openFrontend(onChange?: () => void): { frontend: Frontend; log: 
   return { frontend: Frontend.open({ directory: files, log, ...(onChange && { onChange }) }), log, files };
 }
 
-const SETTLE_MS = 20_000;
+const SETTLE_MS = 60_000;
 
 /** Resolves with ms that it took. */
 export async function until(claim: string, holds: () => boolean | Promise<boolean>): Promise<number> {
