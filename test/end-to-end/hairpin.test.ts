@@ -8,7 +8,7 @@ import type { Connection } from '../../scripts/lab/syn.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { Clients, startTargets } from '../../scripts/lab/traffic.js';
 import { A, B, hosts } from './bgp.js';
-import { answered, kernelState, predict, startDaemon } from './lab.js';
+import { answered, kernelState, predict, startDaemon, untilClosed } from './lab.js';
 
 /** Served by target 69 alone, whatever the ports: what comes back to it as a client. */
 const OWN: Pair = { 4: '20.0.0.3', 6: '2000::3' };
@@ -101,6 +101,7 @@ t.test('a target reaches a VIP from a VIP that comes back to it', async t => {
 });
 
 t.test('a target serves itself a VIP that it owns: nothing leaves it', async t => {
+  await untilClosed(topology, topology.target(client));
   const before = (await daemon.status()).queues.reduce((sum, queue) => sum + queue.packets, 0);
   const connections = from(ips, A);
   t.ok(new Set(predict(text, connections)).size > 1, 'the core would choose others for some');

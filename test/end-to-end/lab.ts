@@ -10,6 +10,9 @@ import { CLIENTS, clientAddress, TARGETS, TCP_PORT } from '../../scripts/lab/pla
 import { type Connection, synPacket } from '../../scripts/lab/syn.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { Clients, startTargets } from '../../scripts/lab/traffic.js';
+import { waitFor } from '../../scripts/lab/wait.js';
+
+const CLOSED_MS = 60_000;
 
 let logs = 0;
 
@@ -103,6 +106,15 @@ export function predict(text: string, connections: readonly Connection[]): (numb
 
 export function answered(answers: readonly Answer[]): (number | null)[] {
   return answers.map(answer => ('identifier' in answer ? answer.identifier : null));
+}
+
+/** Until no connection of `namespace` has anything more to send: what ends may do so a while after its program is done with it. */
+export async function untilClosed(topology: Topology, namespace: string): Promise<void> {
+  const argv = [...Topology.inside(namespace), 'ss', '-tnH'];
+  await waitFor(`connections of ${namespace} to end`, CLOSED_MS, async () => {
+    // Without the states LISTEN and TIME-WAIT.
+    return (await topology.processes.command(argv)).stdout.trim() === '';
+  });
 }
 
 /** `count` connections from all clients to `destinations` in turn, with source ports from `port` on. */

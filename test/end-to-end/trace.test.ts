@@ -20,6 +20,7 @@ import {
   startDaemon,
   startLab,
   TARGET_LINES,
+  untilClosed,
 } from './lab.js';
 import { sendRaw } from './raw.js';
 
@@ -114,7 +115,13 @@ t.test('a capture holds every packet with its decision, as tshark and magmark re
     wirePacket(UDP, '198.51.100.7', 1, VIP[4], 53),
     wirePacket(TCP, '198.51.100.7', 1, VIP[4], 4001),
   ]);
-  const { queues } = await daemon.status();
+  await untilClosed(topology, topology.clients);
+  const { queues } = await waitFor('all to be decided', 20_000, async () => {
+    const status = await daemon.status();
+    const seen = status.queues.flatMap(({ reasons }) => Object.keys(reasons));
+    const isWhole = seen.includes('no-target') && seen.includes('no-flow');
+    return isWhole && status.queues.every(({ depth }) => depth === 0) && status;
+  });
   const decided = queues.reduce((sum, queue) => sum + queue.packets, 0);
   t.equal(await all.interrupt(), 0);
   t.equal(await six.interrupt(), 0);
