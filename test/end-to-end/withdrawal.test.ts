@@ -117,9 +117,10 @@ t.test('a stop withdraws, and forwards for shutdownDelay; a second signal ends t
     await lab.expectServed(t, text, [A[4]], `${claim}: served after the withdrawal`);
     if (signals === 2) daemon.signal('SIGTERM');
     const rule = await lab.here.first('the first rule to go', /^Deleted \d+:.* fwmark /, BOUND_MS, asked);
-    const forwarded = Math.round(rule.at - asked - lost);
-    t.comment(`${claim}: withdrawn after ${lost} ms, forwarded for ${forwarded} ms more`);
-    t.ok(signals === 2 ? forwarded < 10_000 : forwarded >= delayMs, claim);
+    const forwarded = Math.round(rule.at - asked);
+    t.comment(`${claim}: withdrawn after ${lost} ms, forwarded for ${forwarded - lost} ms more`);
+    // The daemon counts from its own withdrawal, which the gateway hears of later.
+    t.ok(signals === 2 ? forwarded - lost < 10_000 : forwarded >= delayMs, claim);
     await daemon.ended();
     await lab.ip('-n', lab.topology.gateway, 'route', 'del', A[4], 'via', EXTERNAL.loadBalancer[4]);
     t.equal(await kernelState(lab.topology), lab.pristine);
