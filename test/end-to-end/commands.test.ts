@@ -6,6 +6,7 @@ import type { ExplainReply, StatusReply } from '../../host/control/api.js';
 import { MAGMARK } from '../../scripts/lab/daemon.js';
 import { TARGETS, VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
+import { waitFor } from '../../scripts/lab/wait.js';
 import { inLoadBalancer, predict, startDaemon, startLab, TARGET_LINES } from './lab.js';
 
 const CONFIG = `
@@ -37,7 +38,9 @@ t.test('the listings are tables for people and JSON for programs', async t => {
   t.match(await magmark('targets'), /│ a +│ +69 │ +5069 │ 172\.16\.0\.6 fd00::6 +│ active/);
   t.match(await magmark('flows'), /tshm-a-tcp +│ +1 │ tshm-a +│ tcp +│ 20\.0\.0\.1\/32 2000::1\/128 +│ 4000/);
   t.match(await magmark('streams'), /tshm-a +│ +9973 │ +100 │ +4 │ 5044 5062 5069 5073/);
-  t.match(await magmark('gateways'), /g +│ static +│ 169\.254\.100\.150 +│ up/);
+  await waitFor('the gateway to be up', 20_000, async () =>
+    /g +│ static +│ 169\.254\.100\.150 +│ up/.test(await magmark('gateways')),
+  );
   t.match(await magmark('status'), /4 targets, 0 of them take no traffic/);
   for (const listing of ['targets', 'flows', 'streams', 'gateways'])
     t.ok(JSON.parse(await magmark(listing, '--json')), listing);
