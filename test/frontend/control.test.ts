@@ -43,18 +43,26 @@ t.test('commands are answered one after the other', async t => {
 });
 
 t.test('who does not answer as BIRD does is told, within the bound', async t => {
-  const fails = async (talk: (connection: Socket) => void, message: RegExp, boundMs = 20_000) =>
+  const LONG_MS = 20_000;
+  const fails = async (
+    talk: (connection: Socket) => void,
+    message: RegExp,
+    [connectMs, askMs] = [LONG_MS, LONG_MS],
+  ) =>
     t.rejects(
       serve(t, talk).then(async path =>
-        (await BirdControl.connect(path, boundMs)).ask('show status', boundMs),
+        (await BirdControl.connect(path, connectMs)).ask('show status', askMs),
       ),
       { code: 'CONTROL_FAILED', message },
     );
-  await fails(() => undefined, /greeting: no answer within 50 ms/, 50);
+  await fails(() => undefined, /greeting: no answer within 50 ms/, [50, LONG_MS]);
   await fails(connection => connection.end(), /greeting: the connection was closed/);
   await fails(connection => connection.write('9001 go away\n'), /its greeting is "go away"/);
   await fails(connection => connection.write('HTTP/1.1 400\n'), /greeting: not a line of BIRD: "HTTP/);
-  await fails(connection => connection.write(GREETING), /show status: no answer within 200 ms/, 200);
+  await fails(connection => connection.write(GREETING), /show status: no answer within 200 ms/, [
+    LONG_MS,
+    200,
+  ]);
   await fails(connection => {
     connection.write(GREETING);
     connection.on('data', () => connection.end('1000-half'));
