@@ -19,7 +19,7 @@ export interface CommandOptions {
 
 /** Exit code that stands for a signal. */
 const SIGNALLED = 128;
-const COMMAND_TIMEOUT_MS = 20_000;
+const COMMAND_TIMEOUT_MS = 60_000;
 const OUTPUT_BYTES = 64 * 1024 * 1024;
 /** The daemon promises to stop within 2 s. */
 const STOP_MS = 4000;
