@@ -76,7 +76,7 @@ protocol device {}
 ${bfdProtocol}${families.join('')}${sessions.join('')}`;
 }
 
-const READY_MS = 10_000;
+const READY_MS = 60_000;
 const STOP_MS = 5000;
 
 export class LabBird {

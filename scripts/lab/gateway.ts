@@ -6,7 +6,7 @@ import { BGP, CLIENT_MTU, EXTERNAL, FAMILIES, LOAD_BALANCERS, type Pair } from '
 import { Topology } from './topology.js';
 import { waitFor } from './wait.js';
 
-const READY_MS = 20_000;
+const READY_MS = 60_000;
 
 /** As in the demonstration's configuration of the other side. */
 export const GATEWAY_BFD: Bfd = { minRxMs: 100, minTxMs: 100, multiplier: 5 };

@@ -13,7 +13,7 @@ export interface WatchedEvent {
 
 type Object = 'link' | 'address' | 'route' | 'rule' | 'neigh';
 
-const READY_MS = 10_000;
+const READY_MS = 60_000;
 let watches = 0;
 
 export class KernelWatch {

@@ -38,7 +38,7 @@ export interface TopologyOptions {
   readonly loadBalancers?: 1 | 2;
 }
 
-const READY_MS = 10_000;
+const READY_MS = 60_000;
 
 export class Topology {
   readonly processes: Processes;

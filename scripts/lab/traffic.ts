@@ -10,7 +10,7 @@ import type { Connection } from './syn.js';
 import { Topology } from './topology.js';
 import { waitFor } from './wait.js';
 
-const READY_MS = 20_000;
+const READY_MS = 60_000;
 const program = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
 /** Start the server of every target; returns when all of them listen. */

@@ -19,7 +19,7 @@ const CONFIG = readFileSync(
   fileURLToPath(new URL('../../../scripts/lab/config.yaml', import.meta.url)),
   'utf8',
 );
-const WAIT_MS = 20_000;
+const WAIT_MS = 60_000;
 
 /** $0 is the run's directory, which stays visible, "$@" the daemon. */
 const CONFINE = `

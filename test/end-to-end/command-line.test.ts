@@ -206,18 +206,18 @@ t.test(
           .split('\r\n')
           .map(({ length }) => length),
       );
-    await waitFor('two looks', 20_000, () => frames().length > 2);
+    await waitFor('two looks', 60_000, () => frames().length > 2);
     t.ok(widest(frames()[1]!) > 40 && widest(frames()[1]!) <= 100);
     writeFileSync(join(desk, 'narrow'), '');
-    await waitFor('a narrow look', 20_000, () => frames().length > 3 && widest(frames().at(-2)!) <= 40);
+    await waitFor('a narrow look', 60_000, () => frames().length > 3 && widest(frames().at(-2)!) <= 40);
     await daemon.stop();
-    await waitFor('word of its end', 20_000, () => frames().at(-1)!.includes('no magmark answers there'));
+    await waitFor('word of its end', 60_000, () => frames().at(-1)!.includes('no magmark answers there'));
     const next = startDaemon(topology, CONFIG);
     await next.ready();
-    await waitFor('the next one', 20_000, () => frames().at(-1)!.includes(`pid ${next.pid}`));
+    await waitFor('the next one', 60_000, () => frames().at(-1)!.includes(`pid ${next.pid}`));
     child.stdin!.write('\x03');
-    await waitFor('its end', 20_000, () => shown.includes('left'));
-    await waitFor('the settings of the terminal', 20_000, () => shown.includes('-echoprt'));
+    await waitFor('its end', 60_000, () => shown.includes('left'));
+    await waitFor('the settings of the terminal', 60_000, () => shown.includes('-echoprt'));
     t.match(shown, / icanon .* echo /s, 'the terminal is as it was');
     await next.stop();
   },

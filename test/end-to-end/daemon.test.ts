@@ -318,10 +318,10 @@ t.test('after SIGKILL the next start repairs what was left and doubles nothing',
 t.test('signals that come in a heap: reloads are joined, a stop waits for none of them', async t => {
   const daemon = startDaemon(topology, configText());
   // From the first moment on that a process of ours can tell a signal from its end.
-  await waitFor('the process to catch SIGHUP', 10_000, () => catches(daemon.pid, 1));
+  await waitFor('the process to catch SIGHUP', 60_000, () => catches(daemon.pid, 1));
   daemon.signal('SIGHUP');
   await daemon.ready();
-  await waitFor('the early SIGHUP to be honoured', 10_000, () =>
+  await waitFor('the early SIGHUP to be honoured', 60_000, () =>
     daemon.log().some(line => line.msg === 'reloaded'),
   );
   const kept = connectionsTo(4, VIPS[4], 40, 34000);
@@ -376,10 +376,10 @@ t.test('a full queue drops what is configured, counts it, and goes on', async t 
   );
   daemon.signal('SIGSTOP');
   try {
-    await waitFor('every thread of the daemon to stand still', 10_000, () => standsStill(daemon.pid));
+    await waitFor('every thread of the daemon to stand still', 60_000, () => standsStill(daemon.pid));
     await sendRaw(topology, packets);
     // Number, port id, waiting, mode, range, dropped by length, dropped by buffer, last id.
-    await waitFor('all packets to be queued or dropped', 10_000, async () => {
+    await waitFor('all packets to be queued or dropped', 60_000, async () => {
       const fields = (await listing(['cat', '/proc/net/netfilter/nfnetlink_queue']))
         .trim()
         .split(/\s+/)
@@ -394,7 +394,7 @@ t.test('a full queue drops what is configured, counts it, and goes on', async t 
   t.ok(queue!.dropped >= packets.length - 10, `${queue!.dropped} were dropped`);
   await waitFor(
     'the waiting ones to be decided',
-    10_000,
+    60_000,
     async () => (await status()).queues[0]!.packets >= 10,
   );
   // Fewer at a time than the queue holds.
@@ -479,7 +479,7 @@ t.test('a target without a way is pending, takes nothing, and serves once the wa
   await listing(['ip', 'address', 'add', 'fd00:0:0:9::1/64', 'dev', 'conduit-a--f75b', 'nodad']);
   await waitFor(
     'the target to leave the pending ones',
-    10_000,
+    60_000,
     async () => (await pendingNow()).length === 0,
   );
   t.match(

@@ -173,7 +173,7 @@ t.test('what others remove or change is mended, logged and counted; what is thei
   const pristine = await state();
   const daemon = startDaemon(topology, CONFIG);
   await daemon.ready();
-  await waitFor('BIRD to fill its table', 10_000, async () => /table 4096/.test(await state()));
+  await waitFor('BIRD to fill its table', 60_000, async () => /table 4096/.test(await state()));
   const [whole, settings] = [await state(), await inside(SETTINGS)];
   const carrier = (await daemon.status()).carrier;
   const times: number[] = [];
@@ -225,7 +225,7 @@ t.test('what others remove or change is mended, logged and counted; what is thei
       (await inside(`ip neigh show ${address}`)).match(/lladdr (\S+)/)?.[1];
     const rightly: number[] = [];
     for (const address of ['172.16.0.6', 'fd00::6']) {
-      const right = await waitFor('the entry', 10_000, () => entry(address));
+      const right = await waitFor('the entry', 60_000, () => entry(address));
       for (const script of [
         `ip neigh del ${address} dev conduit-a--d7c4`,
         `ip neigh replace ${address} dev conduit-a--d7c4 lladdr 02:00:00:00:00:01 nud reachable`,
@@ -259,7 +259,7 @@ t.test('what others remove or change is mended, logged and counted; what is thei
         await untilQuiet(daemon, whole, settings);
       }
       if (script === ':')
-        await waitFor('some traffic', 10_000, async () => (await stream(() => true)).sent === 0);
+        await waitFor('some traffic', 60_000, async () => (await stream(() => true)).sent === 0);
       done = true;
       const { sent, lost } = await running;
       t.comment(`${claim}: ${sent} datagrams, ${lost} lost; gaps of ${gaps.join(', ')} ms`);
@@ -298,7 +298,7 @@ t.test('what others remove or change is mended, logged and counted; what is thei
     ] as const;
     for (const [add, remove, warning] of rows) {
       await inside(`ip ${add}`);
-      await waitFor(`a warning of ${add}`, 10_000, async () =>
+      await waitFor(`a warning of ${add}`, 60_000, async () =>
         warning.test((await daemon.status()).warnings.join('\n')),
       );
       const standing = await state();

@@ -154,7 +154,7 @@ t.test('explain says of each packet what trace says of it when it comes, and whe
   for (const tuple of tuples) explanations.push(await explained(tuple));
   const trace = new Trace();
   const listeners = await listenInTargets(topology);
-  await waitFor('the trace to begin', 20_000, () => trace.begun);
+  await waitFor('the trace to begin', 60_000, () => trace.begun);
   await sendRaw(
     topology,
     tuples.map(tuple => {
@@ -162,11 +162,11 @@ t.test('explain says of each packet what trace says of it when it comes, and whe
       return withChecksums(packetOf(tuple), isPing6 ? ICMPV6 : NUMBERS[tuple.protocol]);
     }),
   );
-  await waitFor('all packets to be traced', 20_000, () =>
+  await waitFor('all packets to be traced', 60_000, () =>
     tuples.every(each => trace.packets.has(keyOf(each))),
   );
   const forwarded = explanations.filter(({ fwmark }) => fwmark !== null);
-  await waitFor('what has a mark to arrive', 20_000, () => arrived(listeners) >= forwarded.length);
+  await waitFor('what has a mark to arrive', 60_000, () => arrived(listeners) >= forwarded.length);
 
   for (const [index, tuple] of tuples.entries()) {
     const { packet, reason, flow, stream, hash, identifier, fwmark, route, slot, tableSize, tried } =

@@ -12,7 +12,7 @@ import { connectionsTo, inLoadBalancer, startDaemon, startLab, TARGET_LINES, wri
 import { listenInTargets, sendRaw } from './raw.js';
 
 const FAMILIES = [4, 6] as const;
-const WAIT_MS = 20_000;
+const WAIT_MS = 60_000;
 const CLIENT = '192.0.2.1';
 const PAYLOAD_BYTES = 800;
 

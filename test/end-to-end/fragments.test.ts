@@ -23,7 +23,7 @@ import { PacketCount } from './packet-count.js';
 import { listenInTargets, sendRaw } from './raw.js';
 
 const FAMILIES = [4, 6] as const;
-const ARRIVAL_MS = 20_000;
+const ARRIVAL_MS = 60_000;
 /** Fragments of a flood, and how many a second: less for a slow machine. */
 const FLOOD = Number(process.env.MAGMARK_FLOOD ?? 8000);
 const FLOOD_SECONDS = 2;

@@ -91,7 +91,7 @@ async function undisturbed(text: string, next: string) {
   const daemon = start(text);
   await daemon.ready();
   const starting = killer.disarm();
-  await waitFor('BIRD to fill its table', 10_000, async () => /table 4096/.test(await state()));
+  await waitFor('BIRD to fill its table', 60_000, async () => /table 4096/.test(await state()));
   const standing = await state();
   killer.count();
   writeConfig(topology, next);

@@ -58,7 +58,7 @@ export class Load {
     const child = topology.processes.start([...Topology.inside(topology.clients), ...argv], log, 'pipes');
     const lines: string[] = [];
     createInterface({ input: child.stdout! }).on('line', line => lines.push(line));
-    await waitFor(`the load to begin (see ${log})`, 20_000, () => lines.includes('ready'));
+    await waitFor(`the load to begin (see ${log})`, 60_000, () => lines.includes('ready'));
     const end = async () => {
       child.stdin!.end();
       if (child.exitCode === null) await once(child, 'close');

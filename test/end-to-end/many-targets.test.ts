@@ -83,7 +83,7 @@ t.test(`${RELOADS} times from one to the other, no packet is lost or goes elsewh
 
 t.test('what others delete of the tree is mended, and diff and explain are true', async t => {
   await reload(daemon, MANY);
-  await waitFor('the tree to stand', 10_000, async () => (await state()) === tree);
+  await waitFor('the tree to stand', 60_000, async () => (await state()) === tree);
   const magmark = (...words: string[]) => inLoadBalancer(topology, 'node', MAGMARK, ...words);
   const [, entry, place] = /^N:\t(from all fwmark \S+) goto (\d+)$/m.exec(tree)!;
   const mendings = () => daemon.log().filter(line => line.msg === 'mended what others changed').length;
@@ -132,10 +132,10 @@ t.test('rules of another hand are left, told, and take no packet of ours from th
     ['within the tree', 'priority 1050001 lookup 254', /rule 1050001: .*stands among our rules/],
   ] as const) {
     await inside(`ip rule add ${rule}; ip -6 rule add ${rule}`);
-    await waitFor(`the rule ${claim} to be told`, 20_000, () => told(warning));
+    await waitFor(`the rule ${claim} to be told`, 60_000, () => told(warning));
     await right(claim);
     await inside(`ip rule del ${rule}; ip -6 rule del ${rule}`);
-    await waitFor(`the rule ${claim} to be forgotten`, 20_000, async () => !(await told(warning)));
+    await waitFor(`the rule ${claim} to be forgotten`, 60_000, async () => !(await told(warning)));
     t.equal(await state(), tree, 'it was left as it was, and so was ours');
   }
   await right('without it');
@@ -162,7 +162,7 @@ t.test('killed amid each batch on the way, the next start puts it right', async 
       killer.disarm();
       daemon = lab.start(config, [], killer.environment);
       await daemon.ready();
-      await waitFor('the rules to be as wanted', 20_000, async () => (await state()) === wanted).catch(
+      await waitFor('the rules to be as wanted', 60_000, async () => (await state()) === wanted).catch(
         () => null,
       );
       t.equal(await state(), wanted, `amid ${calls[step.number - 1]}`);

@@ -109,7 +109,7 @@ t.test('numbers are exactly those of the packets that were sent', async t => {
   );
   const decisions = packets.map(packet => ({ packet, ...simulator.decide(packet) }));
   await sendRaw(topology, packets);
-  await waitFor('all packets to be decided and answered, and the gateway to be up', 20_000, async () => {
+  await waitFor('all packets to be decided and answered, and the gateway to be up', 60_000, async () => {
     const { queues, gateways } = await daemon.status();
     return (
       queues.reduce((sum, queue) => sum + queue.packets, 0) >= packets.length &&
@@ -191,7 +191,7 @@ t.test('numbers are exactly those of the packets that were sent', async t => {
 
   await t.test('what others change is mended and counted', async t => {
     await inLoadBalancer(topology, 'ip', 'route', 'flush', 'table', '5044');
-    await waitFor('a repair to be told', 20_000, async () => {
+    await waitFor('a repair to be told', 60_000, async () => {
       const families = await scrape(topology, BASE);
       return (
         total(families, 'magmark_reconcile_repairs_total') > 0 &&
@@ -230,7 +230,7 @@ t.test('the address follows the configuration; one that is taken changes nothing
     ],
     join(topology.directory, 'holder.log'),
   );
-  await waitFor('the port to be taken', 10_000, async () =>
+  await waitFor('the port to be taken', 60_000, async () =>
     (await inLoadBalancer(topology, 'ss', '-ltnH', 'sport = :9400')).includes('9400'),
   );
   const generation = (await daemon.status()).generation;
@@ -266,7 +266,7 @@ t.test('ready goes with the targets; alive stays', async t => {
     return topology.processes.command(argv, { mayFail: true });
   };
   const untilReady = async (t: Test, wanted: boolean, claim: string) => {
-    const { status, judgement } = await waitFor(`ready to be ${wanted}`, 20_000, async () => {
+    const { status, judgement } = await waitFor(`ready to be ${wanted}`, 60_000, async () => {
       const found = await judged(topology, `${BASE}/readyz`);
       return found.judgement.ok === wanted && found;
     });
@@ -284,14 +284,14 @@ t.test('ready goes with the targets; alive stays', async t => {
     t.equal((await health()).code, 0);
   };
   const all = async (wanted: number) =>
-    waitFor(`${wanted} active targets`, 20_000, async () => {
+    waitFor(`${wanted} active targets`, 60_000, async () => {
       const { targets } = await daemon.status();
       return targets.filter(({ pending }) => pending === null).length === wanted;
     });
   await untilReady(t, false, 'no target can be reached');
   const labels = { stream: 'a', reason: 'link' };
   // The kernel tells of a lost carrier within a second.
-  await waitFor('all four to be counted as pending for their links', 20_000, async () => {
+  await waitFor('all four to be counted as pending for their links', 60_000, async () => {
     return total(await scrape(topology, BASE), 'magmark_stream_pending_targets', labels) === 4;
   });
   await links('up');
@@ -318,7 +318,7 @@ t.test('a supervisor is told of the start, of reloads and of the stop', async t 
   const daemon = startDaemon(topology, configText(), [], topology.loadBalancer, environment);
   const told = () => supervisor.datagrams.filter(text => text !== 'WATCHDOG=1');
   const until = (what: string, expected: RegExp) =>
-    waitFor(what, 20_000, () => told().find(text => expected.test(text)));
+    waitFor(what, 60_000, () => told().find(text => expected.test(text)));
   await daemon.ready();
   await until('READY', /^READY=1\nSTATUS=/);
   t.match(told()[0], /^READY=1\nSTATUS=(?:not )?ready: [^\n]+; generation \d+$/);
@@ -329,7 +329,7 @@ t.test('a supervisor is told of the start, of reloads and of the stop', async t 
 
   const seen = told().length;
   await daemon.reload();
-  await waitFor('a reload to be told', 20_000, () =>
+  await waitFor('a reload to be told', 60_000, () =>
     told()
       .slice(seen)
       .some(text => /^READY=1/.test(text)),
@@ -345,7 +345,7 @@ t.test('a supervisor is told of the start, of reloads and of the stop', async t 
   await until('the refusal', /^READY=1\nSTATUS=.*the last reload was refused/);
   await waitFor(
     'signs of life',
-    20_000,
+    60_000,
     () => supervisor.datagrams.filter(text => text === 'WATCHDOG=1').length >= 3,
   );
   t.equal((await daemon.stop()).code, 0);

@@ -30,7 +30,7 @@ import {
 import { Listener, listenInTargets, sendRaw, sendRawFromTarget } from './raw.js';
 
 const FAMILIES = [4, 6] as const;
-const ARRIVAL_MS = 10_000;
+const ARRIVAL_MS = 60_000;
 const [ICMP, ICMPV6] = [1, 58];
 const PORT = 80;
 const SCTP_PORT = 5000;

@@ -57,7 +57,7 @@ async function untilPending(
 ): Promise<void> {
   const what = `exactly [${identifiers}] to be pending${reason === undefined ? '' : ` for ${reason}`}`;
   let last = '';
-  await waitFor(what, 20_000, async () => {
+  await waitFor(what, 60_000, async () => {
     const found = await pending(daemon);
     last = JSON.stringify([...found]);
     return (
@@ -96,7 +96,7 @@ async function delayOf(
   const before = lines().length;
   const from = Date.now();
   await act();
-  const found = await waitFor(`${count} lines: ${message}`, 20_000, () =>
+  const found = await waitFor(`${count} lines: ${message}`, 60_000, () =>
     lines().length >= before + count ? lines()[before + count - 1]! : null,
   );
   return Date.parse(String(found.time)) - from;
@@ -183,7 +183,7 @@ t.test('links and neighbours that go and come back', async t => {
         ).matchAll(/packets (\d+)/g),
       ].map(match => Number(match[1]));
     const [before, from] = [await counts(), performance.now()];
-    await waitFor('four solicitations more in each family', 20_000, async () =>
+    await waitFor('four solicitations more in each family', 60_000, async () =>
       (await counts()).every((count, index) => count >= before[index]! + 4),
     );
     const seconds = (performance.now() - from) / 1000;
@@ -277,7 +277,7 @@ t.test('health checks take a target out and bring it back', async t => {
     const daemon = startDaemon(topology, configText({ healthCheck }));
     await daemon.ready();
     await untilPending(daemon, []);
-    await waitFor(`${type}: all to be healthy`, 20_000, async () =>
+    await waitFor(`${type}: all to be healthy`, 60_000, async () =>
       (await daemon.status()).targets.every(target => target.health === 'healthy'),
     );
     const away = await delayOf(daemon, PENDING, 1, () =>

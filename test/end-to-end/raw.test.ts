@@ -13,7 +13,7 @@ import { answered, connectionsTo, inLoadBalancer, predict, startDaemon, TARGET_L
 import { Listener, listenInTargets, sendRaw } from './raw.js';
 
 const FAMILIES = [4, 6] as const;
-const ARRIVAL_MS = 10_000;
+const ARRIVAL_MS = 60_000;
 const MARKED_PORT = 7000;
 const DEEP_PORT = 7001;
 

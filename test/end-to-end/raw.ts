@@ -9,7 +9,7 @@ import { Topology } from '../../scripts/lab/topology.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 
 const PROGRAM = fileURLToPath(new URL('../../../test/end-to-end/raw.py', import.meta.url));
-const READY_MS = 10_000;
+const READY_MS = 60_000;
 
 /** Send packets from the gateway to the load balancer, as they are. @param perSecond default: as fast as it goes */
 export function sendRaw(

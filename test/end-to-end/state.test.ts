@@ -18,7 +18,7 @@ import {
   writeConfig,
 } from './lab.js';
 
-const WAIT_MS = 10_000;
+const WAIT_MS = 60_000;
 const VIPS = { 4: ['20.0.0.1'], 6: ['2000::1'] } as const;
 
 const TARGETS = {

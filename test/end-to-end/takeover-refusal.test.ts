@@ -26,7 +26,7 @@ t.test('what a daemon knows of its targets by health checks is handed over, and 
   writeConfig(lab.topology, checked(ONE));
   await running.reload();
   const healthy = async () => (await running.status()).targets.every(({ health }) => health === 'healthy');
-  await waitFor('all targets to be found healthy', 10_000, healthy);
+  await waitFor('all targets to be found healthy', 60_000, healthy);
   running = await lab.succeeding(running, checked(ONE));
   t.ok(await healthy(), 'at once');
   const ready = await inLoadBalancer(lab.topology, 'curl', '-sS', 'http://127.0.0.1:9273/readyz');
@@ -62,7 +62,7 @@ t.test('numbers that are not free are a clear error, and the running one goes on
   const log = join(lab.topology.directory, 'flowlb.log');
   const holder = lab.topology.processes.start([...where, 'node', NFQLB, 'flowlb', '--queue=3:4'], log);
   const bound = () => inLoadBalancer(lab.topology, 'cat', '/proc/net/netfilter/nfnetlink_queue');
-  await waitFor('the numbers to be held', 10_000, async () => /^ +4 /m.test(await bound()));
+  await waitFor('the numbers to be held', 60_000, async () => /^ +4 /m.test(await bound()));
   const refused = lab.takeOver(ONE);
   await refused.ended();
   t.match(refused.log().at(-1), {
@@ -72,9 +72,9 @@ t.test('numbers that are not free are a clear error, and the running one goes on
       /no free queue numbers beside 0:1, which are in use: .*; bound in this namespace are 0, 1, 3, 4$/,
     ],
   });
-  await waitFor('the running one to go on', 10_000, () => running.log().some(({ msg }) => msg === WENT_ON));
+  await waitFor('the running one to go on', 60_000, () => running.log().some(({ msg }) => msg === WENT_ON));
   holder.kill('SIGTERM');
-  await waitFor('the numbers to be free', 10_000, async () => !/^ +4 /m.test(await bound()));
+  await waitFor('the numbers to be free', 60_000, async () => !/^ +4 /m.test(await bound()));
   await lab.bgp.expectServed(t, ONE, [A[4], B[6]], 'served');
 });
 

@@ -87,7 +87,7 @@ class Watcher {
 
 /** Resolves once so many readers are served: their filters are with the workers. */
 function reading(...watchers: Watcher[]): Promise<unknown> {
-  return waitFor('the captures to begin', 20_000, () =>
+  return waitFor('the captures to begin', 60_000, () =>
     watchers.every(watcher => watcher.said().includes('capturing to')),
   );
 }
@@ -116,7 +116,7 @@ t.test('a capture holds every packet with its decision, as tshark and magmark re
     wirePacket(TCP, '198.51.100.7', 1, VIP[4], 4001),
   ]);
   await untilClosed(topology, topology.clients);
-  const { queues } = await waitFor('all to be decided', 20_000, async () => {
+  const { queues } = await waitFor('all to be decided', 60_000, async () => {
     const status = await daemon.status();
     const seen = status.queues.flatMap(({ reasons }) => Object.keys(reasons));
     const isWhole = seen.includes('no-target') && seen.includes('no-flow');
@@ -171,7 +171,7 @@ t.test(
     const people = new Watcher('trace', '--srcs', '198.51.100.9/32');
     // What is told first is that a reader is there; then one packet that both want comes until both have told it.
     const probe = wirePacket(TCP, '198.51.100.9', 9, VIP[4], 4000);
-    await waitFor('both traces to tell', 20_000, async () => {
+    await waitFor('both traces to tell', 60_000, async () => {
       await sendRaw(topology, [probe]);
       return json.output !== '' && people.output !== '';
     });

@@ -268,7 +268,7 @@ if (insideNamespace(import.meta.url)) {
       await kernel.applyRuleset(wanted(nat(80, 8080, 'tcp')));
       shell(`ip netns exec peer ping -q -c ${waiting} -i 0.01 -W 0.1 20.0.0.1 || true`);
       const depth = () => readQueues()[0]?.depth;
-      await waitFor('the packets to be queued', 5000, () => depth() === waiting);
+      await waitFor('the packets to be queued', 60_000, () => depth() === waiting);
       await kernel.applyRuleset(wanted(nat(80, 8080, 'tcp'), nat(53, 5353, 'udp')));
       t.equal(depth(), waiting, 'a NAT more');
       await kernel.applyRuleset(wanted(nat(53, 5353, 'udp')));
@@ -278,7 +278,7 @@ if (insideNamespace(import.meta.url)) {
       shell(
         'nft -j -f - <<X\n{"nftables":[{"delete":{"chain":{"family":"inet","table":"meridio-nat","name":"53-5353-UDP"}}}]}\nX',
       );
-      await waitFor('the kernel to drop them', 5000, () => depth() === 0);
+      await waitFor('the kernel to drop them', 60_000, () => depth() === 0);
       await kernel.removeRuleset();
       shell('ip -n peer addr flush dev ext-vlan0');
     },
@@ -296,13 +296,13 @@ if (insideNamespace(import.meta.url)) {
       kernel.applyRuleset({ ...EXAMPLE, queues: { first: 0, last: 0 }, fragments });
     await turnTo('kernel');
     shell(`ip netns exec peer ping -q -c ${waiting} -i 0.01 -W 0.1 20.0.0.1 || true`);
-    await waitFor('the packets to be queued', 5000, () => depth() === waiting);
+    await waitFor('the packets to be queued', 60_000, () => depth() === waiting);
     for (const fragments of ['track', 'kernel', 'track', 'track'] as const) {
       await turnTo(fragments);
       t.equal(depth(), waiting, fragments);
     }
     shell('nft flush chain inet meridio-defrag in');
-    await waitFor('the kernel to drop them with the last rule that tracks', 5000, () => depth() === 0);
+    await waitFor('the kernel to drop them with the last rule that tracks', 60_000, () => depth() === 0);
     await kernel.removeRuleset();
   });
 }

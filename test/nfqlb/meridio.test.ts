@@ -249,7 +249,7 @@ t.test("Meridio's sequence, with packets", async t => {
 
   // The pid is that of `ip netns exec`, which became env and then node.
   child.kill('SIGTERM');
-  await waitFor('flowlb to end', 10_000, () => child.exitCode !== null || child.signalCode !== null);
+  await waitFor('flowlb to end', 60_000, () => child.exitCode !== null || child.signalCode !== null);
   t.equal(child.exitCode, 0);
   t.notMatch(readFileSync(log, 'utf8'), /"level":"(error|fatal)"/);
 });

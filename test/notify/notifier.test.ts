@@ -25,7 +25,7 @@ t.test('a datagram reaches a path and an abstract socket as it is', async t => {
   for (const address of [join(directory, 'notify'), `@magmark-test-${process.pid}`]) {
     const receiver = await DatagramReceiver.start(address);
     sendDatagram(address, 'READY=1\nSTATUS=ünïcode');
-    await waitFor('a datagram', 10_000, () => receiver.datagrams.length > 0);
+    await waitFor('a datagram', 60_000, () => receiver.datagrams.length > 0);
     t.strictSame(receiver.datagrams, ['READY=1\nSTATUS=ünïcode'], address);
     await receiver.stop();
   }
@@ -83,13 +83,13 @@ t.test('the watchdog hears of a daemon that is alive, twice in its time, and of 
       return alive;
     },
   });
-  await waitFor('three signs of life', 10_000, () => told.filter(text => text === 'WATCHDOG=1').length >= 3);
+  await waitFor('three signs of life', 60_000, () => told.filter(text => text === 'WATCHDOG=1').length >= 3);
   t.ok(performance.now() - from >= 3 * 20 - 5);
   status = 'not\nready';
-  await waitFor('the new status', 10_000, () => told.includes('STATUS=not ready'));
+  await waitFor('the new status', 60_000, () => told.includes('STATUS=not ready'));
   alive = false;
   const [signs, before] = [told.length, asked];
-  await waitFor('it to be asked thrice', 10_000, () => asked >= before + 3);
+  await waitFor('it to be asked thrice', 60_000, () => asked >= before + 3);
   t.equal(told.length, signs, 'a daemon that is not alive gives none');
   notifier.close();
 });
@@ -100,7 +100,7 @@ t.test("another process's watchdog is none of ours", async t => {
   const { notifier } = notifierOf(environment, (_, text) => told.push(text));
   let asked = 0;
   notifier.ready({ status: () => `look ${asked++}`, alive: () => true });
-  await waitFor('a look', 10_000, () => asked >= 2);
+  await waitFor('a look', 60_000, () => asked >= 2);
   t.notOk(told.includes('WATCHDOG=1'));
   notifier.close();
 });

@@ -62,7 +62,7 @@ t.test('no more than a quarter of a queue is held, and its time runs out without
   send(...Array.from({ length: 12 }, () => datagram()).flatMap(packets => packets.slice(1)));
   await until('all have come', () => counts().held === 24);
   t.ok(counts().waiting <= 10, `${counts().waiting} are held`);
-  await until('none waits', () => counts().waiting === 0 && depth() === 0, undefined, 30_000);
+  await until('none waits', () => counts().waiting === 0 && depth() === 0);
   const { pushedOut, timedOut } = counts();
   t.equal(pushedOut + timedOut, 24);
   t.ok(pushedOut > 0 && timedOut > 0, `${pushedOut} gave way, ${timedOut} timed out`);
@@ -135,7 +135,7 @@ t.test('who leaves waits for what is queued, not for what is held', async t => {
   const { pool, counts, depth } = await start();
   send(...datagram().slice(1));
   await until('both are held', () => counts().waiting === 2);
-  t.ok(await pool.drained(10_000), 'nothing else waits');
+  t.ok(await pool.drained(60_000), 'nothing else waits');
   t.equal(depth(), 2);
   await pool.stop();
 });

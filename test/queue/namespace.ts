@@ -44,7 +44,7 @@ export async function until(
   claim: string,
   holds: () => boolean,
   step: () => void = () => {},
-  deadlineMs = 10_000,
+  deadlineMs = 60_000,
 ): Promise<void> {
   const started = performance.now();
   while (!holds()) {

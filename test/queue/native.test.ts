@@ -434,7 +434,7 @@ t.test('while packets come close together it looks again and again, else it slee
   t.teardown(() => sender.kill('SIGKILL'));
   // Without a pause in between: else packets are there each time.
   const looked = () => Array.from({ length: 1000 }, turn).some(each => each > 10);
-  await until('an exchange that looks many times', looked, undefined, 20_000);
+  await until('an exchange that looks many times', looked);
   sender.kill('SIGKILL');
   await once(sender, 'exit');
   await until('it sleeps at once again', () => turn() === 2 && bench.count === 0);
