@@ -254,7 +254,8 @@ t.test(
   async t => {
     const vips = `["${VIP[4]}/32", "${VIP[6]}/128"]`;
     const loaded = `  - {name: load, stream: a, priority: 1, protocols: [udp], vips: ${vips}, destinationPortRanges: ["${LOAD_PORT}"]}\n`;
-    const before = `${configText()}${loaded}`;
+    // Room for what comes while a busy machine lets the workers wait.
+    const before = `queueLength: 8192${configText()}${loaded}`;
     const daemon = startDaemon(topology, before);
     await daemon.ready();
     const state = await kernelState(topology);

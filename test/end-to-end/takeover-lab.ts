@@ -15,11 +15,15 @@ const vips = (pair: typeof A) =>
     .map(vip => `"${vip}"`)
     .join(', ')}]`;
 
-/** What both streams serve, by TCP and by the datagrams of the load. A busy machine is no reason for BFD to end a session. */
+/**
+ * What both streams serve, by TCP and by the datagrams of the load. A busy machine is no reason for BFD to end a session, and
+ * none for a queue to be full while the workers wait for a processor.
+ */
 export const ONE = bgpConfig({
   bfd: '{minRx: 1000ms, minTx: 300ms, multiplier: 20}',
   more: `  - {name: a-udp, stream: a, priority: 1, protocols: [udp], vips: ${vips(A)}, destinationPortRanges: ["${LOAD_PORT}"]}
   - {name: b-udp, stream: b, priority: 1, protocols: [udp], vips: ${vips(B)}, destinationPortRanges: ["${LOAD_PORT}"]}
+queueLength: 8192
 `,
 });
 const SIXTY_NINE = '      - {identifier: 69, ips: [172.16.0.6, "fd00::6"]}\n';
