@@ -82,6 +82,9 @@ t.test('options that make no sense are refused', async t => {
   for (const [name, options] of [
     ['queue', absurd],
     ['targets', [...absurd, ['--targets', '1,,100']]],
+    ['rules', [['--rounds', '0'], ['--targets', '1,,100'], ['--shapes', '2'], ['--jsn']]],
+    ['cli', [['--rounds', '0'], ['--jsn']]],
+    ['classifier', [['--pairs', 'all'], ['--jsn']]],
   ] as const)
     for (const option of options) {
       const { code, stderr } = await run(name, ...option);
