@@ -3,7 +3,7 @@
  * magmark as it ships, beside programs in C that do nothing but answer, and beside plain forwarding. Needs root, a C
  * compiler and, for system calls and the profile, perf; it works in network namespaces of its own. Exit 1 if a target is missed.
  */
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { EnvironmentError } from '../../host/types/errors.js';
 import { NFQLB } from '../lab/daemon.js';
@@ -58,6 +58,7 @@ function optionsOf(args: readonly string[]): Options {
     });
     const count = (name: 'rounds' | 'sample-ms') => countOf('bench:queue', name, values[name]);
     const { json, ladder } = values;
+    if (values.nfqlb !== undefined) refuseNoProgram(values.nfqlb);
     return {
       ...{ json, ladder, profile: values.profile, nfqlb: values.nfqlb ?? null },
       ...{ rounds: count('rounds'), milliseconds: count('sample-ms') },
@@ -66,6 +67,17 @@ function optionsOf(args: readonly string[]): Options {
     if (error instanceof UsageError) throw error;
     throw new UsageError(`bench:queue: ${(error as Error).message}`);
   }
+}
+
+/** Before networks are laid for it. @throws UsageError */
+function refuseNoProgram(path: string): void {
+  try {
+    accessSync(path, constants.X_OK);
+    if (statSync(path).isFile()) return;
+  } catch (error) {
+    throw new UsageError(`bench:queue: --nfqlb: ${path} cannot be started: ${(error as Error).message}`);
+  }
+  throw new UsageError(`bench:queue: --nfqlb: ${path} cannot be started: it is no file`);
 }
 
 /**
