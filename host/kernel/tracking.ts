@@ -39,7 +39,8 @@ export function trackingRules(ruleset: string): TrackingRule[] {
     if (tableName !== undefined) table = tableName;
     const [, kind, name] = /^\t(\S+)(?: (\S+))? \{/.exec(line) ?? [];
     if (kind !== undefined) chain = kind === 'chain' ? name! : '';
-    const rule = /^\t\t(.*)$/.exec(line)?.[1];
+    // Deeper are those of a chain without a name: `tcp dport 80 jump { ... }`.
+    const rule = /^\t\t\s*(.*)$/.exec(line)?.[1];
     if (rule === undefined || chain === '' || !FAMILIES.has(table.split(' ')[0]!)) return [];
     // Some versions of nft print a module's name in quotes, 1.0.6 does not. Comments and other names in quotes may hold any words.
     const words = rule.replace(/(^| )xt (match|target) "(\w+)"/g, '$1xt $2 $3').replace(/"[^"]*"/g, '""');

@@ -50,4 +50,14 @@ if (insideNamespace(import.meta.url)) {
       if (known === 0) t.comment(`no rule of ${program} can be made`);
       else t.ok(known > 3, `${known} rules`);
     });
+
+  t.test('a rule in a chain without a name is found', async t => {
+    shell(
+      'nft "table inet t { chain c { type filter hook input priority 0; tcp dport 80 jump { ct state new accept; }\n }; }"',
+    );
+    t.strictSame(await listTrackingRules(run), [
+      { place: 'table inet t, chain c', rule: 'ct state new accept' },
+    ]);
+    shell('nft delete table inet t');
+  });
 }

@@ -41,6 +41,11 @@ t.test('a rule needs connection tracking by what it asks and does, not by what i
   ];
   for (const [rule, needs] of rows) t.equal(trackingRules(table('ip', rule)).length, needs ? 1 : 0, rule);
   t.strictSame(trackingRules(table('bridge', 'ct state new')), [], 'of another family it is no matter');
+  t.strictSame(
+    trackingRules(table('inet', 'tcp dport 80 jump {', '\tct state new accept', '}', 'accept')),
+    [{ place: 'table inet t, chain c', rule: 'ct state new accept' }],
+    'in a chain without a name',
+  );
   t.strictSame(trackingRules(table('inet', 'counter packets 3 bytes 9 ct state new accept')), [
     { place: 'table inet t, chain c', rule: 'ct state new accept' },
   ]);
