@@ -18,6 +18,8 @@ export class BirdControl {
   private waiting: Waiting | null = null;
   private turn: Promise<unknown> = Promise.resolve();
   private fault: string | null = null;
+  /** Chunks that came. */
+  private received = 0;
 
   private constructor(
     private readonly socket: Socket,
@@ -62,7 +64,13 @@ export class BirdControl {
   private await(what: string, boundMs: number): Promise<Reply> {
     return new Promise((resolve, reject) => {
       if (this.fault !== null) return reject(this.error(what, this.fault));
-      const timer = setTimeout(() => this.fail(`no answer within ${boundMs} ms`), boundMs);
+      // Node runs timers before it reads sockets. What came while this process was busy goes first, piece by piece.
+      const late = (before: number): void => {
+        if (waiting !== this.waiting) return;
+        if (this.received === before) this.fail(`no answer within ${boundMs} ms`);
+        else setImmediate(late, this.received);
+      };
+      const timer = setTimeout(() => setImmediate(late, Number.NaN), boundMs);
       const settle =
         <Value>(done: (value: Value) => void) =>
         (value: Value): void => {
@@ -70,11 +78,13 @@ export class BirdControl {
           this.waiting = null;
           done(value);
         };
-      this.waiting = { what, resolve: settle(resolve), reject: settle(reject) };
+      const waiting = { what, resolve: settle(resolve), reject: settle(reject) };
+      this.waiting = waiting;
     });
   }
 
   private receive(chunk: string): void {
+    this.received++;
     try {
       for (const reply of this.reader.push(chunk)) {
         if (this.waiting === null) this.fail('an answer that nothing asked for');

@@ -241,8 +241,11 @@ t.test('thousands of IPv6 sources in one block take about the time of as many of
     images.publish(config);
     return process.cpuUsage(from).user / 1000;
   };
-  const four = build(n => `20.${n >> 8}.${n & 255}.0/24`);
+  // Whatever else the machine does makes some of them slow, and none fast.
+  const best = (prefix: (n: number) => string): number =>
+    Math.min(...Array.from({ length: 3 }, () => build(prefix)));
+  const four = best(n => `20.${n >> 8}.${n & 255}.0/24`);
   // The low halves of their bounds are alike: by a hash of those alone it takes the square.
-  const six = build(n => `2000:${(n >> 8).toString(16)}:${(n & 255).toString(16)}::/48`);
+  const six = best(n => `2000:${(n >> 8).toString(16)}:${(n & 255).toString(16)}::/48`);
   t.ok(six < 10 * four, `${six.toFixed(0)} ms, IPv4 ${four.toFixed(0)}`);
 });

@@ -1,6 +1,8 @@
+import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Worker } from 'node:worker_threads';
 import t, { type Test } from 'tap';
 import { BirdControl } from '../../host/frontend/control.js';
 
@@ -66,4 +68,30 @@ t.test('who does not answer as BIRD does is told, within the bound', async t => 
     code: 'CONTROL_FAILED',
     message: /mm-nobody: greeting: .*ENOENT/,
   });
+});
+
+/** Lines of a reply that takes several reads. */
+const LONG = 20_000;
+const BUSY_MS = 400;
+
+t.test('an answer that came while this process was busy is one, however long', async t => {
+  const path = join(tmpdir(), `mm-control-${process.pid}-${sockets++}`);
+  const bird = new Worker(
+    `const { createServer } = require('node:net');
+    const { parentPort, workerData: { path, greeting, lines } } = require('node:worker_threads');
+    createServer(connection => {
+      connection.write(greeting);
+      connection.on('data', () => connection.write('1000-a route\\n'.repeat(lines) + '0000 \\n'));
+    }).listen(path, () => parentPort.postMessage('listening'));`,
+    { eval: true, workerData: { path, greeting: GREETING, lines: LONG } },
+  );
+  t.teardown(() => bird.terminate());
+  await once(bird, 'message');
+  const control = await BirdControl.connect(path, 5000);
+  const reply = control.ask('show route', BUSY_MS / 2);
+  // Once it is asked.
+  await null;
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BUSY_MS);
+  t.equal((await reply).length, LONG + 1);
+  control.close();
 });

@@ -26,13 +26,16 @@ t.test('spellings of one address are one key, and the families have keys of thei
 });
 
 t.test('one interface identifier in many networks does not make a Map slow', t => {
-  const ms = (address: (index: number) => string) => {
+  const once = (address: (index: number) => string) => {
     const addresses = Array.from({ length: 20_000 }, (_, index) => address(index));
     const from = process.cpuUsage();
     const known = new Map(addresses.map(each => [addressKey(each), each]));
     t.equal(known.size, 20_000);
     return process.cpuUsage(from).user / 1000;
   };
+  // Whatever else the machine does makes some of them slow, and none fast.
+  const ms = (address: (index: number) => string) =>
+    Math.min(...Array.from({ length: 3 }, () => once(address)));
   const same = ms(index => `2001:db8:${index.toString(16)}::1`);
   const distinct = ms(index => `2001:db8::${index.toString(16)}:1`);
   // Were they all in one chain, it would be thousands of times.
