@@ -3,7 +3,7 @@
  * magmark as it ships, beside programs in C that do nothing but answer, and beside plain forwarding. Needs root, a C
  * compiler and, for system calls and the profile, perf; it works in network namespaces of its own. Exit 1 if a target is missed.
  */
-import { readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { EnvironmentError } from '../../host/types/errors.js';
 import { NFQLB } from '../lab/daemon.js';
 import { meets } from './figures.js';
@@ -32,7 +32,7 @@ import {
   tripsText,
 } from './queue/report.js';
 import { measureAll, type Span } from './queue/rounds.js';
-import { countOf, endWith, optionsOf } from './usage.js';
+import { countOf, endWith, optionsOf, UsageError } from './usage.js';
 
 interface Options extends Span {
   readonly json: boolean;
@@ -56,12 +56,24 @@ function options(): Options {
     rounds: { type: 'string', default: '9' },
     'sample-ms': { type: 'string', default: '500' },
   });
+  if (nfqlb !== null) refuseNoProgram(nfqlb);
   return {
     ...flags,
     nfqlb,
     rounds: countOf('bench:queue', 'rounds', rounds),
     milliseconds: countOf('bench:queue', 'sample-ms', milliseconds),
   };
+}
+
+/** Before networks are laid for it. @throws UsageError */
+function refuseNoProgram(path: string): void {
+  try {
+    accessSync(path, constants.X_OK);
+    if (statSync(path).isFile()) return;
+  } catch (error) {
+    throw new UsageError(`bench:queue: --nfqlb: ${path} cannot be started: ${(error as Error).message}`);
+  }
+  throw new UsageError(`bench:queue: --nfqlb: ${path} cannot be started: it is no file`);
 }
 
 /**
