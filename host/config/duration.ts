@@ -8,7 +8,9 @@ export function parseDuration(text: string): number | string {
   const groups = DURATION.exec(text)?.groups;
   if (groups === undefined)
     return `${text} is not a duration: write a number and ms, s or m, for example 300ms`;
-  const milliseconds = Number(groups.number) * UNITS_MS[groups.unit!]!;
+  // In thousandths, which are whole: 2.01 times 1000 is not.
+  const [whole, fraction = ''] = groups.number!.split('.');
+  const milliseconds = (Number(`${whole}${fraction.padEnd(3, '0')}`) * UNITS_MS[groups.unit!]!) / 1000;
   if (!Number.isInteger(milliseconds)) return `${text} is no whole number of milliseconds`;
   return milliseconds;
 }

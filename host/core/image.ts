@@ -6,9 +6,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Config, Stream, Target } from '../types/config.js';
 import { ImageError } from '../types/errors.js';
 import { Arena } from './arena.js';
-import { CLASSIFIER_LIMITS, writeClassifier } from './classifier.js';
+import { CLASSIFIER_LIMITS } from './classifier.js';
 import { NamedCounters } from './counters.js';
-import { type ListedFlows, listedFlows, type Place, writeFlowRecords } from './flow-records.js';
+import type { Place } from './flow-records.js';
+import { areFlowsOf, type WrittenFlows, writeFlows } from './image-flows.js';
 import {
   flowCounters,
   type ImageFlow,
@@ -19,8 +20,7 @@ import {
   targetKeys,
 } from './image-parts.js';
 import { writeMarkOwners } from './mark-owners.js';
-import { refuseTooManyParts, withoutClassifier } from './room.js';
-import { Slab } from './slab.js';
+import { refuseTooManyParts } from './room.js';
 import { type Core, workerArea } from './wasm.js';
 
 /** What one generation was made of; indexes are those in descriptors. */
@@ -43,14 +43,9 @@ export interface ImageStream {
   readonly table: number;
 }
 
-interface WrittenFlows extends Place {
-  /** Address; 0: the core tries the flows one by one, since they are few, or there is no room for more. */
-  readonly classifier: number;
-  readonly warnings: readonly string[];
-}
-
 interface Blocks {
   readonly own: number[];
+  flows: WrittenFlows | null;
   /** Tables by what they depend on, so that an unchanged stream keeps its table. */
   readonly tables: Map<string, number>;
 }
@@ -77,7 +72,7 @@ export class ImageStore {
   private readonly view: DataView;
   private readonly words: Int32Array;
   private image: Image | null = null;
-  private blocks: Blocks = { own: [], tables: new Map() };
+  private blocks: Blocks = { own: [], flows: null, tables: new Map() };
   private retired: Blocks | null = null;
 
   constructor(
@@ -120,7 +115,7 @@ export class ImageStore {
   refuseTooLarge(config: Config, flows: readonly ImageFlow[] = orderedFlows(config)): void {
     this.counters.refuseTooMany(flows.map(({ name }) => name));
     this.targetCounters.refuseTooMany(targetKeys(config.streams));
-    refuseTooManyParts(this.core, config, this.arena.freeBytes);
+    if (this.flowsOf(config) === null) refuseTooManyParts(this.core, config, this.arena.freeBytes);
   }
 
   /**
@@ -133,12 +128,17 @@ export class ImageStore {
     const flows = orderedFlows(config);
     this.refuseTooLarge(config, flows);
     const generation = (this.image?.generation ?? 0) + 1;
-    const blocks: Blocks = { own: [], tables: new Map() };
+    const blocks: Blocks = { own: [], flows: this.flowsOf(config), tables: new Map() };
     try {
       const unfilled: ImageStream[] = [];
       const streams = config.streams.map(stream => this.placeStream(stream, isActive, blocks, unfilled));
       const header = this.core.Region.Headers + (generation & 1) * this.core.Region.HeaderSize;
-      const written = this.writeFlows(flows, config, blocks);
+      blocks.flows ??= writeFlows(
+        { core: this.core, memory: this.memory, arena: this.arena, limits: this.limits },
+        config,
+        recordsOf(flows, config, name => this.counters.indexOf(name)),
+      );
+      const written = blocks.flows;
       const records = this.writeStreams(streams, blocks);
       const owners = writeMarkOwners(this.core, this.memory, config.streams, bytes =>
         this.allocate(bytes, blocks),
@@ -189,11 +189,19 @@ export class ImageStore {
     return true;
   }
 
+  /** The flows of the published image, if they are those of `config` too. */
+  private flowsOf(config: Config): WrittenFlows | null {
+    const { flows } = this.blocks;
+    return flows !== null && areFlowsOf(flows, config) ? flows : null;
+  }
+
   /** Free what `blocks` has and `kept` has not. */
   private release(blocks: Blocks, kept: Blocks): void {
     const stays = new Set(kept.tables.values());
     for (const address of [...blocks.own, ...blocks.tables.values()])
       if (!stays.has(address)) this.arena.free(address);
+    if (blocks.flows !== kept.flows)
+      for (const address of blocks.flows?.addresses ?? []) this.arena.free(address);
   }
 
   private allocate(bytes: number, blocks: Blocks): number {
@@ -264,36 +272,6 @@ export class ImageStore {
       this.word(at + Layout.StreamTargetCount, stream.maxTargets);
     });
     return { address, count: streams.length };
-  }
-
-  private writeFlows(flows: readonly ImageFlow[], config: Config, blocks: Blocks): WrittenFlows {
-    const listed = listedFlows(recordsOf(flows, config, name => this.counters.indexOf(name)));
-    const slab = new Slab(bytes => this.allocate(bytes, blocks));
-    const place = writeFlowRecords(this.core, this.memory, listed, bytes => slab.place(bytes, 16));
-    if (flows.length < this.limits.leastFlows) return { ...place, classifier: 0, warnings: [] };
-    const classifier = this.writeClassifier(listed, blocks);
-    const warnings = classifier === null ? [withoutClassifier(config)] : [];
-    return { ...place, classifier: classifier ?? 0, warnings };
-  }
-
-  /** Address of the classifier; null: there is no room for it. */
-  private writeClassifier(listed: ListedFlows, blocks: Blocks): number | null {
-    const own: number[] = [];
-    const { freeBytes } = this.arena;
-    try {
-      const allocate = (bytes: number) => {
-        const address = this.arena.allocate(bytes);
-        own.push(address);
-        return address;
-      };
-      const classifier = writeClassifier(this.core, this.memory, listed, allocate, freeBytes, this.limits);
-      blocks.own.push(...own);
-      return classifier;
-    } catch (error) {
-      if (!(error instanceof ImageError)) throw error;
-      for (const address of own) this.arena.free(address);
-      return null;
-    }
   }
 
   private writeHeader(

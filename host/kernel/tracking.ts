@@ -20,11 +20,13 @@ export interface TrackingRule {
 
 /** Families whose packets the queue may see; others have hooks of their own. */
 const FAMILIES = new Set(['ip', 'ip6', 'inet']);
-const NFT_RULE = /(?:^| )(?:ct|masquerade|redirect|snat|dnat|synproxy|tproxy|flow (?:add|offload))(?: |$)/;
-const MATCHES = 'conntrack|state|connmark|connbytes|connlimit|connlabel|helper|socket';
-const TARGETS = 'MASQUERADE|SNAT|DNAT|REDIRECT|NETMAP|CONNMARK|CONNSECMARK|SYNPROXY|TPROXY';
-/** What nft prints of a module that it does not translate. */
-const XT_RULE = new RegExp(`xt (?:match "(?:${MATCHES})"|target "(?:${TARGETS}|CT)")`);
+const MATCHES = 'cluster|connbytes|connlabel|connlimit|connmark|conntrack|helper|socket|state';
+const TARGETS = 'CLUSTERIP|CONNMARK|CONNSECMARK|DNAT|MASQUERADE|NETMAP|REDIRECT|SNAT|SYNPROXY|TPROXY';
+/** `xt`: a module of iptables that nft does not translate. */
+const NFT_RULE = new RegExp(
+  '(?:^| )(?:ct|masquerade|redirect|snat|dnat|synproxy|tproxy|flow (?:add|offload)|' +
+    `xt match (?:${MATCHES})|xt target (?:${TARGETS}|CT))(?: |$)`,
+);
 /** `-j CT --notrack` does without. */
 const LEGACY_RULE = new RegExp(`-m (?:${MATCHES}) |-j (?:(?:${TARGETS}) |CT (?!--notrack))`);
 
@@ -37,16 +39,19 @@ export function trackingRules(ruleset: string): TrackingRule[] {
     if (tableName !== undefined) table = tableName;
     const [, kind, name] = /^\t(\S+)(?: (\S+))? \{/.exec(line) ?? [];
     if (kind !== undefined) chain = kind === 'chain' ? name! : '';
-    const rule = /^\t\t(.*)$/.exec(line)?.[1];
+    // Deeper are those of a chain without a name: `tcp dport 80 jump { ... }`.
+    const rule = /^\t\t\s*(.*)$/.exec(line)?.[1];
     if (rule === undefined || chain === '' || !FAMILIES.has(table.split(' ')[0]!)) return [];
-    // Comments and names in quotes may hold any words.
-    const needs = XT_RULE.test(rule) || NFT_RULE.test(rule.replace(/"[^"]*"/g, '""'));
-    return needs ? [{ place: `table ${table}, chain ${chain}`, rule: withoutCounter(rule) }] : [];
+    // Some versions of nft print a module's name in quotes, 1.0.6 does not. Comments and other names in quotes may hold any words.
+    const words = rule.replace(/(^| )xt (match|target) "(\w+)"/g, '$1xt $2 $3').replace(/"[^"]*"/g, '""');
+    return NFT_RULE.test(words)
+      ? [{ place: `table ${table}, chain ${chain}`, rule: withoutCounter(rule) }]
+      : [];
   });
 }
 
 function withoutCounter(rule: string): string {
-  return rule.replace(/counter (?:packets \d+ bytes \d+ ?)?/, '').trim();
+  return rule.replace(/(^| )counter(?: packets \d+ bytes \d+)?(?= |$)/, '').trim();
 }
 
 /** @param saved what iptables-legacy-save prints */

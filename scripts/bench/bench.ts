@@ -6,21 +6,15 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { MagmarkError } from '../../host/types/errors.js';
 import { markdown, tables } from './report/document.js';
 import type { Section } from './report/figure.js';
 import { thisMachine } from './report/machine.js';
 import { PARTS, type Part } from './report/parts.js';
 import { drawn } from './report/plot.js';
 import { run } from './report/run.js';
+import { endWith, optionsOf, UsageError } from './usage.js';
 
 const PLOTS = 'benchmarks';
-
-class UsageError extends MagmarkError {
-  readonly code = 'USAGE';
-  override readonly exitCode = 2;
-}
 
 interface Options {
   readonly json: boolean;
@@ -30,34 +24,30 @@ interface Options {
 }
 
 /** @throws UsageError */
-function optionsOf(args: readonly string[]): Options {
+function options(): Options {
   const names = PARTS.map(({ name }) => name);
-  try {
-    const { values } = parseArgs({
-      args: [...args],
-      options: {
-        json: { type: 'boolean', default: false },
-        quick: { type: 'boolean', default: false },
-        only: { type: 'string', default: names.join(',') },
-        output: { type: 'string', default: 'docs' },
-      },
-    });
-    const wanted = values.only.split(',');
-    const unknown = wanted.filter(name => !names.includes(name));
-    if (unknown.length > 0)
-      throw new Error(`--only: no ${unknown.join(', ')}; there are ${names.join(', ')}`);
-    return { ...values, parts: PARTS.filter(({ name }) => wanted.includes(name)) };
-  } catch (error) {
-    throw new UsageError(`bench: ${(error as Error).message}`);
-  }
+  const values = optionsOf('bench', {
+    json: { type: 'boolean', default: false },
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string', default: names.join(',') },
+    output: { type: 'string', default: 'docs' },
+  });
+  const wanted = values.only.split(',');
+  const unknown = wanted.filter(name => !names.includes(name));
+  if (unknown.length > 0)
+    throw new UsageError(`bench: --only: no ${unknown.join(', ')}; there are ${names.join(', ')}`);
+  return { ...values, parts: PARTS.filter(({ name }) => wanted.includes(name)) };
 }
 
-/** @param temporary a folder that goes with this process: a part that is ended amid its work leaves files there */
+/**
+ * @param temporary a folder that goes with this process: a part that is ended amid its work leaves files there
+ * @returns whether something failed
+ */
 async function bench(
   { json, quick, output, parts }: Options,
   stop: AbortSignal,
   temporary: string,
-): Promise<void> {
+): Promise<boolean> {
   const machine = thisMachine();
   const sections: Section[] = [];
   const failed: string[] = [];
@@ -67,7 +57,7 @@ async function bench(
     );
     const from = performance.now();
     const { report, fault } = await run(part, quick, { stop, temporary });
-    if (stop.aborted) return;
+    if (stop.aborted) return true;
     if (report !== null) sections.push(...part.sections(report));
     if (fault !== null) failed.push(`${part.name}: ${fault}`);
     process.stderr.write(`  ${fault ?? 'done'} after ${((performance.now() - from) / 1000).toFixed(0)} s\n`);
@@ -75,39 +65,33 @@ async function bench(
   if (json) process.stdout.write(`${JSON.stringify({ machine, failed, sections })}\n`);
   else process.stdout.write(`${tables(sections)}\n`);
   for (const fault of failed) process.stderr.write(`${fault}\n`);
-  if (failed.length > 0) process.exitCode = 1;
-  if (sections.length === 0) return;
+  if (sections.length === 0) return true;
   mkdirSync(join(output, PLOTS), { recursive: true });
   for (const plot of sections.flatMap(({ plots }) => plots))
     writeFileSync(join(output, PLOTS, `${plot.name}.svg`), drawn(plot));
   writeFileSync(join(output, 'benchmarks.md'), markdown(machine, sections, PLOTS, failed));
   process.stderr.write(`written: ${join(output, 'benchmarks.md')}\n`);
+  return failed.length > 0;
 }
 
-async function main(args: readonly string[]): Promise<void> {
-  const options = optionsOf(args);
+await endWith(async () => {
+  const given = options();
   const stop = new AbortController();
+  let ended: number | null = null;
   for (const [signal, code] of [
     ['SIGINT', 130],
     ['SIGTERM', 143],
   ] as const)
     process.on(signal, () => {
-      process.exitCode = code;
+      ended = code;
       stop.abort();
     });
   // Short: a socket's path has 107 bytes at most.
   const temporary = mkdtempSync(join(tmpdir(), 'mm-'));
   try {
-    await bench(options, stop.signal, temporary);
+    const failed = await bench(given, stop.signal, temporary);
+    return ended ?? (failed ? 1 : 0);
   } finally {
     rmSync(temporary, { recursive: true, force: true });
   }
-}
-
-try {
-  await main(process.argv.slice(2));
-} catch (error) {
-  if (!(error instanceof MagmarkError)) throw error;
-  console.error(error.message);
-  process.exitCode = error.exitCode;
-}
+});

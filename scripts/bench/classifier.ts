@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { countOf, endWith, optionsOf } from './usage.js';
 
 const TEST = fileURLToPath(new URL('../../test/property/classifier.test.js', import.meta.url));
 
@@ -19,31 +19,37 @@ export interface ClassifierReport {
   readonly faults: readonly string[];
 }
 
-const { values } = parseArgs({
-  options: { json: { type: 'boolean' }, pairs: { type: 'string', default: '10000000' } },
+await endWith(async () => {
+  const { json, pairs: wanted } = optionsOf('bench:classifier', {
+    json: { type: 'boolean', default: false },
+    pairs: { type: 'string', default: '10000000' },
+  });
+  const most = countOf('bench:classifier', 'pairs', wanted);
+  // Outside of tap the test prints the same text.
+  const environment = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^_?TAP/.test(name)),
+  );
+  const child = spawn(process.execPath, [TEST], {
+    env: { ...environment, CLASSIFIER_PAIRS: `${most}` },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const closed = once(child, 'close');
+  let pairs = 0;
+  const faults: string[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    const [, count] = /^ *# ([0-9]+) pairs of /.exec(line) ?? [];
+    if (count !== undefined) process.stderr.write(`  ${Number(count).toLocaleString('en')} pairs\n`);
+    const [, sum] = /^ *#? *"?pairs"?: ([0-9]+)/.exec(line) ?? [];
+    if (sum !== undefined) pairs = Number(sum);
+    if (/^ *not ok/.test(line)) faults.push(line.trim());
+  }
+  const [code] = (await closed) as [number | null];
+  if (code !== 0 && faults.length === 0) faults.push(`the test ended with ${code}`);
+  const report: ClassifierReport = { pairs, wanted: most, faults };
+  process.stdout.write(
+    json
+      ? `${JSON.stringify(report)}\n`
+      : `${pairs} pairs without a difference${faults.map(fault => `\n${fault}`).join('')}\n`,
+  );
+  return faults.length > 0 ? 1 : 0;
 });
-// Outside of tap the test prints the same text.
-const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^_?TAP/.test(name)));
-const child = spawn(process.execPath, [TEST], {
-  env: { ...environment, CLASSIFIER_PAIRS: values.pairs },
-  stdio: ['ignore', 'pipe', 'inherit'],
-});
-const closed = once(child, 'close');
-let pairs = 0;
-const faults: string[] = [];
-for await (const line of createInterface({ input: child.stdout })) {
-  const [, count] = /^ *# ([0-9]+) pairs of /.exec(line) ?? [];
-  if (count !== undefined) process.stderr.write(`  ${Number(count).toLocaleString('en')} pairs\n`);
-  const [, sum] = /^ *#? *"?pairs"?: ([0-9]+)/.exec(line) ?? [];
-  if (sum !== undefined) pairs = Number(sum);
-  if (/^ *not ok/.test(line)) faults.push(line.trim());
-}
-const [code] = (await closed) as [number | null];
-if (code !== 0 && faults.length === 0) faults.push(`the test ended with ${code}`);
-const report: ClassifierReport = { pairs, wanted: Number(values.pairs), faults };
-process.stdout.write(
-  values.json
-    ? `${JSON.stringify(report)}\n`
-    : `${pairs} pairs without a difference${faults.map(fault => `\n${fault}`).join('')}\n`,
-);
-if (faults.length > 0) process.exitCode = 1;

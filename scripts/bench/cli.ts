@@ -8,11 +8,11 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { ask } from '../../host/control/client.js';
 import { NFQLB } from '../lab/daemon.js';
 import { waitFor } from '../lab/wait.js';
+import { countOf, endWith, optionsOf } from './usage.js';
 
 const LIMIT_MS = 70;
 const ROUNDS = 15;
@@ -55,14 +55,10 @@ interface Sample {
   readonly command: number;
 }
 
-const { values } = parseArgs({ options: { json: { type: 'boolean' }, rounds: { type: 'string' } } });
-const rounds = Number(values.rounds ?? ROUNDS);
-const directory = mkdtempSync(join(tmpdir(), 'mm-'));
-const socket = join(directory, 's');
-const environment = { ...process.env, MAGMARK_SOCKET: socket };
+type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Milliseconds of one process. */
-function time(args: readonly string[]): number {
+function time(args: readonly string[], environment: Environment): number {
   const start = performance.now();
   const { status, stderr } = spawnSync(process.execPath, args, { env: environment, encoding: 'utf8' });
   const milliseconds = performance.now() - start;
@@ -73,42 +69,55 @@ function time(args: readonly string[]): number {
 const median = (samples: readonly number[]): number =>
   samples.toSorted((one, other) => one - other)[samples.length >> 1]!;
 
-const options = ['--net', process.execPath, NFQLB, 'flowlb', '--queue=0'];
-const flowlb = spawn('unshare', options, { env: environment, stdio: 'ignore' });
-try {
-  await waitFor('flowlb to answer', READY_MS, () => {
-    if (flowlb.exitCode !== null) throw new Error(`flowlb ended with ${flowlb.exitCode}: it needs root`);
-    return ask(socket, '/v1/streams').catch(() => null);
+await endWith(async () => {
+  const values = optionsOf('bench:cli', {
+    json: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: `${ROUNDS}` },
   });
-  const init = { name: 'nfqlb', own: 0, tableSize: 997, maxTargets: 32 };
-  await ask(socket, '/v1/streams', JSON.stringify({ init }));
-  for (let n = 0; n < FLOWS; n++) {
-    const set = { name: `flow-${n}`, target: 'nfqlb', dsts: [`20.0.1.${n}/32`] };
-    await ask(socket, '/v1/flows', JSON.stringify({ set }));
+  const rounds = countOf('bench:cli', 'rounds', values.rounds);
+  const directory = mkdtempSync(join(tmpdir(), 'mm-'));
+  const socket = join(directory, 's');
+  const environment = { ...process.env, MAGMARK_SOCKET: socket };
+  const options = ['--net', process.execPath, NFQLB, 'flowlb', '--queue=0'];
+  const flowlb = spawn('unshare', options, { env: environment, stdio: 'ignore' });
+  try {
+    await waitFor('flowlb to answer', READY_MS, () => {
+      if (flowlb.exitCode !== null) throw new Error(`flowlb ended with ${flowlb.exitCode}: it needs root`);
+      return ask(socket, '/v1/streams').catch(() => null);
+    });
+    const init = { name: 'nfqlb', own: 0, tableSize: 997, maxTargets: 32 };
+    await ask(socket, '/v1/streams', JSON.stringify({ init }));
+    for (let n = 0; n < FLOWS; n++) {
+      const set = { name: `flow-${n}`, target: 'nfqlb', dsts: [`20.0.1.${n}/32`] };
+      await ask(socket, '/v1/flows', JSON.stringify({ set }));
+    }
+    // Beside each other, so that both meet the same load.
+    const samples = COMMANDS.map((): Sample[] => []);
+    for (let round = 0; round < rounds; round++)
+      for (const [at, command] of COMMANDS.entries())
+        samples[at]!.push({
+          bare: time(['-e', '0'], environment),
+          command: time([NFQLB, ...command.split(' ')], environment),
+        });
+    const rows = COMMANDS.map((command, at) => ({
+      command,
+      moreMs: median(samples[at]!.map(each => each.command)) - median(samples[at]!.map(each => each.bare)),
+    }));
+    const base = median(samples.flat().map(({ bare }) => bare));
+    const ok = rows.every(({ moreMs }) => moreMs <= LIMIT_MS);
+    const report: CliReport = { ok, rounds, nodeMs: base, limitMs: LIMIT_MS, rows };
+    if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`);
+    else {
+      const table = new Table({ head: ['nfqlb', 'ms more'], style: { head: [], border: [] } });
+      for (const { command, moreMs } of rows) table.push([command.split(' ')[0], moreMs.toFixed(1)]);
+      process.stdout.write(
+        `${table}\nnode -e 0: ${base.toFixed(1)} ms; medians of ${rounds}; limit ${LIMIT_MS} ms: ${ok ? 'kept' : 'BROKEN'}\n`,
+      );
+    }
+    return ok ? 0 : 1;
+  } finally {
+    flowlb.kill('SIGTERM');
+    if (flowlb.exitCode === null && flowlb.signalCode === null) await once(flowlb, 'exit');
+    rmSync(directory, { recursive: true, force: true });
   }
-  // Beside each other, so that both meet the same load.
-  const samples = COMMANDS.map((): Sample[] => []);
-  for (let round = 0; round < rounds; round++)
-    for (const [at, command] of COMMANDS.entries())
-      samples[at]!.push({ bare: time(['-e', '0']), command: time([NFQLB, ...command.split(' ')]) });
-  const rows = COMMANDS.map((command, at) => ({
-    command,
-    moreMs: median(samples[at]!.map(each => each.command)) - median(samples[at]!.map(each => each.bare)),
-  }));
-  const base = median(samples.flat().map(({ bare }) => bare));
-  const ok = rows.every(({ moreMs }) => moreMs <= LIMIT_MS);
-  const report: CliReport = { ok, rounds, nodeMs: base, limitMs: LIMIT_MS, rows };
-  if (values.json) process.stdout.write(`${JSON.stringify(report)}\n`);
-  else {
-    const table = new Table({ head: ['nfqlb', 'ms more'], style: { head: [], border: [] } });
-    for (const { command, moreMs } of rows) table.push([command.split(' ')[0], moreMs.toFixed(1)]);
-    process.stdout.write(
-      `${table}\nnode -e 0: ${base.toFixed(1)} ms; medians of ${rounds}; limit ${LIMIT_MS} ms: ${ok ? 'kept' : 'BROKEN'}\n`,
-    );
-  }
-  process.exitCode = ok ? 0 : 1;
-} finally {
-  flowlb.kill('SIGTERM');
-  if (flowlb.exitCode === null && flowlb.signalCode === null) await once(flowlb, 'exit');
-  rmSync(directory, { recursive: true, force: true });
-}
+});

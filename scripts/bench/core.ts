@@ -3,8 +3,6 @@
  * of one flow in C at -O3, in nanoseconds a packet; what images and tables cost to build. Exit 1 if Wasm and C decide one
  * packet differently, or if the loop makes garbage.
  */
-import { parseArgs } from 'node:util';
-import { MagmarkError } from '../../host/types/errors.js';
 import { type Building, measureBuilding } from './building.js';
 import { type Changed, measureChanged } from './changed.js';
 import { measureRow, OneFlow, type Row } from './decision.js';
@@ -14,6 +12,7 @@ import { Opponent } from './opponent.js';
 import { CASES, ONE_FLOW } from './shape.js';
 import { type Table as MeasuredTable, measureTables } from './tables.js';
 import { tableOf } from './text-table.js';
+import { countOf, endWith, optionsOf } from './usage.js';
 import { measureWatching, type Watching } from './watching.js';
 import { decideBatches, workloadOf } from './workload.js';
 
@@ -155,44 +154,24 @@ function text(report: CoreReport): string {
 }
 
 /** @throws UsageError */
-function optionsOf(args: readonly string[]) {
-  try {
-    const { values } = parseArgs({
-      args: [...args],
-      options: {
-        json: { type: 'boolean', default: false },
-        rounds: { type: 'string', default: '9' },
-        'sample-ms': { type: 'string', default: '60' },
-        'loop-packets': { type: 'string', default: '5000000' },
-        'most-flows': { type: 'string', default: '100000' },
-      },
-    });
-    const count = (name: 'rounds' | 'sample-ms' | 'loop-packets' | 'most-flows'): number => {
-      if (!/^[1-9][0-9]{0,9}$/.test(values[name]))
-        throw new Error(`--${name} takes a number from 1 on, not ${values[name]}`);
-      return Number(values[name]);
-    };
-    return {
-      json: values.json,
-      counts: [count('rounds'), count('sample-ms'), count('loop-packets'), count('most-flows')] as const,
-    };
-  } catch (error) {
-    throw new UsageError(`bench:core: ${(error as Error).message}`);
-  }
+function options() {
+  const { json, ...texts } = optionsOf('bench:core', {
+    json: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '9' },
+    'sample-ms': { type: 'string', default: '60' },
+    'loop-packets': { type: 'string', default: '5000000' },
+    'most-flows': { type: 'string', default: '100000' },
+  });
+  const count = (name: keyof typeof texts) => countOf('bench:core', name, texts[name]);
+  return {
+    json,
+    counts: [count('rounds'), count('sample-ms'), count('loop-packets'), count('most-flows')] as const,
+  };
 }
 
-class UsageError extends MagmarkError {
-  readonly code = 'USAGE';
-  override readonly exitCode = 2;
-}
-
-try {
-  const { json, counts } = optionsOf(process.argv.slice(2));
+await endWith(async () => {
+  const { json, counts } = options();
   const report = await bench(...counts);
   console.log(json ? JSON.stringify(report) : text(report));
-  if (!report.ok) process.exitCode = 1;
-} catch (error) {
-  if (!(error instanceof MagmarkError)) throw error;
-  console.error(error.message);
-  process.exitCode = error.exitCode;
-}
+  return report.ok ? 0 : 1;
+});

@@ -3,8 +3,7 @@
  * magmark as it ships, beside programs in C that do nothing but answer, and beside plain forwarding. Needs root, a C
  * compiler and, for system calls and the profile, perf; it works in network namespaces of its own. Exit 1 if a target is missed.
  */
-import { readFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
+import { accessSync, constants, readFileSync, statSync } from 'node:fs';
 import { EnvironmentError } from '../../host/types/errors.js';
 import { NFQLB } from '../lab/daemon.js';
 import { meets } from './figures.js';
@@ -33,7 +32,7 @@ import {
   tripsText,
 } from './queue/report.js';
 import { measureAll, type Span } from './queue/rounds.js';
-import { countOf, endWith, UsageError } from './usage.js';
+import { countOf, endWith, optionsOf, UsageError } from './usage.js';
 
 interface Options extends Span {
   readonly json: boolean;
@@ -43,29 +42,38 @@ interface Options extends Span {
 }
 
 /** @throws UsageError */
-function optionsOf(args: readonly string[]): Options {
+function options(): Options {
+  const {
+    rounds,
+    'sample-ms': milliseconds,
+    nfqlb = null,
+    ...flags
+  } = optionsOf('bench:queue', {
+    json: { type: 'boolean', default: false },
+    ladder: { type: 'boolean', default: false },
+    profile: { type: 'boolean', default: false },
+    nfqlb: { type: 'string' },
+    rounds: { type: 'string', default: '9' },
+    'sample-ms': { type: 'string', default: '500' },
+  });
+  if (nfqlb !== null) refuseNoProgram(nfqlb);
+  return {
+    ...flags,
+    nfqlb,
+    rounds: countOf('bench:queue', 'rounds', rounds),
+    milliseconds: countOf('bench:queue', 'sample-ms', milliseconds),
+  };
+}
+
+/** Before networks are laid for it. @throws UsageError */
+function refuseNoProgram(path: string): void {
   try {
-    const { values } = parseArgs({
-      args: [...args],
-      options: {
-        json: { type: 'boolean', default: false },
-        ladder: { type: 'boolean', default: false },
-        profile: { type: 'boolean', default: false },
-        nfqlb: { type: 'string' },
-        rounds: { type: 'string', default: '9' },
-        'sample-ms': { type: 'string', default: '500' },
-      },
-    });
-    const count = (name: 'rounds' | 'sample-ms') => countOf('bench:queue', name, values[name]);
-    const { json, ladder } = values;
-    return {
-      ...{ json, ladder, profile: values.profile, nfqlb: values.nfqlb ?? null },
-      ...{ rounds: count('rounds'), milliseconds: count('sample-ms') },
-    };
+    accessSync(path, constants.X_OK);
+    if (statSync(path).isFile()) return;
   } catch (error) {
-    if (error instanceof UsageError) throw error;
-    throw new UsageError(`bench:queue: ${(error as Error).message}`);
+    throw new UsageError(`bench:queue: --nfqlb: ${path} cannot be started: ${(error as Error).message}`);
   }
+  throw new UsageError(`bench:queue: --nfqlb: ${path} cannot be started: it is no file`);
 }
 
 /**
@@ -137,14 +145,14 @@ async function bench(
   };
 }
 
-async function main(args: readonly string[]): Promise<number> {
-  const options = optionsOf(args);
+async function main(): Promise<number> {
+  const given = options();
   const compiled = compile();
   const network = new QueueNetwork(compiled);
   const measure = async (): Promise<number> => {
     await network.create();
-    const { text, report } = await bench(network, compiled, options);
-    console.log(options.json ? JSON.stringify(report) : text);
+    const { text, report } = await bench(network, compiled, given);
+    console.log(given.json ? JSON.stringify(report) : text);
     return report.ok ? 0 : 1;
   };
   return removedAtEnd(measure, async () => {
@@ -153,4 +161,4 @@ async function main(args: readonly string[]): Promise<number> {
   });
 }
 
-await endWith(() => main(process.argv.slice(2)));
+await endWith(main);

@@ -5,11 +5,11 @@
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { TREE_SHAPE, type TreeShape } from '../../host/kernel/mark-tree.js';
 import { figures, median } from './figures.js';
 import { type Layout, Range } from './router.js';
+import { countOf, endWith, optionsOf } from './usage.js';
 
 const INSIDE = 'MAGMARK_BENCH_NAMESPACE';
 const ROUNDS = 7;
@@ -37,16 +37,35 @@ export interface RulesRow {
   readonly most: number;
 }
 
-const { values } = parseArgs({
-  options: {
+interface Options {
+  readonly json: boolean;
+  readonly rounds: number;
+  readonly targets: readonly number[];
+  readonly shapes: readonly TreeShape[];
+}
+
+/** @throws UsageError */
+function options(): Options {
+  const values = optionsOf('bench:rules', {
     json: { type: 'boolean', default: false },
     rounds: { type: 'string', default: String(ROUNDS) },
     targets: { type: 'string', default: TARGETS },
     shapes: { type: 'string', default: `${TREE_SHAPE.bits}/${TREE_SHAPE.lookups}` },
-  },
-});
+  });
+  const count = (name: string, text: string) => countOf('bench:rules', name, text);
+  return {
+    json: values.json,
+    rounds: count('rounds', values.rounds),
+    targets: values.targets.split(',').map(text => count('targets', text)),
+    shapes: values.shapes.split(',').map((text): TreeShape => {
+      const [bits = '', lookups = ''] = text.split('/');
+      return { bits: count('shapes', bits), lookups: count('shapes', lookups) };
+    }),
+  };
+}
 
-if (process.env[INSIDE] === undefined) {
+/** In namespaces of its own, where `run` is all that it does. */
+function runInside(): number {
   const args = [
     '--net',
     '--mount',
@@ -55,17 +74,10 @@ if (process.env[INSIDE] === undefined) {
     ...process.argv.slice(2),
   ];
   const { status } = spawnSync('unshare', args, { stdio: 'inherit', env: { ...process.env, [INSIDE]: '1' } });
-  process.exitCode = status ?? 1;
-} else {
-  run();
+  return status ?? 1;
 }
 
-function variants(): Variant[] {
-  const shapes = values.shapes.split(',').map((text): TreeShape => {
-    const [bits, lookups] = text.split('/').map(Number);
-    return { bits: bits!, lookups: lookups! };
-  });
-  const counts = values.targets.split(',').map(Number);
+function variants({ targets: counts, shapes }: Options): Variant[] {
   const one: Variant = { name: 'list', targets: 1, tree: null, fewTables: false };
   return [
     one,
@@ -84,14 +96,14 @@ function variants(): Variant[] {
   ];
 }
 
-function measure(): RulesRow[] {
+function measure(given: Options): RulesRow[] {
   const range = new Range();
   try {
-    const measured = variants().map(variant => ({ variant, router: range.addRouter(variant) }));
+    const measured = variants(given).map(variant => ({ variant, router: range.addRouter(variant) }));
     return ([4, 6] as const).flatMap(family => {
       const rates = measured.map((): number[] => []);
       // The first round warms up.
-      for (let round = 0; round <= Number(values.rounds); round++) {
+      for (let round = 0; round <= given.rounds; round++) {
         for (const [at, { router }] of measured.entries()) {
           const rate = range.send(router, family, SEND_MS);
           if (round > 0) rates[at]!.push(rate);
@@ -115,10 +127,10 @@ function measure(): RulesRow[] {
   }
 }
 
-function run(): void {
-  const rows = measure();
-  if (values.json) {
-    const report: RulesReport = { rounds: Number(values.rounds), rows };
+function run(given: Options): void {
+  const rows = measure(given);
+  if (given.json) {
+    const report: RulesReport = { rounds: given.rounds, rows };
     process.stdout.write(`${JSON.stringify(report)}\n`);
     return;
   }
@@ -128,5 +140,12 @@ function run(): void {
     const share = [ratio, least, most].map(value => value.toFixed(2));
     table.push([family, targets, rules, (median(rates) / 1000).toFixed(0), ...share]);
   }
-  process.stdout.write(`${table}\nmedians of ${values.rounds}, ${SEND_MS} ms each, interleaved\n`);
+  process.stdout.write(`${table}\nmedians of ${given.rounds}, ${SEND_MS} ms each, interleaved\n`);
 }
+
+await endWith(async () => {
+  const given = options();
+  if (process.env[INSIDE] === undefined) return runInside();
+  run(given);
+  return 0;
+});

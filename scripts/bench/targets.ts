@@ -3,7 +3,6 @@
  * core, rules) with so many targets, against those with one. All run side by side, each in network namespaces of its own,
  * and take turns in every round. Needs root and a C compiler. Exit 1 if a target is missed.
  */
-import { parseArgs } from 'node:util';
 import Table from 'cli-table3';
 import { type Figures, figures, ratios } from './figures.js';
 import { removedAtEnd } from './interrupted.js';
@@ -14,7 +13,7 @@ import type { QueueNetwork } from './queue/network.js';
 import { byTurns } from './queue/rounds.js';
 import { verdict } from './report/figure.js';
 import { targetFigures } from './report/targets.js';
-import { countOf, endWith, UsageError } from './usage.js';
+import { countOf, endWith, optionsOf } from './usage.js';
 
 export interface TargetsReport {
   readonly rounds: number;
@@ -37,28 +36,20 @@ interface Options {
 }
 
 /** @throws UsageError */
-function optionsOf(args: string[]): Options {
-  try {
-    const { values } = parseArgs({
-      args,
-      options: {
-        json: { type: 'boolean', default: false },
-        rounds: { type: 'string', default: '9' },
-        'sample-ms': { type: 'string', default: '500' },
-        targets: { type: 'string', default: '1,100,1000,10000' },
-      },
-    });
-    const count = (name: string, text: string) => countOf('bench:targets', name, text);
-    return {
-      json: values.json,
-      rounds: count('rounds', values.rounds),
-      milliseconds: count('sample-ms', values['sample-ms']),
-      targets: values.targets.split(',').map(text => count('targets', text)),
-    };
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    throw new UsageError(`bench:targets: ${(error as Error).message}`);
-  }
+function options(): Options {
+  const values = optionsOf('bench:targets', {
+    json: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '9' },
+    'sample-ms': { type: 'string', default: '500' },
+    targets: { type: 'string', default: '1,100,1000,10000' },
+  });
+  const count = (name: string, text: string) => countOf('bench:targets', name, text);
+  return {
+    json: values.json,
+    rounds: count('rounds', values.rounds),
+    milliseconds: count('sample-ms', values['sample-ms']),
+    targets: values.targets.split(',').map(text => count('targets', text)),
+  };
 }
 
 async function measure(
@@ -98,12 +89,12 @@ function textOf({ rows, rounds }: TargetsReport): string {
 }
 
 await endWith(async () => {
-  const options = optionsOf(process.argv.slice(2));
+  const given = options();
   const made: QueueNetwork[] = [];
   return removedAtEnd(
     async () => {
-      const report = await measure(options, made);
-      console.log(options.json ? JSON.stringify(report) : textOf(report));
+      const report = await measure(given, made);
+      console.log(given.json ? JSON.stringify(report) : textOf(report));
       return targetFigures(report).some(figure => verdict(figure) === 'MISSED') ? 1 : 0;
     },
     () => Promise.all(made.map(network => network.destroy())),

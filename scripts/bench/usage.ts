@@ -1,4 +1,5 @@
 /** What is wrong with the command line of a benchmark. */
+import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { MagmarkError } from '../../host/types/errors.js';
 
 export class UsageError extends MagmarkError {
@@ -6,9 +7,21 @@ export class UsageError extends MagmarkError {
   override readonly exitCode = 2;
 }
 
+/** What this process was given. @throws UsageError */
+export function optionsOf<const Options extends NonNullable<ParseArgsConfig['options']>>(
+  benchmark: string,
+  options: Options,
+): ReturnType<typeof parseArgs<{ readonly options: Options }>>['values'] {
+  try {
+    return parseArgs({ args: process.argv.slice(2), options }).values;
+  } catch (error) {
+    throw new UsageError(`${benchmark}: ${(error as Error).message}`);
+  }
+}
+
 /** A count of an option. @throws UsageError */
 export function countOf(benchmark: string, option: string, text: string): number {
-  if (!/^[1-9][0-9]{0,5}$/.test(text))
+  if (!/^[1-9][0-9]{0,9}$/.test(text))
     throw new UsageError(`${benchmark}: --${option} takes a number from 1 on, not ${text}`);
   return Number(text);
 }

@@ -79,9 +79,16 @@ t.test('the first rung of the ladder is what magmark does', async t => {
 
 t.test('options that make no sense are refused', async t => {
   const absurd = [['--rounds', '0'], ['--sample-ms', 'x'], ['--jsn']];
+  const noPrograms = [
+    ['--nfqlb', '/nonexistent'],
+    ['--nfqlb', '/tmp'],
+  ];
   for (const [name, options] of [
-    ['queue', absurd],
+    ['queue', [...absurd, ...noPrograms]],
     ['targets', [...absurd, ['--targets', '1,,100']]],
+    ['rules', [['--rounds', '0'], ['--targets', '1,,100'], ['--shapes', '2'], ['--jsn']]],
+    ['cli', [['--rounds', '0'], ['--jsn']]],
+    ['classifier', [['--pairs', 'all'], ['--jsn']]],
   ] as const)
     for (const option of options) {
       const { code, stderr } = await run(name, ...option);

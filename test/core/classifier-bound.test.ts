@@ -15,6 +15,8 @@ interface Way {
   readonly blocks: number;
   /** Of 64 bits, of one row of each block. */
   readonly words: number;
+  /** Of one block: fields that are searched for the packet's row. */
+  readonly searches: number;
   /** Flows that are tried one by one. */
   readonly tried: number;
 }
@@ -25,7 +27,7 @@ function longestWays(flows: readonly Flow[]): { destinations: Way; sources: Way;
   const core = instantiateCore(module, memory);
   const images = new ImageStore(core, memory, 1);
   images.publish(configOf({ streams: [streamOf('s', 10, { 1: 5001 })], flows }));
-  const { Layout, Region } = core;
+  const { AxisOf, Layout, Region } = core;
   const view = new DataView(memory.buffer);
   const word = (at: number) => view.getUint32(at, true);
   const classifier = word(
@@ -33,16 +35,24 @@ function longestWays(flows: readonly Flow[]): { destinations: Way; sources: Way;
   );
   if (classifier === 0) throw new Error('the image has no classifier');
 
+  // A packet's address is looked for among those of its family alone; both have an axis, or neither has.
+  const fields = [AxisOf.DestinationPort, AxisOf.SourcePort, AxisOf.Destination4, AxisOf.Source4];
+  const searchesOf = (block: number): number => {
+    const axes = word(block + Layout.BlockAxes);
+    return fields.filter(field => word(axes + field * Layout.AxisBytes + Layout.AxisCount) !== 0).length;
+  };
   const wayOf = (first: number): Way => {
-    const way = { nodes: 0, blocks: 0, words: 0, tried: 0 };
+    const way = { nodes: 0, blocks: 0, words: 0, searches: 0, tried: 0 };
     for (let node = first; node !== 0; node = word(node + Layout.NodeParent)) {
       way.nodes++;
       const [blocks, count] = [word(node + Layout.NodeBlocks), word(node + Layout.NodeCount)];
       if (blocks === 0) way.tried += count;
       else
         for (let block = 0; block < count; block++) {
+          const at = blocks + block * Layout.BlockBytes;
           way.blocks++;
-          way.words += word(blocks + block * Layout.BlockBytes + Layout.BlockStride) / 8 - 1;
+          way.words += word(at + Layout.BlockStride) / 8 - 1;
+          way.searches = Math.max(way.searches, searchesOf(at));
         }
     }
     return way;
@@ -50,7 +60,13 @@ function longestWays(flows: readonly Flow[]): { destinations: Way; sources: Way;
   const most = (nodes: Iterable<number>): Way => {
     const ways = [...new Set(nodes)].map(wayOf);
     const of = (key: keyof Way) => ways.reduce((sum, way) => Math.max(sum, way[key]), 0);
-    return { nodes: of('nodes'), blocks: of('blocks'), words: of('words'), tried: of('tried') };
+    return {
+      nodes: of('nodes'),
+      blocks: of('blocks'),
+      words: of('words'),
+      searches: of('searches'),
+      tried: of('tried'),
+    };
   };
   const indexed = (index: number): number[] => {
     const array = (at: number, count: number) => Array.from(new Uint32Array(memory.buffer, at, count));
@@ -120,6 +136,7 @@ t.test('no way through a classifier is longer than the bound, whatever the confi
     const told = `round ${round}, ${count} flows: ${JSON.stringify(all)}`;
     for (const { nodes } of [destinations, sources])
       if (nodes > CLASSIFIER_LIMITS.nested) t.fail(`nodes, ${told}`);
+    for (const { searches } of [destinations, sources]) if (searches > 3) t.fail(`searches, ${told}`);
     if (rest.nodes > 1) t.fail(`nodes of the rest, ${told}`);
     if (sum('blocks') > count / CLASSIFIER_LIMITS.smallBlock + sum('nodes')) t.fail(`blocks, ${told}`);
     if (sum('words') > count / 64 + sum('blocks')) t.fail(`words, ${told}`);
@@ -133,4 +150,22 @@ t.test('no way through a classifier is longer than the bound, whatever the confi
   t.ok(seen.nodes > 1, 'prefixes were nested');
   t.ok(seen.rest > 0, 'flows were left for the rest');
   t.ok(seen.blocks > 1, 'there were blocks');
+});
+
+t.test('a block is searched for its ports and the other address, in the rest for both', async t => {
+  const flow = (vip: string, index: number) =>
+    flowOf(`f${index}`, 's', {
+      vips: [prefixOf(vip)],
+      sourceSubnets: [prefixOf(`10.0.${index}.0/24`)],
+      destinationPortRanges: [{ first: 1 + index, last: 100 }],
+      sourcePortRanges: [{ first: 2, last: 200 + index }],
+    });
+  const flows = [
+    ...Array.from({ length: 20 }, (_, index) => flow('20.0.0.1/32', index)),
+    // More than may hold one another.
+    ...Array.from({ length: 32 }, (_, index) => flow(`40.0.0.1/${index + 1}`, 20 + index)),
+  ];
+  const { destinations, rest } = longestWays(flows);
+  t.equal(destinations.searches, 3);
+  t.equal(rest.searches, 4);
 });

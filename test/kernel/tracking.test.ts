@@ -27,6 +27,12 @@ t.test('a rule needs connection tracking by what it asks and does, not by what i
     ['ip protocol tcp flow add @f', true],
     ['xt match "conntrack" counter packets 0 bytes 0 accept', true],
     ['xt target "CONNMARK"', true],
+    ['xt match connlimit counter packets 0 bytes 0 accept', true],
+    ['meta l4proto tcp counter packets 0 bytes 0 xt target TPROXY', true],
+    ['xt target CT', true],
+    ['xt match recent counter', false],
+    ['xt target CTX', false],
+    ['accept comment "xt match socket accept"', false],
     ['xt match "addrtype" accept', false],
     ['iifname "ct" accept', false],
     ['accept comment "about ct state new"', false],
@@ -35,9 +41,16 @@ t.test('a rule needs connection tracking by what it asks and does, not by what i
   ];
   for (const [rule, needs] of rows) t.equal(trackingRules(table('ip', rule)).length, needs ? 1 : 0, rule);
   t.strictSame(trackingRules(table('bridge', 'ct state new')), [], 'of another family it is no matter');
+  t.strictSame(
+    trackingRules(table('inet', 'tcp dport 80 jump {', '\tct state new accept', '}', 'accept')),
+    [{ place: 'table inet t, chain c', rule: 'ct state new accept' }],
+    'in a chain without a name',
+  );
   t.strictSame(trackingRules(table('inet', 'counter packets 3 bytes 9 ct state new accept')), [
     { place: 'table inet t, chain c', rule: 'ct state new accept' },
   ]);
+  t.strictSame(trackingRules(table('inet', 'counter ct state new counter'))[0]!.rule, 'ct state new counter');
+  t.strictSame(trackingRules(table('inet', 'ct state new counter'))[0]!.rule, 'ct state new');
   t.end();
 });
 
