@@ -49,8 +49,8 @@ export interface ThreadSettings {
 
 const FILE = new URL('./worker.js', import.meta.url);
 /**
- * A worker has 5 MiB of objects and makes no garbage. V8 lays a heap out by what it may grow to: with this bound each takes 0.75 MB
- * less of memory.
+ * A worker has 5 MiB of objects and makes no garbage; with this bound, measured on Node.js 20, each takes 0.75 MB less of memory
+ * than with V8's own.
  */
 const HEAP: ResourceLimits = { maxOldGenerationSizeMb: 64 };
 const BACKOFF_STEP_MS = 50;

@@ -12,6 +12,7 @@ import Table from 'cli-table3';
 import { ask } from '../../host/control/client.js';
 import { NFQLB } from '../lab/daemon.js';
 import { waitFor } from '../lab/wait.js';
+import { median } from './figures.js';
 import { countOf, endWith, optionsOf } from './usage.js';
 
 const LIMIT_MS = 70;
@@ -65,9 +66,6 @@ function time(args: readonly string[], environment: Environment): number {
   if (status !== 0) throw new Error(`${args.join(' ')}: exit ${status}: ${stderr}`);
   return milliseconds;
 }
-
-const median = (samples: readonly number[]): number =>
-  samples.toSorted((one, other) => one - other)[samples.length >> 1]!;
 
 await endWith(async () => {
   const values = optionsOf('bench:cli', {

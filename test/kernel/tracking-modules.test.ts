@@ -46,8 +46,9 @@ if (insideNamespace(import.meta.url)) {
           t.equal((await listTrackingRules(run)).length, found, rule);
           shell(`${program} ${rule.replace('-A', '-D')}`);
         }
-      // Kernels lack some modules; one that had none would prove nothing.
-      if (known === 0) t.comment(`no rule of ${program} can be made`);
+      // Kernels lack some modules; with none of them nothing would be proven. Those without iptables-legacy have no such rules.
+      if (known === 0 && program === 'iptables-legacy')
+        t.skip('this kernel has no iptables-legacy', async () => {});
       else t.ok(known > 3, `${known} rules`);
     });
 
