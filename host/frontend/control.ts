@@ -70,7 +70,7 @@ export class BirdControl {
         if (this.received === before) this.fail(`no answer within ${boundMs} ms`);
         else setImmediate(late, this.received);
       };
-      const timer = setTimeout(() => setImmediate(late, Number.NaN), boundMs);
+      const timer = setTimeout(() => setImmediate(late, this.received), boundMs);
       const settle =
         <Value>(done: (value: Value) => void) =>
         (value: Value): void => {

@@ -1,7 +1,10 @@
 /** Flows are written once as long as they stay the same, whatever becomes of targets. */
 import t from 'tap';
+import { Arena } from '../../host/core/arena.js';
 import { CLASSIFIER_LIMITS } from '../../host/core/classifier.js';
 import { ImageStore, memoryBytes } from '../../host/core/image.js';
+import { writeFlows } from '../../host/core/image-flows.js';
+import { orderedFlows, recordsOf } from '../../host/core/image-parts.js';
 import { compileCore, createMemory, instantiateCore } from '../../host/core/wasm.js';
 import type { Config, Flow, Prefix } from '../../host/types/config.js';
 import { ImageError } from '../../host/types/errors.js';
@@ -133,4 +136,56 @@ t.test('flows that found no room for their classifier have one when there is roo
   await images.retire();
   t.strictSame(images.publish(next, () => false).warnings, []);
   t.not(places()[2], 0);
+});
+
+t.test('flows that stay are refused for no want of room, where they would not fit twice', async t => {
+  const { images } = storeOf(1.5 * MIB);
+  const config = configOf({
+    streams: STREAMS,
+    flows: flowsOf(3, index =>
+      Array.from({ length: 9000 }, (_, part) => prefixOf(`20.${index}.${part >> 7}.${2 * (part & 127)}/32`)),
+    ),
+  });
+  images.publish(config);
+  await images.retire();
+  t.ok(images.usedBytes > 0.75 * MIB, `${images.usedBytes} bytes`);
+  images.publish(config, () => false);
+  await images.retire();
+  t.throws(() => images.publish({ ...config, flows: [...config.flows] }), ImageError);
+});
+
+/** One that is full after so many pieces. */
+class FullAfter extends Arena {
+  constructor(
+    public left: number,
+    ...range: readonly [start: number, end: number]
+  ) {
+    super(...range);
+  }
+
+  override allocate(bytes: number): number {
+    if (this.left-- === 0) throw new ImageError('full');
+    return super.allocate(bytes);
+  }
+}
+
+t.test('wherever the memory ends, nothing of what was begun stays', async t => {
+  const memory = createMemory(memoryBytes(scout, 1, 8 * MIB));
+  const core = instantiateCore(module, memory);
+  const records = recordsOf(orderedFlows(MANY), MANY, () => 0);
+  const seen = { refused: 0, withoutClassifier: 0 };
+  for (let pieces = 0, isWhole = false; !isWhole; pieces++) {
+    const arena = new FullAfter(pieces, memory.buffer.byteLength - 8 * MIB, memory.buffer.byteLength);
+    try {
+      const written = writeFlows({ core, memory, arena, limits: CLASSIFIER_LIMITS }, MANY, records);
+      isWhole = written.classifier !== 0;
+      if (!isWhole) seen.withoutClassifier++;
+      for (const address of written.addresses) arena.free(address);
+    } catch (error) {
+      if (!(error instanceof ImageError)) throw error;
+      seen.refused++;
+    }
+    t.equal(arena.used, 0, `after ${pieces} pieces`);
+  }
+  t.ok(seen.refused > 0 && seen.withoutClassifier > 0, JSON.stringify(seen));
 });
