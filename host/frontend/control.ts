@@ -46,7 +46,7 @@ export class BirdControl {
 
   /**
    * Also a refusal is a reply: see `refusalOf`.
-   * @throws ControlError if there is no reply within `boundMs` of the command's turn; the connection is of no use then
+   * @throws ControlError if there is no reply within `boundMs` of the command's turn, and none is coming; the connection is of no use then
    */
   ask(command: string, boundMs: number): Promise<Reply> {
     const answer = this.turn.then(() => {
@@ -64,13 +64,15 @@ export class BirdControl {
   private await(what: string, boundMs: number): Promise<Reply> {
     return new Promise((resolve, reject) => {
       if (this.fault !== null) return reject(this.error(what, this.fault));
-      // Node runs timers before it reads sockets. What came while this process was busy goes first, piece by piece.
+      // Node runs timers before it reads sockets. What came while this process was busy goes first; it may be the beginning of
+      // an answer whose rest found no room in the socket: that has the time once more.
       const late = (before: number): void => {
         if (waiting !== this.waiting) return;
         if (this.received === before) this.fail(`no answer within ${boundMs} ms`);
-        else setImmediate(late, this.received);
+        else timer = setTimeout(expired, boundMs);
       };
-      const timer = setTimeout(() => setImmediate(late, this.received), boundMs);
+      const expired = () => setImmediate(late, this.received);
+      let timer = setTimeout(expired, boundMs);
       const settle =
         <Value>(done: (value: Value) => void) =>
         (value: Value): void => {
