@@ -18,6 +18,7 @@ interface Room {
 const ROOMS: readonly Room[] = [
   { folder: 'assembly', may: [], why: 'the core is compiled alone and runs without Node' },
   { folder: 'host/types', may: [], why: 'everybody imports it, so it imports nobody' },
+  { folder: 'host/util', may: [], why: 'what has no field of its own, and needs nothing of the others' },
   {
     folder: 'host/config',
     may: ['host/types', 'js-yaml', 'zod', 'ipaddr.js', 'node:'],
@@ -52,7 +53,7 @@ const ROOMS: readonly Room[] = [
   },
   {
     folder: 'host/frontend',
-    may: ['host/types', 'host/programs', 'node:'],
+    may: ['host/types', 'host/util', 'host/programs', 'node:'],
     why: 'BIRD knows VIPs, gateways and addresses; no queue, no rule',
   },
   {
@@ -62,7 +63,7 @@ const ROOMS: readonly Room[] = [
   },
   {
     folder: 'host/health',
-    may: ['host/native', 'host/types', 'node:'],
+    may: ['host/native', 'host/types', 'host/util', 'node:'],
     why: 'a check asks one address by one mark and tells what came of it',
   },
   {
@@ -122,6 +123,7 @@ const ROOMS: readonly Room[] = [
     folder: 'host/daemon',
     may: [
       'host/types',
+      'host/util',
       'host/config',
       'host/core',
       'host/programs',

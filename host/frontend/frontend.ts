@@ -7,6 +7,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { onFile } from '../programs/file.js';
 import type { Prefix } from '../types/config.js';
 import { ConfigError, ControlError, MagmarkError } from '../types/errors.js';
+import { RepeatedLines, repeatedText } from '../util/repeated.js';
 import { Backoff } from './backoff.js';
 import { Bird, BirdFiles, checkConfiguration } from './bird.js';
 import { renderConfiguration } from './configuration.js';
@@ -50,6 +51,11 @@ const STOP_MS = 2000;
 export class Frontend {
   private readonly files: BirdFiles;
   private readonly backoff = new Backoff();
+  /** BIRD repeats what it cannot do for as long as it tries, more than once a second. */
+  private readonly heard = new RepeatedLines<Message>({
+    summarize: ({ level, text }, count, windowMs) =>
+      this.options.log[level]({ bird: text, count }, `BIRD says: ${repeatedText(count, windowMs)}`),
+  });
   /** What was accepted last; null: nothing yet. */
   private wanted: WantedFrontend | null = null;
   /** By the gateway's name, as they were when that was accepted. */
@@ -125,6 +131,7 @@ export class Frontend {
       this.endTimers();
       this.bird?.leave();
       this.bird = null;
+      this.heard.flush();
     });
   }
 
@@ -274,11 +281,13 @@ export class Frontend {
     const orderly = bird !== null && (await bird.stop(STOP_MS));
     if (!orderly) await removeLeftRoutes(this.options.log);
     await this.files.remove();
+    this.heard.flush();
     this.tell({ status: 'off', pid: null }, []);
   }
 
-  private hear({ level, text }: Message): void {
-    this.options.log[level]({ bird: text }, 'BIRD says');
+  private hear(message: Message): void {
+    const { level, text } = message;
+    if (this.heard.admit(text, message)) this.options.log[level]({ bird: text }, 'BIRD says');
     this.pollWithin(POLL_TOLD_MS);
   }
 
