@@ -18,7 +18,11 @@ interface Room {
 const ROOMS: readonly Room[] = [
   { folder: 'assembly', may: [], why: 'the core is compiled alone and runs without Node' },
   { folder: 'host/types', may: [], why: 'everybody imports it, so it imports nobody' },
-  { folder: 'host/util', may: ['node:'], why: 'what has no field of its own, and needs nothing of the others' },
+  {
+    folder: 'host/util',
+    may: ['node:'],
+    why: 'what has no field of its own, and needs nothing of the others',
+  },
   {
     folder: 'host/util',
     may: ['node:'],
