@@ -192,6 +192,7 @@ function transport(at: usize, protocol: u32, parsed: Parsed, inner: bool, icmp: 
   if (protocol == IpProtocol.Tcp || protocol == IpProtocol.Udp || protocol == IpProtocol.Sctp) {
     return ports(at, parsed);
   }
+  parsed.ping = <u32>(protocol == IpProtocol.Icmp || protocol == IpProtocol.Icmpv6);
   if (protocol != icmp || inner) return Reason.Ok;
   const reason = reach(parsed, at, 1);
   if (reason != Reason.Ok) return reason;
