@@ -108,7 +108,7 @@ export class Mender {
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
     if (mended.length > 0) this.count(mended);
     this.keep(outcome);
-    warnings.find({ fragments: await kernel.tracking(wanted) });
+    warnings.find({ ruleset: kernel.rulesetWarnings, fragments: await kernel.tracking(wanted) });
     await this.reviewMain();
     // Last: a BIRD that hangs must not keep the kernel from being mended.
     await service.announceServed();

@@ -17,6 +17,9 @@ export const DEFRAG_TABLE = 'meridio-defrag';
  */
 export const TABLES = [NFQLB_TABLE, NAT_TABLE, DEFRAG_TABLE, SNAT_LOCAL_TABLE, NAT_ERRORS_TABLE] as const;
 
+/** IANA's protocol numbers. */
+const [ICMP, ICMPV6] = [1, 58];
+
 /** In chain `in` of DEFRAG_TABLE: a rule about `ct state` is what switches the kernel's reassembly on, of what is not untracked by then. */
 export const REASSEMBLY_RULE: readonly Statement[] = [
   compares('in', { ct: { key: 'state' } }, 'untracked'),
@@ -44,7 +47,8 @@ function nfqlbTable(wanted: WantedKernel, carrier: Carrier): NftTable {
     COUNTER,
     steer,
   ];
-  const protocol = (name: string): Statement => equals({ meta: { key: 'l4proto' } }, name);
+  // Numbers: nft takes the name of ICMPv6 from /etc/protocols, which a small image lacks.
+  const protocol = (number: number): Statement => equals({ meta: { key: 'l4proto' } }, number);
   const priority = carrier.chainPriority;
   return {
     name: NFQLB_TABLE,
@@ -55,8 +59,8 @@ function nfqlbTable(wanted: WantedKernel, carrier: Carrier): NftTable {
         name: 'nfqlb-local',
         hook: { type: 'filter', at: 'output', priority },
         rules: [
-          [protocol('icmp'), ...toVips(4)],
-          [protocol('ipv6-icmp'), ...toVips(6)],
+          [protocol(ICMP), ...toVips(4)],
+          [protocol(ICMPV6), ...toVips(6)],
         ],
       },
     ],

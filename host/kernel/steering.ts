@@ -35,9 +35,18 @@ export class Steering {
     private stands: boolean,
   ) {}
 
+  /** Optional tables that nft refused, one line each: what was wanted of them, and the answer. */
+  private refused: ReadonlyMap<string, { readonly asked: string; readonly message: string }> = new Map();
+
+  /** One line for each optional table that nft refused. */
+  get warnings(): string[] {
+    return [...this.refused.values()].map(({ message }) => message);
+  }
+
   /** It may have been changed by another daemon. */
   forget(): void {
     this.last = null;
+    this.refused = new Map();
   }
 
   /** @throws ClashError if a table of our name stands that is not claimed */
@@ -47,7 +56,8 @@ export class Steering {
 
   /**
    * The nftables tables, in one transaction, behind the rules that queue.
-   * @param unlessAsLast  leave the kernel unasked if the same was wanted when it was last brought about
+   * An optional table that nft refuses is left out, with a warning; a check does not try it again, a change does.
+   * @param unlessAsLast  a change: leave the kernel unasked if the same was wanted when it was last brought about
    * @returns names of the tables that were changed
    * @throws ClashError, with nothing changed, if a table of our name stands that is not ours; KernelError
    */
@@ -60,9 +70,12 @@ export class Steering {
     const changed: string[] = [];
     const mangleRules = this.carrier.mangleRules(wanted.queues);
     const asked = JSON.stringify([renderTables(wanted, this.carrier), mangleRules, families]);
-    if (unlessAsLast && asked === this.last) return [];
+    if (unlessAsLast && asked === this.last && this.refused.size === 0) return [];
     this.last = null;
-    const tables = await this.render(wanted);
+    const rendered = await this.render(wanted);
+    const known = (table: NftTable) =>
+      !unlessAsLast && this.refused.get(table.name)?.asked === JSON.stringify(table);
+    const tables = rendered.filter(table => !known(table));
     const [listed, ...standing] = await Promise.all([
       listTables(this.run),
       ...(mangleRules.length > 0 ? families : []).map(family => listMangle(this.run, family)),
@@ -80,7 +93,15 @@ export class Steering {
         }
       }
     }
-    changed.push(...(await applyTables(this.run, tables, listed, this.stands)));
+    const applied = await applyTables(this.run, tables, listed, this.stands);
+    changed.push(...applied.changed);
+    const messages = new Map(applied.refused.map(({ name, message }) => [name, message]));
+    this.refused = new Map(
+      rendered.flatMap(table => {
+        const message = known(table) ? this.refused.get(table.name)!.message : messages.get(table.name);
+        return message === undefined ? [] : [[table.name, { asked: JSON.stringify(table), message }]];
+      }),
+    );
     this.stands = true;
     this.last = asked;
     return changed;
