@@ -128,6 +128,6 @@ async function list(run: Run, what: readonly string[]): Promise<unknown> {
   return parseJson((await run('nft', args)).stdout, `nft ${args.join(' ')}`);
 }
 
-async function execute(run: Run, commands: readonly Command[]): Promise<void> {
+export async function execute(run: Run, commands: readonly Command[]): Promise<void> {
   await run('nft', ['-j', '-f', '-'], { input: JSON.stringify({ nftables: commands }) });
 }

@@ -5,10 +5,10 @@
  * client of a target that is gone waits for the others.
  */
 
-import { unitedRanges } from '../types/address.js';
 import type { Family } from '../types/config.js';
 import type { Statement } from './carrier.js';
-import type { Element, NftTable } from './nft-table.js';
+import { unitedRanges } from './marks.js';
+import type { NftTable } from './nft-table.js';
 import {
   addressOf,
   addressSet,
@@ -16,6 +16,7 @@ import {
   compares,
   equals,
   isError,
+  markSet,
   sets,
   transportBits,
 } from './statement.js';
@@ -36,7 +37,7 @@ export function snatLocalTable({ vips, markRanges }: WantedKernel): NftTable {
     sets: [
       addressSet('ipv4-vips', 4, vips),
       addressSet('ipv6-vips', 6, vips),
-      { name: 'stream-marks', type: 'mark', elements: unitedRanges(markRanges).map(markElement) },
+      markSet('stream-marks', unitedRanges(markRanges)),
     ],
     chains: [
       {
@@ -61,8 +62,4 @@ function errorRule(family: Family): Statement[] {
     sets(addressOf(family, 'saddr'), transportBits(offset, length)),
     sets(mark, 0),
   ];
-}
-
-function markElement({ first, last }: { first: number; last: number }): Element {
-  return first === last ? first : { range: [first, last] };
 }

@@ -181,7 +181,9 @@ export class QueueNetwork {
       egress: [],
       portNats: [],
       targets: [],
-      markRanges: [],
+      // Whatever a program gives: the guard lets it pass.
+      markRanges: [{ first: 1, last: 0xffffffff }],
+      unmatchedMarks: [],
       fragments: 'kernel' as const,
     };
     await applyTables(run, renderTables(wanted, this.carrier), await listTables(run), true);
