@@ -18,6 +18,7 @@ interface Room {
 const ROOMS: readonly Room[] = [
   { folder: 'assembly', may: [], why: 'the core is compiled alone and runs without Node' },
   { folder: 'host/types', may: [], why: 'everybody imports it, so it imports nobody' },
+  { folder: 'host/util', may: [], why: 'what has no field of its own, and needs nothing of the others' },
   {
     folder: 'host/config',
     may: ['host/types', 'js-yaml', 'zod', 'ipaddr.js', 'node:'],
@@ -52,7 +53,7 @@ const ROOMS: readonly Room[] = [
   },
   {
     folder: 'host/frontend',
-    may: ['host/types', 'host/programs', 'node:'],
+    may: ['host/types', 'host/util', 'host/programs', 'node:'],
     why: 'BIRD knows VIPs, gateways and addresses; no queue, no rule',
   },
   {
@@ -62,7 +63,7 @@ const ROOMS: readonly Room[] = [
   },
   {
     folder: 'host/health',
-    may: ['host/native', 'host/types', 'node:'],
+    may: ['host/native', 'host/types', 'host/util', 'node:'],
     why: 'a check asks one address by one mark and tells what came of it',
   },
   {
@@ -76,10 +77,16 @@ const ROOMS: readonly Room[] = [
     why: 'commands that only ask must start fast',
   },
   {
+    folder: 'host/lock',
+    may: ['host/control/socket.ts', 'host/native', 'host/types', 'node:'],
+    why: 'who holds a lock; what it protects is the business of who takes it',
+  },
+  {
     folder: 'host/nfqlb',
     may: [
       'host/types',
       'host/control',
+      'host/lock',
       'host/config/range.ts',
       'host/core/key.ts',
       'host/flowlb/run.ts',
@@ -95,6 +102,7 @@ const ROOMS: readonly Room[] = [
       'host/core',
       'host/queue',
       'host/control',
+      'host/lock',
       'host/trace',
       'host/daemon/listing.ts',
       'host/daemon/log.ts',
@@ -122,6 +130,7 @@ const ROOMS: readonly Room[] = [
     folder: 'host/daemon',
     may: [
       'host/types',
+      'host/util',
       'host/config',
       'host/core',
       'host/programs',
@@ -131,6 +140,7 @@ const ROOMS: readonly Room[] = [
       'host/metrics',
       'host/queue',
       'host/control',
+      'host/lock',
       'host/simulator',
       'host/trace',
       'host/version.ts',
@@ -183,7 +193,7 @@ t.test('the table sees an import that is not allowed', async t => {
 
 t.test('the native files include the kernel, the C library and node-addon-api alone', async t => {
   const files = readdirSync(join(ROOT, 'native')).filter(name => name.endsWith('.cc'));
-  t.strictSame(files.sort(), ['nfqueue.cc', 'notify.cc', 'probe.cc']);
+  t.strictSame(files.sort(), ['lock.cc', 'nfqueue.cc', 'notify.cc', 'probe.cc']);
   for (const file of files) {
     const source = readFileSync(join(ROOT, 'native', file), 'utf8');
     const included = [...source.matchAll(/^#include\s+[<"]([^>"]+)[>"]/gm)].map(match => match[1]!);

@@ -6,11 +6,12 @@
  * - `postrouting` is the last at its hook. It counts what leaves, to be compared with what the workers decided.
  * - `output` counts what this host itself sends to a VIP and the queue never sees: health checks.
  */
-import { parseJson, type Run } from '../programs/command.js';
+import type { Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
 import type { Statement } from './carrier.js';
 import { type MarkRange, unitedRanges } from './marks.js';
-import { listedMarks, listedObjects } from './nft-listing.js';
+import { listCounters, listObjects } from './nft-list.js';
+import { listedMarks } from './nft-listing.js';
 import type { Command, NftSet, NftTable } from './nft-table.js';
 import { addressOf, addressSet, compares, DROP, equals, markSet, namedCounter, RETURN } from './statement.js';
 import type { WantedKernel } from './wanted.js';
@@ -104,28 +105,19 @@ export function admitCommands(marks: readonly MarkRange[]): Command[] {
   ];
 }
 
-/** Marks that the guard lets pass; null: it does not exist. */
+/** Marks that the guard lets pass; null: it does not exist. @throws KernelError */
 export async function listAdmitted(run: Run): Promise<MarkRange[] | null> {
-  const args = ['-j', 'list', 'set', 'inet', GUARD_TABLE, MARKS];
-  const { exitCode, stdout } = await run('nft', args, { allowFailure: true });
-  // The step that applies the ruleset reports a fault of nft itself.
-  if (exitCode !== 0) return null;
-  return listedMarks(listedObjects(parseJson(stdout, `nft ${args.join(' ')}`)), MARKS);
+  const objects = await listObjects(run, ['set', 'inet', GUARD_TABLE, MARKS]);
+  return objects && listedMarks(objects, MARKS);
 }
 
-/** null: the guard does not exist. */
+/** null: the guard does not exist. @throws KernelError */
 export async function readGuard(run: Run): Promise<GuardCounts | null> {
-  const args = ['-j', 'list', 'counters', 'table', 'inet', GUARD_TABLE];
-  const { exitCode, stdout } = await run('nft', args, { allowFailure: true });
-  if (exitCode !== 0) return null;
-  const objects = listedObjects(parseJson(stdout, `nft ${args.join(' ')}`));
-  const packets = (name: string): number =>
-    Number(objects.find(({ counter }) => counter?.name === name)?.counter?.packets ?? 0);
-  return {
-    dropped: { 4: packets(droppedName(4)), 6: packets(droppedName(6)) },
-    left: packets(LEFT),
-    own: packets(OWN),
-  };
+  const names = [...FAMILIES.map(droppedName), LEFT, OWN];
+  const packets = await listCounters(run, GUARD_TABLE, names);
+  if (packets === null) return null;
+  const [ipv4 = 0, ipv6 = 0, left = 0, own = 0] = packets;
+  return { dropped: { 4: ipv4, 6: ipv6 }, left, own };
 }
 
 /** Whether all of `marks` are among `admitted`. */
