@@ -17,16 +17,6 @@ interface Fields {
 /** One object of a listing: its kind and its fields, for example `{"set": {...}}`. */
 export type ListedObject = Readonly<Record<string, Fields>>;
 
-/** `objects` of a listing: `(JSON of nft).nftables`. */
-export function listedObjects(listing: unknown): ListedObject[] {
-  return (listing as { nftables: ListedObject[] }).nftables.filter(object => object.metainfo === undefined);
-}
-
-/** Tables as `inet meridio-nfqlb`, of what `nft list tables` prints. */
-export function listedTables(listing: string): Set<string> {
-  return new Set([...listing.matchAll(/^table (\S+ \S+)$/gm)].map(([, name]) => name!));
-}
-
 /**
  * `beyond repair` where the table is missing, or holds one of our names with another meaning or what is neither set nor
  * chain.

@@ -1,9 +1,10 @@
 /** What the tables' rules and sets are made of, in nftables' JSON form. */
 
+import { createHash } from 'node:crypto';
 import { ADDRESS_BITS, withoutCovered } from '../types/address.js';
 import type { Family, Prefix } from '../types/config.js';
 import type { Statement } from './carrier.js';
-import type { NftSet } from './nft-table.js';
+import type { NftRule, NftSet } from './nft-table.js';
 
 export const COUNTER: Statement = { counter: { packets: 0, bytes: 0 } };
 export const NOTRACK: Statement = { notrack: null };
@@ -57,4 +58,15 @@ export function icmpOf(family: Family): 'icmp' | 'icmpv6' {
 /** Bits of the transport header and what follows it, with no regard to their meaning. */
 export function transportBits(offset: number, len: number): object {
   return { payload: { base: 'th', offset, len } };
+}
+
+/** Bits of the network header, with no regard to their meaning: nft updates no checksum for a write to them. */
+export function networkBits(offset: number, len: number): object {
+  return { payload: { base: 'nh', offset, len } };
+}
+
+/** nft lists raw writes in other words than these: a digest of them tells whether a rule is this one. */
+export function namedRule(name: string, statements: readonly Statement[]): NftRule {
+  const digest = createHash('sha256').update(JSON.stringify(statements)).digest('hex').slice(0, 12);
+  return { comment: `${name} ${digest}`, statements };
 }

@@ -9,15 +9,9 @@ import { mangleDifferences, tableDifference } from './difference.js';
 import type { Journal } from './journal.js';
 import { applyMangle, listMangle } from './mangle.js';
 import { renderTables, TABLES } from './nft.js';
+import { listTables } from './nft-list.js';
 import type { NftTable } from './nft-table.js';
-import {
-  applyTables,
-  listTables,
-  mangleTable,
-  removeMangle,
-  removeTables,
-  tableDifferences,
-} from './ruleset.js';
+import { applyTables, mangleTable, removeMangle, removeTables, tableDifferences } from './ruleset.js';
 import { isOwn, listTrackingRules } from './tracking.js';
 import type { WantedKernel } from './wanted.js';
 
@@ -65,7 +59,7 @@ export class Steering {
     const tables = await this.render(wanted);
     const [listed, ...standing] = await Promise.all([
       listTables(this.run),
-      ...(mangleRules.length > 0 ? families : []).map(family => listMangle(this.run, family)),
+      ...(mangleRules.length > 0 ? families : []).map(family => listMangle(this.run, family, mangleRules)),
     ]);
     refuseForeignTables(listed, journal.claims);
     const mangle = families.map(family => ({ family, created: !listed.has(mangleTable(family)) }));
@@ -93,10 +87,10 @@ export class Steering {
     const listed = await listTables(this.run);
     const differences = await tableDifferences(this.run, tables, listed);
     const queueing = mangleRules.length > 0 ? families : [];
-    const mangle = await Promise.all(queueing.map(family => listMangle(this.run, family)));
+    const mangle = await Promise.all(queueing.map(family => listMangle(this.run, family, mangleRules)));
     return [
       ...queueing.flatMap((family, index) =>
-        mangleDifferences(mangleTable(family), mangleRules, mangle[index]!),
+        mangleDifferences(mangleTable(family), mangleRules, mangle[index]!.rules),
       ),
       ...tables.flatMap((table, index) =>
         tableDifference(table, differences[index]!, listed.has(`inet ${table.name}`)),

@@ -445,6 +445,53 @@ if (insideNamespace(import.meta.url)) {
     t.equal(state(), before);
   });
 
+  t.test(
+    'rules that queue stay one each, and all go, where iptables-nft refuses to list their table',
+    async t => {
+      const kernel = await open();
+      if (kernel.carrier !== 'xtables') return;
+      await applyAll(kernel, EXAMPLE);
+      for (const family of ['ip', 'ip6'])
+        shell(`nft add rule ${family} mangle PREROUTING iifname "zz0" meta mark set ct mark`);
+      t.notMatch(shell('iptables-nft-save -t mangle 2>&1'), /NFQUEUE/, 'it lists nothing');
+      const listed = () => shell('nft -s -a list table ip mangle; nft -s -a list table ip6 mangle');
+      const queueing = () => listed().match(/meta mark 0x4d61676d/g)?.length ?? 0;
+      const former = listed();
+      t.same(await kernel.compare(EXAMPLE), []);
+      t.same(await kernel.applyRuleset(EXAMPLE), []);
+      t.equal(listed(), former, 'nothing was changed');
+      const other = { ...EXAMPLE, queues: { first: 2, last: 2 } };
+      t.same(
+        (await kernel.applyRuleset(other)).filter(name => name.includes('mangle')),
+        ['table ip mangle', 'table ip6 mangle'],
+        'rules for other queues take the place of the former ones',
+      );
+      t.equal(queueing(), 4);
+      t.equal(
+        shell('iptables-nft -t mangle -C PREROUTING -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 2'),
+        '',
+      );
+      shell('nft flush chain ip6 mangle OUTPUT');
+      // As former versions left them.
+      for (let count = 0; count < 3; count += 1)
+        shell('iptables-nft -t mangle -I OUTPUT -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 2');
+      t.match(await kernel.compare(other), [
+        { kind: 'surplus', what: /^table ip mangle: -A OUTPUT \(the rule with handle/ },
+        { kind: 'surplus' },
+        { kind: 'surplus' },
+        { kind: 'missing', what: /^table ip6 mangle: -A OUTPUT -m mark/ },
+      ]);
+      await kernel.applyRuleset(other);
+      t.equal(queueing(), 4, listed());
+      t.same(await kernel.compare(other), []);
+      await kernel.removeAll();
+      t.equal(queueing(), 0, listed());
+      t.match(listed(), /"zz0" meta mark set ct mark/, 'the rule of others stays');
+      shell('nft delete table ip mangle; nft delete table ip6 mangle');
+      t.equal(state(), before);
+    },
+  );
+
   t.test('a table or route of ours that no journal claims is a clash, and nothing changes', async t => {
     shell('nft add table inet meridio-defrag');
     await t.rejects(open(), { code: 'CLASH', message: /meridio-defrag/ });

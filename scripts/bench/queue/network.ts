@@ -12,7 +12,8 @@ import { join } from 'node:path';
 import { type Carrier, probeCarrier } from '../../../host/kernel/carrier.js';
 import { applyMangle, listMangle } from '../../../host/kernel/mangle.js';
 import { renderTables } from '../../../host/kernel/nft.js';
-import { applyTables, listTables } from '../../../host/kernel/ruleset.js';
+import { listTables } from '../../../host/kernel/nft-list.js';
+import { applyTables } from '../../../host/kernel/ruleset.js';
 import { type Run, run as runHere } from '../../../host/programs/command.js';
 import { Processes } from '../../lab/processes.js';
 import { removeRun } from '../../lab/removal.js';
@@ -185,7 +186,8 @@ export class QueueNetwork {
       fragments: 'kernel' as const,
     };
     await applyTables(run, renderTables(wanted, this.carrier), await listTables(run), true);
-    await applyMangle(run, 4, this.carrier.mangleRules(queues), await listMangle(run, 4));
+    const rules = this.carrier.mangleRules(queues);
+    await applyMangle(run, 4, rules, await listMangle(run, 4, rules));
     this.steered = queue;
   }
 
