@@ -210,7 +210,7 @@ export class Daemon {
             throw new ConfigError(['no file was named at the start: magmark apply FILE brings one about']);
           }
           this.fileText = null;
-          this.fileText = readText(configFile);
+          this.fileText = await readText(configFile);
           const next = found('file', configFile, this.fileText);
           watch.lap('configuration');
           await this.change(next, ahead, watch);
@@ -233,9 +233,9 @@ export class Daemon {
   }
 
   /** Whether the file holds something else than when it was read last; one that is gone does. */
-  fileDiffers(): boolean {
+  async fileDiffers(): Promise<boolean> {
     const { configFile } = this.options;
-    return configFile !== null && textOrNull(configFile) !== this.fileText;
+    return configFile !== null && (await textOrNull(configFile)) !== this.fileText;
   }
 
   /**
@@ -512,9 +512,9 @@ export class Daemon {
 }
 
 /** null: it cannot be read. */
-function textOrNull(file: string): string | null {
+async function textOrNull(file: string): Promise<string | null> {
   try {
-    return readText(file);
+    return await readText(file);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     return null;
