@@ -14,6 +14,7 @@ import { renderConfiguration } from './configuration.js';
 import { removeLeftRoutes } from './leftover.js';
 import type { Message } from './message.js';
 import { readPasswords } from './password.js';
+import { refusalOf } from './reply.js';
 import { readSessions, type SessionState, sessionsWithout, withSteadyTimes } from './session.js';
 import type { FrontendLog, WantedFrontend } from './wanted.js';
 
@@ -309,6 +310,13 @@ export class Frontend {
       const protocols = await bird.ask('show protocols all');
       const bfd = await bird.ask('show bfd sessions');
       if (this.bird !== bird || this.wanted === null) return;
+      const refusal = refusalOf(protocols);
+      if (refusal !== null) {
+        // A refusal says nothing of the sessions: they are taken for what they were.
+        this.options.log.warn({ bird: refusal }, 'BIRD refused to list its protocols');
+        this.pollWithin(POLL_SETTLED_MS);
+        return;
+      }
       const read = readSessions(this.wanted.gateways, protocols, bfd);
       const sessions = withSteadyTimes(read, this.current.sessions);
       this.tell({}, sessions);

@@ -6,13 +6,16 @@ import { ClashError } from '../types/errors.js';
 import type { Carrier } from './carrier.js';
 import { type Claims, unitedClaims } from './claims.js';
 import { mangleDifferences, tableDifference } from './difference.js';
+import { admitCommands, admits, GUARD_TABLE, listAdmitted, ownMarks } from './guard.js';
 import type { Journal } from './journal.js';
 import { applyMangle, listMangle } from './mangle.js';
-import { renderTables, TABLES } from './nft.js';
+import type { MarkRange } from './marks.js';
+import { type Kept, renderTables, TABLES } from './nft.js';
+import { listTables } from './nft-list.js';
 import type { NftTable } from './nft-table.js';
 import {
   applyTables,
-  listTables,
+  execute,
   mangleTable,
   removeMangle,
   removeTables,
@@ -21,9 +24,20 @@ import {
 import { isOwn, listTrackingRules } from './tracking.js';
 import type { WantedKernel } from './wanted.js';
 
+export interface RulesetOptions {
+  /** Leave the kernel unasked if the same was wanted when it was last brought about. */
+  readonly unlessAsLast?: boolean;
+  /** Workers may still give marks of a former configuration: the guard goes on to let them pass until `settle`. */
+  readonly keepsMarks?: boolean;
+}
+
 export class Steering {
   /** What was wanted when it was last brought about; null: that failed, or it was removed. */
   private last: string | null = null;
+  /** Marks that the guard lets pass, as last written; null: not known. */
+  private admitted: readonly MarkRange[] | null = null;
+  /** How often the tables were changed. */
+  changes = 0;
 
   /**
    * @param stands  false before the first ruleset of this process, unless it takes over: packets that wait then nobody
@@ -47,11 +61,36 @@ export class Steering {
   forget(): void {
     this.last = null;
     this.refused = new Map();
+    this.admitted = null;
   }
 
   /** @throws ClashError if a table of our name stands that is not claimed */
   async refuseForeign(claims: Claims): Promise<void> {
     refuseForeignTables(await listTables(this.run), claims);
+  }
+
+  /**
+   * Has a guard that exists let the marks of `wanted` pass too. It precedes the image that gives them; `settle` follows
+   * when no worker gives the former ones.
+   * @throws KernelError
+   */
+  async admit(wanted: WantedKernel, claims: Claims): Promise<void> {
+    const marks = ownMarks(wanted);
+    if (!claims.tables.includes(GUARD_TABLE)) return;
+    if (this.admitted !== null && admits(this.admitted, marks)) return;
+    const standing = await listAdmitted(this.run);
+    // It comes with the ruleset.
+    if (standing === null) return;
+    this.admitted = [...standing, ...marks];
+    if (!admits(standing, marks)) await this.writeAdmitted(this.admitted);
+  }
+
+  /** Has the guard let the marks of `wanted` alone pass. @throws KernelError */
+  async settle(wanted: WantedKernel): Promise<void> {
+    const marks = ownMarks(wanted);
+    if (this.admitted === null || admits(marks, this.admitted)) return;
+    this.admitted = marks;
+    await this.writeAdmitted(marks);
   }
 
   /**
@@ -65,20 +104,22 @@ export class Steering {
     wanted: WantedKernel,
     families: readonly Family[],
     journal: Journal,
-    unlessAsLast: boolean,
+    { unlessAsLast = false, keepsMarks = false }: RulesetOptions = {},
   ): Promise<string[]> {
     const changed: string[] = [];
     const mangleRules = this.carrier.mangleRules(wanted.queues);
     const asked = JSON.stringify([renderTables(wanted, this.carrier), mangleRules, families]);
     if (unlessAsLast && asked === this.last && this.refused.size === 0) return [];
     this.last = null;
-    const rendered = await this.render(wanted);
+    const guarded = keepsMarks && journal.claims.tables.includes(GUARD_TABLE);
+    const marks = guarded ? ((await listAdmitted(this.run)) ?? []) : [];
+    const rendered = await this.render(wanted, marks);
     const known = (table: NftTable) =>
       !unlessAsLast && this.refused.get(table.name)?.asked === JSON.stringify(table);
     const tables = rendered.filter(table => !known(table));
     const [listed, ...standing] = await Promise.all([
       listTables(this.run),
-      ...(mangleRules.length > 0 ? families : []).map(family => listMangle(this.run, family)),
+      ...(mangleRules.length > 0 ? families : []).map(family => listMangle(this.run, family, mangleRules)),
     ]);
     refuseForeignTables(listed, journal.claims);
     const mangle = families.map(family => ({ family, created: !listed.has(mangleTable(family)) }));
@@ -102,6 +143,8 @@ export class Steering {
         return message === undefined ? [] : [[table.name, { asked: JSON.stringify(table), message }]];
       }),
     );
+    if (changed.length > 0) this.changes++;
+    this.admitted = [...marks, ...ownMarks(wanted)];
     this.stands = true;
     this.last = asked;
     return changed;
@@ -110,14 +153,14 @@ export class Steering {
   /** What `apply` would do, without doing it. @throws KernelError */
   async compare(wanted: WantedKernel, families: readonly Family[]): Promise<Difference[]> {
     const mangleRules = this.carrier.mangleRules(wanted.queues);
-    const tables = await this.render(wanted);
+    const tables = await this.render(wanted, []);
     const listed = await listTables(this.run);
     const differences = await tableDifferences(this.run, tables, listed);
     const queueing = mangleRules.length > 0 ? families : [];
-    const mangle = await Promise.all(queueing.map(family => listMangle(this.run, family)));
+    const mangle = await Promise.all(queueing.map(family => listMangle(this.run, family, mangleRules)));
     return [
       ...queueing.flatMap((family, index) =>
-        mangleDifferences(mangleTable(family), mangleRules, mangle[index]!),
+        mangleDifferences(mangleTable(family), mangleRules, mangle[index]!.rules),
       ),
       ...tables.flatMap((table, index) =>
         tableDifference(table, differences[index]!, listed.has(`inet ${table.name}`)),
@@ -127,7 +170,7 @@ export class Steering {
 
   /** What is claimed of it: from now on no packet is steered. @throws KernelError */
   async remove(journal: Journal): Promise<void> {
-    this.last = null;
+    this.forget();
     const { claims } = journal;
     if (claims.tables.length === 0 && claims.mangle.length === 0) return;
     const listed = await listTables(this.run);
@@ -140,10 +183,15 @@ export class Steering {
    * The wanted tables. The rule that has the kernel put fragments together stays while packets may wait: with the hooks that
    * it registered they would go. It does nothing where chain `pre-defrag` untracks everything.
    */
-  private async render(wanted: WantedKernel): Promise<NftTable[]> {
-    const stays =
+  private async render(wanted: WantedKernel, marks: Kept['marks']): Promise<NftTable[]> {
+    const reassembly =
       wanted.fragments === 'track' && this.stands && (await listTrackingRules(this.run)).some(isOwn);
-    return renderTables(wanted, this.carrier, stays);
+    return renderTables(wanted, this.carrier, { reassembly, marks });
+  }
+
+  private writeAdmitted(marks: readonly MarkRange[]): Promise<void> {
+    this.changes++;
+    return execute(this.run, admitCommands(marks));
   }
 }
 

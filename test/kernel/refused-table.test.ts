@@ -39,7 +39,7 @@ if (insideNamespace(import.meta.url)) {
   t.test('an optional table that is refused is left out, with a warning that names it', async t => {
     refuses = /"base":"nh"/;
     const kernel = await open();
-    await kernel.applyRuleset(EXAMPLE, true);
+    await kernel.applyRuleset(EXAMPLE, { unlessAsLast: true });
     t.strictSame(
       tables(),
       ['nfqlb', 'nat', 'defrag', 'nat-errors'].map(name => `table inet meridio-${name}`),
@@ -64,13 +64,15 @@ if (insideNamespace(import.meta.url)) {
     t.strictSame(await kernel.applyRuleset(EXAMPLE), [], 'a check repairs nothing');
     t.equal(transactions, before, 'and does not try it again');
     t.strictSame(kernel.rulesetWarnings, [warning]);
-    await kernel.applyRuleset(EXAMPLE, true);
+    await kernel.applyRuleset(EXAMPLE, { unlessAsLast: true });
     t.ok(transactions > before, 'a reload does');
     t.strictSame(kernel.rulesetWarnings, [warning]);
 
     refuses = null;
-    const made = ['table inet meridio-snat-local', 'table inet meridio-nat-errors'];
-    t.strictSame(await kernel.applyRuleset(EXAMPLE, true), made, 'tables have an order');
+    const made = ['meridio-snat-local', 'meridio-nat-errors', 'magmark-guard'].map(
+      name => `table inet ${name}`,
+    );
+    t.strictSame(await kernel.applyRuleset(EXAMPLE, { unlessAsLast: true }), made, 'tables have an order');
     t.strictSame(kernel.rulesetWarnings, []);
     await kernel.removeRuleset();
   });
@@ -78,7 +80,7 @@ if (insideNamespace(import.meta.url)) {
   t.test('both optional tables may be refused', async t => {
     refuses = /"name":"(snat-local|ports)"/;
     const kernel = await open();
-    await kernel.applyRuleset(nats, true);
+    await kernel.applyRuleset(nats, { unlessAsLast: true });
     t.strictSame(
       tables(),
       ['nfqlb', 'nat', 'defrag'].map(name => `table inet meridio-${name}`),
@@ -96,10 +98,10 @@ if (insideNamespace(import.meta.url)) {
     async t => {
       refuses = null;
       const kernel = await open();
-      await kernel.applyRuleset(EXAMPLE, true);
+      await kernel.applyRuleset(EXAMPLE, { unlessAsLast: true });
       const former = shell('nft -a list ruleset');
       refuses = /"field":"sport"/;
-      await t.rejects(kernel.applyRuleset(nats, true), {
+      await t.rejects(kernel.applyRuleset(nats, { unlessAsLast: true }), {
         code: 'KERNEL_REFUSED',
         message:
           /^nft refuses table inet meridio-nat, chain 80-8080-TCP, rule 2: datatype mismatch\. nftables .*, or remove portNats from the configuration$/,
