@@ -402,6 +402,7 @@ export class Daemon {
     ahead?: Ahead,
   ): Promise<void> {
     const wanted = this.wanted(config);
+    this.mender.repairs.forget();
     this.proceed();
     // Passwords that cannot be read are a fault before anything is changed.
     await readPasswords(config.gateways);
@@ -417,7 +418,7 @@ export class Daemon {
     this.proceed();
     await this.service.publish(config, outcome.pending);
     watch.lap('image');
-    await this.kernel.applyRuleset(wanted, true);
+    await this.kernel.applyRuleset(wanted, { unlessAsLast: true });
     watch.lap('ruleset');
     this.proceed();
     await onSteered();

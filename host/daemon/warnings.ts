@@ -7,6 +7,8 @@ import type { Log } from './log.js';
 export interface WarningParts {
   /** Of the kernel, by the last look. */
   look: readonly string[];
+  /** Repairs that do not help, and things that others change again and again. */
+  repairs: readonly string[];
   /** Who tracks connections where fragments are tracked. */
   fragments: readonly string[];
   /** VIPs to which main has no route. */
@@ -24,6 +26,7 @@ export class Warnings {
   lines: readonly string[] = [];
   private readonly parts: WarningParts = {
     look: [],
+    repairs: [],
     fragments: [],
     main: [],
     image: [],
@@ -43,9 +46,18 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, fragments, main, image, refused, kept } = this.parts;
+    const { look, repairs, fragments, main, image, refused, kept } = this.parts;
     const told = new Set([...this.lines, ...refused]);
-    this.lines = [...refused, ...this.ofConfig.lines, ...look, ...fragments, ...main, ...image, ...kept];
+    this.lines = [
+      ...refused,
+      ...this.ofConfig.lines,
+      ...look,
+      ...repairs,
+      ...fragments,
+      ...main,
+      ...image,
+      ...kept,
+    ];
     for (const line of this.lines) if (!told.has(line)) this.log.warn(line);
   }
 }

@@ -15,6 +15,7 @@ import {
   type NftTable,
   replaceCommands,
 } from './nft-table.js';
+import { ALL_REPAIRS, type RepairGate } from './repairs.js';
 
 /** Each costs every packet a little, and the kernel takes 1,024 chains at a hook (MAX_HOOK_COUNT). */
 const KEPT_CHAINS = 32;
@@ -37,23 +38,23 @@ export async function applyTables(
   wanted: readonly NftTable[],
   listed: ReadonlySet<string>,
   keepHooks: boolean,
+  gate: RepairGate = ALL_REPAIRS,
 ): Promise<string[]> {
   const commands: Command[] = [];
   const changed: string[] = [];
   const differences = await tableDifferences(run, wanted, listed);
   let anew = false;
   for (const [index, table] of wanted.entries()) {
-    const before = commands.length;
     const name = `inet ${table.name}`;
     const difference = anew ? 'beyond repair' : differences[index]!;
-    if (difference === 'beyond repair') {
-      anew = true;
-      commands.push(...replaceCommands(table));
-    } else {
-      const keep = keepHooks && difference.surplus.chains.length <= KEPT_CHAINS;
-      commands.push(...mendCommands(table.name, difference, keep));
-    }
-    if (commands.length > before) changed.push(`table ${name}`);
+    const keep =
+      keepHooks && difference !== 'beyond repair' && difference.surplus.chains.length <= KEPT_CHAINS;
+    const repair =
+      difference === 'beyond repair' ? replaceCommands(table) : mendCommands(table.name, difference, keep);
+    if (repair.length === 0 || !gate.allows(`table ${name}`)) continue;
+    if (difference === 'beyond repair') anew = true;
+    commands.push(...repair);
+    changed.push(`table ${name}`);
   }
   if (commands.length > 0) {
     await execute(run, commands);

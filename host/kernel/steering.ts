@@ -7,10 +7,11 @@ import type { Carrier } from './carrier.js';
 import { type Claims, unitedClaims } from './claims.js';
 import { mangleDifferences, tableDifference } from './difference.js';
 import type { Journal } from './journal.js';
-import { applyMangle, listMangle } from './mangle.js';
+import { applyMangle, listMangle, renderMangle } from './mangle.js';
 import { renderTables, TABLES } from './nft.js';
 import { listTables } from './nft-list.js';
 import type { NftTable } from './nft-table.js';
+import type { RepairGate } from './repairs.js';
 import { applyTables, mangleTable, removeMangle, removeTables, tableDifferences } from './ruleset.js';
 import { isOwn, listTrackingRules } from './tracking.js';
 import type { WantedKernel } from './wanted.js';
@@ -41,7 +42,7 @@ export class Steering {
 
   /**
    * The nftables tables, in one transaction, behind the rules that queue.
-   * @param unlessAsLast  leave the kernel unasked if the same was wanted when it was last brought about
+   * @param options.unlessAsLast  leave the kernel unasked if the same was wanted when it was last brought about
    * @returns names of the tables that were changed
    * @throws ClashError, with nothing changed, if a table of our name stands that is not ours; KernelError
    */
@@ -49,7 +50,7 @@ export class Steering {
     wanted: WantedKernel,
     families: readonly Family[],
     journal: Journal,
-    unlessAsLast: boolean,
+    { unlessAsLast, gate }: { readonly unlessAsLast: boolean; readonly gate: RepairGate },
   ): Promise<string[]> {
     const changed: string[] = [];
     const mangleRules = this.carrier.mangleRules(wanted.queues);
@@ -69,12 +70,15 @@ export class Steering {
       // Before the chains that set the reserved mark: a packet that bears it must find who queues it.
       // One after the other: the kernel lists tables in the order of their making.
       for (const [index, family] of families.entries()) {
-        if (await applyMangle(this.run, family, mangleRules, standing[index]!)) {
-          changed.push(`table ${mangleTable(family)}`);
-        }
+        const name = `table ${mangleTable(family)}`;
+        const differs = renderMangle(standing[index]!.rules, mangleRules) !== null;
+        if (!differs || !gate.allows(name)) continue;
+        await applyMangle(this.run, family, mangleRules, standing[index]!);
+        changed.push(name);
       }
     }
-    changed.push(...(await applyTables(this.run, tables, listed, this.stands)));
+    changed.push(...(await applyTables(this.run, tables, listed, this.stands, gate)));
+    for (const name of changed) gate.repaired(name);
     this.stands = true;
     this.last = asked;
     return changed;
