@@ -93,10 +93,10 @@ export async function run(options: RunOptions): Promise<void> {
     if (options.watch && options.config !== undefined) {
       const { config: file } = options;
       const running = daemon;
-      const onChange = (): void => {
-        if (running.fileDiffers()) reload(running);
+      const onChange = async (): Promise<void> => {
+        if (await running.fileDiffers()) reload(running);
       };
-      watch = FileWatch.start({ file, log, onChange });
+      watch = FileWatch.start({ file, log, onChange: () => void onChange().catch(fatal) });
     }
   } catch (error) {
     if (error instanceof Stopped) {

@@ -16,6 +16,8 @@ export interface Facts {
     /** VIPs that they are told of. */
     readonly announced: number;
   } | null;
+  /** Warnings about packets that are dropped or lost on their way through this host. */
+  readonly passage: readonly string[];
   readonly stopping: boolean;
 }
 
@@ -37,7 +39,7 @@ export function judgeAlive({ queues }: Pick<Facts, 'queues'>): Judgement {
 
 /** Ready: a packet that comes now gets to a target, and gateways send some. */
 export function judgeReady(facts: Facts): Judgement {
-  const { queues, kernelAsWanted, targets, gateways, stopping } = facts;
+  const { queues, kernelAsWanted, targets, gateways, passage, stopping } = facts;
   // A setting that others keep otherwise is a warning alone.
   const vain = (facts.vainRepairs ?? []).filter(what => !what.startsWith('sysctl '));
   const bound = queues.filter(queue => queue.bound).length;
@@ -59,6 +61,8 @@ export function judgeReady(facts: Facts): Judgement {
       detail: `${targets.active} of ${targets.all} targets take traffic`,
     },
     ...(gateways === null ? [] : [announced(gateways)]),
+    // No reason to send packets elsewhere: a few may be lost.
+    ...passage.map(detail => ({ name: 'packets', ok: true, detail })),
   ]);
 }
 

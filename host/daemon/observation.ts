@@ -27,7 +27,7 @@ export function answersOf(daemon: Daemon): Answers {
   };
 }
 
-function factsOf({ config, frontend, options, pool, service, tally }: Daemon): Facts {
+function factsOf({ config, frontend, options, pool, service, tally, guardWatch }: Daemon): Facts {
   const targets = config.streams.reduce((sum, stream) => sum + stream.targets.length, 0);
   const { bird, sessions } = frontend.state();
   return {
@@ -44,6 +44,7 @@ function factsOf({ config, frontend, options, pool, service, tally }: Daemon): F
             sessionsUp: sessions.filter(({ up }) => up).length,
             announced: service.announced.length,
           },
+    passage: guardWatch.lines,
     stopping: options.stop.aborted,
   };
 }
@@ -94,6 +95,7 @@ function observe(daemon: Daemon): Observation {
       bfdUp: bfd === 'none' ? null : bfd === 'up',
     })),
     vips: config.vips.map(prefixText).map(prefix => ({ prefix, announced: announced.has(prefix) })),
+    passage: daemon.guardWatch,
     warnings: daemon.warnings.lines.length,
   };
 }

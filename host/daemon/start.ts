@@ -43,7 +43,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const starting = lockNamespace('start');
     undo.push(() => starting.release());
     const state = new KeptState(options.statePath);
-    const first = firstConfiguration(options.configFile, state);
+    const first = await firstConfiguration(options.configFile, state);
     const { config } = first;
     if (first.kind === 'state') {
       const { path, keptAt } = state;

@@ -13,6 +13,8 @@ export interface WarningParts {
   fragments: readonly string[];
   /** VIPs to which main has no route. */
   main: readonly string[];
+  /** Of packets that the guard dropped, or that did not leave. */
+  passage: readonly string[];
   /** Of the image that the workers decide by. */
   image: readonly string[];
   /** That the file was not brought about when it was read last; told in the log by who read it. */
@@ -29,6 +31,7 @@ export class Warnings {
     repairs: [],
     fragments: [],
     main: [],
+    passage: [],
     image: [],
     refused: [],
     kept: [],
@@ -46,10 +49,11 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, repairs, fragments, main, image, refused, kept } = this.parts;
+    const { look, repairs, fragments, main, passage, image, refused, kept } = this.parts;
     const told = new Set([...this.lines, ...refused]);
     this.lines = [
       ...refused,
+      ...passage,
       ...this.ofConfig.lines,
       ...look,
       ...repairs,

@@ -13,6 +13,7 @@ import { type Carrier, probeCarrier } from './carrier.js';
 import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
 import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
 import { routingDifferences } from './difference.js';
+import { type GuardReading, readGuard } from './guard.js';
 import { rulesInFront } from './in-front.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
 import { familiesWithoutMain, missingKernelRules } from './kernel-rules.js';
@@ -38,7 +39,7 @@ import {
 } from './routing.js';
 import { applyChanges, applyRemovals, listRouting, throwAny } from './routing-apply.js';
 import { type Rule, ruleKey } from './rule.js';
-import { Steering } from './steering.js';
+import { type RulesetOptions, Steering } from './steering.js';
 import { applySysctls, type Ipv6State, ipv6State } from './sysctl.js';
 import { together } from './together.js';
 import { listTrackingRules, trackingWarnings } from './tracking.js';
@@ -186,6 +187,7 @@ export class Kernel {
       );
       await written;
       lap('journal');
+      await this.steering.admit(wanted, before);
       const [settings, outcome] = await together([
         applySysctls(this.ipv6, undefined, gate),
         added.length + changes.length === 0
@@ -267,17 +269,19 @@ export class Kernel {
 
   /**
    * The nftables tables, in one transaction, behind the rules that queue.
-   * @param options.unlessAsLast  leave the kernel unasked if the same was wanted when it was last brought about
    * @returns names of the tables that were changed
    * @throws ClashError, with nothing changed, if a table of our name stands that is not ours; KernelError
    */
-  applyRuleset(
-    wanted: WantedKernel,
-    { unlessAsLast = false, gate = ALL_REPAIRS }: { unlessAsLast?: boolean; gate?: RepairGate } = {},
-  ): Promise<string[]> {
-    return this.inTurn(() =>
-      this.steering.apply(wanted, this.families, this.journal, { unlessAsLast, gate }),
-    );
+  applyRuleset(wanted: WantedKernel, options: RulesetOptions = {}): Promise<string[]> {
+    return this.inTurn(() => this.steering.apply(wanted, this.families, this.journal, options));
+  }
+
+  /** What the guard has counted, and how often the tables were changed; null: the guard does not exist. */
+  readGuard(): Promise<GuardReading | null> {
+    return this.inTurn(async () => {
+      const counts = await readGuard(this.run);
+      return counts === null ? null : { ...counts, changes: this.steering.changes };
+    });
   }
 
   /**
@@ -310,12 +314,14 @@ export class Kernel {
   }
 
   /**
-   * Rules and routes of ours that are not wanted, also those that a crashed run left. Follows `add`.
-   * @returns how many went
+   * Rules, routes and marks of ours that are not wanted, also those that a crashed run left. Follows `add`, when no worker
+   * gives the former marks.
+   * @returns how many rules and routes went
    * @throws KernelError
    */
   removeStale(wanted: WantedKernel, gate: RepairGate = ALL_REPAIRS): Promise<number> {
     return this.inTurn(async () => {
+      await this.steering.settle(wanted);
       // What `add` listed had nothing to go: another look would find the same.
       if (!this.maybeStale) return 0;
       const { listing } = await this.list();

@@ -117,6 +117,6 @@ async function hasFlags(run: Run, name: string): Promise<boolean> {
   return stdout.startsWith(`table inet ${name} {\n\tflags `);
 }
 
-async function execute(run: Run, commands: readonly Command[]): Promise<void> {
+export async function execute(run: Run, commands: readonly Command[]): Promise<void> {
   await run('nft', ['-j', '-f', '-'], { input: JSON.stringify({ nftables: commands }) });
 }
