@@ -9,6 +9,8 @@ export interface WarningParts {
   look: readonly string[];
   /** Optional tables that nft refused. */
   ruleset: readonly string[];
+  /** Repairs that do not help, and things that others change again and again. */
+  repairs: readonly string[];
   /** Who tracks connections where fragments are tracked. */
   fragments: readonly string[];
   /** VIPs to which main has no route. */
@@ -29,6 +31,7 @@ export class Warnings {
   private readonly parts: WarningParts = {
     look: [],
     ruleset: [],
+    repairs: [],
     fragments: [],
     main: [],
     passage: [],
@@ -49,7 +52,7 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, ruleset, fragments, main, passage, image, refused, kept } = this.parts;
+    const { look, ruleset, repairs, fragments, main, passage, image, refused, kept } = this.parts;
     const told = new Set([...this.lines, ...refused]);
     this.lines = [
       ...refused,
@@ -57,6 +60,7 @@ export class Warnings {
       ...this.ofConfig.lines,
       ...look,
       ...ruleset,
+      ...repairs,
       ...fragments,
       ...main,
       ...image,

@@ -16,6 +16,7 @@ import {
   replaceCommands,
 } from './nft-table.js';
 import { type Answer, type RefusedTable, refusalOf, tryCommands } from './refused-table.js';
+import { ALL_REPAIRS, type RepairGate } from './repairs.js';
 
 /** Each costs every packet a little, and the kernel takes 1,024 chains at a hook (MAX_HOOK_COUNT). */
 const KEPT_CHAINS = 32;
@@ -45,21 +46,20 @@ export async function applyTables(
   wanted: readonly NftTable[],
   listed: ReadonlySet<string>,
   keepHooks: boolean,
+  gate: RepairGate = ALL_REPAIRS,
 ): Promise<AppliedTables> {
   const changes: TableChange[] = [];
   const differences = await tableDifferences(run, wanted, listed);
   let anew = false;
   for (const [index, table] of wanted.entries()) {
     const difference = anew ? 'beyond repair' : differences[index]!;
-    let commands: Command[];
-    if (difference === 'beyond repair') {
-      anew = true;
-      commands = replaceCommands(table);
-    } else {
-      const keep = keepHooks && difference.surplus.chains.length <= KEPT_CHAINS;
-      commands = mendCommands(table.name, difference, keep);
-    }
-    if (commands.length > 0) changes.push({ table, commands });
+    const keep =
+      keepHooks && difference !== 'beyond repair' && difference.surplus.chains.length <= KEPT_CHAINS;
+    const commands =
+      difference === 'beyond repair' ? replaceCommands(table) : mendCommands(table.name, difference, keep);
+    if (commands.length === 0 || !gate.allows(`table inet ${table.name}`)) continue;
+    if (difference === 'beyond repair') anew = true;
+    changes.push({ table, commands });
   }
   const refused = await executeChanges(run, changes);
   const left = new Set(refused.map(({ name }) => name));

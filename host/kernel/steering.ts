@@ -8,11 +8,12 @@ import { type Claims, unitedClaims } from './claims.js';
 import { mangleDifferences, tableDifference } from './difference.js';
 import { admitCommands, admits, GUARD_TABLE, listAdmitted, ownMarks } from './guard.js';
 import type { Journal } from './journal.js';
-import { applyMangle, listMangle } from './mangle.js';
+import { applyMangle, listMangle, renderMangle } from './mangle.js';
 import type { MarkRange } from './marks.js';
 import { type Kept, renderTables, TABLES } from './nft.js';
 import { listTables } from './nft-list.js';
 import type { NftTable } from './nft-table.js';
+import { ALL_REPAIRS, type RepairGate } from './repairs.js';
 import {
   applyTables,
   execute,
@@ -29,6 +30,8 @@ export interface RulesetOptions {
   readonly unlessAsLast?: boolean;
   /** Workers may still give marks of a former configuration: the guard goes on to let them pass until `settle`. */
   readonly keepsMarks?: boolean;
+  /** Asked for each table that differs; default: all are repaired. */
+  readonly gate?: RepairGate;
 }
 
 export class Steering {
@@ -104,7 +107,7 @@ export class Steering {
     wanted: WantedKernel,
     families: readonly Family[],
     journal: Journal,
-    { unlessAsLast = false, keepsMarks = false }: RulesetOptions = {},
+    { unlessAsLast = false, keepsMarks = false, gate = ALL_REPAIRS }: RulesetOptions = {},
   ): Promise<string[]> {
     const changed: string[] = [];
     const mangleRules = this.carrier.mangleRules(wanted.queues);
@@ -129,12 +132,14 @@ export class Steering {
       // Before the chains that set the reserved mark: a packet that bears it must find who queues it.
       // One after the other: the kernel lists tables in the order of their making.
       for (const [index, family] of families.entries()) {
-        if (await applyMangle(this.run, family, mangleRules, standing[index]!)) {
-          changed.push(`table ${mangleTable(family)}`);
-        }
+        const name = `table ${mangleTable(family)}`;
+        const differs = renderMangle(standing[index]!.rules, mangleRules) !== null;
+        if (!differs || !gate.allows(name)) continue;
+        await applyMangle(this.run, family, mangleRules, standing[index]!);
+        changed.push(name);
       }
     }
-    const applied = await applyTables(this.run, tables, listed, this.stands);
+    const applied = await applyTables(this.run, tables, listed, this.stands, gate);
     changed.push(...applied.changed);
     const messages = new Map(applied.refused.map(({ name, message }) => [name, message]));
     this.refused = new Map(
@@ -143,6 +148,7 @@ export class Steering {
         return message === undefined ? [] : [[table.name, { asked: JSON.stringify(table), message }]];
       }),
     );
+    for (const name of changed) gate.repaired(name);
     if (changed.length > 0) this.changes++;
     this.admitted = [...marks, ...ownMarks(wanted)];
     this.stands = true;
