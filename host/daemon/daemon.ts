@@ -2,6 +2,13 @@
  * The daemon: one wanted state, brought about in one order whether it starts, reloads or repairs. Changes are made one
  * after the other; a change that fails leaves what ran before.
  */
+
+import {
+  type ConfigChanges,
+  configChanges,
+  configurationDifferences,
+  shortChanges,
+} from '../config/changes.js';
 import { readText } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import type { Routes } from '../control/server.js';
@@ -94,6 +101,8 @@ export class Daemon {
   readonly warnings: Warnings;
   readonly guardWatch: GuardWatch;
   source: Source;
+  /** Of the last reload or `apply` that took effect: names of what differs from before; null: none yet. */
+  lastChanges: Partial<ConfigChanges> | null = null;
   /** Of the file, as it was read last; null: it was never read, or could not be. */
   fileText: string | null = null;
   readonly options: DaemonOptions;
@@ -227,7 +236,10 @@ export class Daemon {
         return;
       }
       const { generation } = this.images.current!;
-      log.info({ file: configFile, generation, milliseconds: watch.milliseconds() }, 'reloaded');
+      log.info(
+        { file: configFile, generation, ...this.lastChanges, milliseconds: watch.milliseconds() },
+        'reloaded',
+      );
     });
     return this.waitingReload;
   }
@@ -250,12 +262,16 @@ export class Daemon {
       const ahead = this.askAhead();
       await this.tally.reloads.count(async () => this.change(found('apply', name, text), ahead, watch));
       const { generation } = this.images.current!;
-      this.options.log.info({ name, generation, milliseconds: watch.milliseconds() }, 'applied');
+      this.options.log.info(
+        { name, generation, ...this.lastChanges, milliseconds: watch.milliseconds() },
+        'applied',
+      );
     });
   }
 
   /**
-   * What the kernel lacks, and holds too much, for the configuration that is in force; changes nothing.
+   * What the kernel lacks, and holds too much, for the configuration that is in force; changes nothing. Of another one
+   * also how it differs from the one in force.
    * @param text  a configuration to ask about in its place
    * @throws ConfigError if that has faults, KernelError
    */
@@ -265,7 +281,10 @@ export class Daemon {
       const config = loadConfig(text, name);
       refuseCoveredHosts(config, await hostAddresses());
       refuseRestartOnly(this.config, config);
-      return this.kernel.compare(this.wanted(config));
+      return [
+        ...configurationDifferences(configChanges(this.config, config)),
+        ...(await this.kernel.compare(this.wanted(config))),
+      ];
     });
   }
 
@@ -297,6 +316,7 @@ export class Daemon {
       this.mender.look();
     }
     this.source = { kind, name, at: new Date() };
+    this.lastChanges = shortChanges(configChanges(former, config));
     await this.keepState(next);
     watch.lap('kept');
   }
