@@ -128,6 +128,10 @@ export class Daemon {
       onHealth,
       ...(known && { known }),
     });
+    frontend.onChange = () => {
+      warnings.find({ gateways: frontend.state().warnings });
+      if (images.current !== null) warnings.tell(this.config);
+    };
     this.mender = new Mender({
       log,
       stop: options.stop,
@@ -424,6 +428,7 @@ export class Daemon {
     watch.lap('steered');
     this.proceed();
     await this.images.retire();
+    this.service.judgeGateways(config, outcome);
     await this.service.announce();
     watch.lap('announced');
     await this.kernel.removeStale(wanted);

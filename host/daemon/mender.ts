@@ -39,6 +39,7 @@ export class Mender {
       log,
       check: inspect => inTurn(() => tally.looks.count(() => this.check(inspect))),
       ask: hops => inTurn(() => this.ask(hops, 'ask')),
+      verify: hops => inTurn(() => this.verify(hops)),
       restore: hops => inTurn(() => this.restore(hops, 'ask')),
       askAnew: hops => inTurn(() => this.restore(hops, 'askAnew')),
       reviewMain: () => inTurn(() => this.reviewMain()),
@@ -61,9 +62,9 @@ export class Mender {
   }
 
   /** What a change of configuration found, or a look. */
-  keep({ pending, hops, warnings, forgotten }: AddOutcome): void {
+  keep({ pending, hops, gateways, missing, warnings, forgotten }: AddOutcome): void {
     const config = this.options.config();
-    this.options.warnings.find({ look: warnings });
+    this.options.warnings.find({ look: [...missing, ...warnings] });
     this.forgotten.add(forgotten);
     const targets = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
     const tables = new Set([
@@ -71,7 +72,7 @@ export class Mender {
       BLACKHOLE_TABLE,
       ...(config.gateways.length > 0 ? [EGRESS_TABLE] : []),
     ]);
-    this.keeper.keep({ pending, hops, tables });
+    this.keeper.keep({ pending, hops, tables, gateways });
   }
 
   /**
@@ -112,6 +113,8 @@ export class Mender {
     await this.reviewMain();
     // Last: a BIRD that hangs must not keep the kernel from being mended.
     await service.announceServed();
+    service.judgeGateways(config, outcome);
+    await service.reviewGateways();
   }
 
   private count(mended: readonly string[]): void {
@@ -126,6 +129,13 @@ export class Mender {
     const { stop, kernel, log } = this.options;
     if (stop.aborted) return;
     for (const refusal of await kernel[how](hops)) log.warn(refusal);
+  }
+
+  /** What is refused has changed since: an event has it looked at. */
+  private async verify(hops: readonly NextHop[]): Promise<void> {
+    const { stop, kernel, log } = this.options;
+    if (stop.aborted) return;
+    for (const refusal of await kernel.verify(hops)) log.debug(refusal);
   }
 
   /** Neighbour entries that somebody removed or changed, or that were forgotten from here: those are no repair. */

@@ -7,6 +7,7 @@ import type { ImageStore } from '../core/image.js';
 import type { Frontend } from '../frontend/frontend.js';
 import { deriveRouterId, type InterfaceAddress } from '../frontend/router-id.js';
 import { HealthChecker, type KnownHealth } from '../health/checker.js';
+import type { AddOutcome } from '../kernel/kernel.js';
 import type { PendingTarget } from '../kernel/wanted.js';
 import type { Config, Prefix, Target } from '../types/config.js';
 import type { Log } from './log.js';
@@ -19,6 +20,7 @@ import {
   idleTargets,
   wayKey,
 } from './serving.js';
+import { StaticGateways } from './static-gateways.js';
 import type { Warnings } from './warnings.js';
 
 export interface ServiceOptions {
@@ -50,6 +52,9 @@ export class Service {
   /** Ways of the targets that take traffic. */
   private serving: ReadonlySet<string>;
   private pending: readonly PendingTarget[] = [];
+  private readonly gateways = new StaticGateways();
+  /** Why gateways cannot be reached, by address. */
+  private unreachable: ReadonlyMap<string, string> = new Map();
 
   constructor(private readonly options: ServiceOptions) {
     const { log, onHealth, known } = options;
@@ -122,6 +127,17 @@ export class Service {
     if (served.length < this.announced.length) await this.tellVips(served);
   }
 
+  /** Judge the gateways of `config` by what the kernel lists. `announce` or `reviewGateways` follows. */
+  judgeGateways(config: Config, { gateways, missing }: Pick<AddOutcome, 'gateways' | 'missing'>): void {
+    this.gateways.judge(gateways);
+    this.unreachable = this.gateways.reasons(config, missing);
+  }
+
+  /** Have BIRD use the gateways that can be reached, and no others. */
+  reviewGateways(): Promise<void> {
+    return this.options.frontend.setUnreachable(this.unreachable);
+  }
+
   /** Have the gateways of the configuration, and announce to them what is served now. */
   async announce(): Promise<void> {
     const { config } = this.options.images.current!;
@@ -129,7 +145,8 @@ export class Service {
     const { external } = config.interfaces;
     const routerId = config.routerId ?? deriveRouterId(this.options.addresses, external);
     const announced = this.servedVips(config);
-    await this.options.frontend.set({ routerId, external, gateways, ecmp, announced });
+    const { unreachable } = this;
+    await this.options.frontend.set({ routerId, external, gateways, ecmp, announced, unreachable });
     this.announced = announced;
   }
 

@@ -11,6 +11,8 @@ export interface WarningParts {
   fragments: readonly string[];
   /** VIPs to which main has no route. */
   main: readonly string[];
+  /** What keeps gateways from being used. */
+  gateways: readonly string[];
   /** Of the image that the workers decide by. */
   image: readonly string[];
   /** That the file was not brought about when it was read last; told in the log by who read it. */
@@ -26,6 +28,7 @@ export class Warnings {
     look: [],
     fragments: [],
     main: [],
+    gateways: [],
     image: [],
     refused: [],
     kept: [],
@@ -43,9 +46,18 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, fragments, main, image, refused, kept } = this.parts;
+    const { look, fragments, main, gateways, image, refused, kept } = this.parts;
     const told = new Set([...this.lines, ...refused]);
-    this.lines = [...refused, ...this.ofConfig.lines, ...look, ...fragments, ...main, ...image, ...kept];
+    this.lines = [
+      ...refused,
+      ...this.ofConfig.lines,
+      ...look,
+      ...fragments,
+      ...main,
+      ...gateways,
+      ...image,
+      ...kept,
+    ];
     for (const line of this.lines) if (!told.has(line)) this.log.warn(line);
   }
 }

@@ -11,6 +11,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Bfd, BgpGateway, Family, Gateway, Host, Prefix } from '../types/config.js';
 import { ConfigError } from '../types/errors.js';
 import { EGRESS_TABLE } from '../types/marks.js';
+import { BFD_PROTOCOL } from './revival.js';
 import { DEFAULT_ROUTE, FAMILIES, protocolName, type WantedFrontend } from './wanted.js';
 
 /** As in the reference: `proto bird metric 32`. */
@@ -118,7 +119,7 @@ function interfaceBfd(gateways: readonly Gateway[]): Bfd | null {
 
 function bfdLines(external: string | null, bfd: Bfd): string[] {
   return [
-    "protocol bfd 'bfd-gateways' {",
+    `protocol bfd '${BFD_PROTOCOL}' {`,
     '  debug { states, events };',
     `  interface "${external ?? '*'}" { ${bfdOptions(bfd)} };`,
     '}',
@@ -134,7 +135,9 @@ function staticLines(gateway: Gateway, { wanted, host, preference }: Place): str
     `protocol static '${protocolName(host.address)}' {`,
     '  check link yes;',
     `  ipv${host.family} { table gateways${host.family}; preference ${preference}; };`,
-    `  ${routeVia(gateway, host, wanted.external, gateway.bfd !== null)}`,
+    ...(wanted.unreachable.has(host.address)
+      ? []
+      : [`  ${routeVia(gateway, host, wanted.external, gateway.bfd !== null)}`]),
     '}',
   ];
 }

@@ -16,6 +16,11 @@ export interface WantedFrontend {
   readonly ecmp: boolean;
   /** VIPs that are announced now, to the gateways by BGP of the same family. */
   readonly announced: readonly Prefix[];
+  /**
+   * Why gateways cannot be reached, by address. A static one has no route then; of the others BIRD judges, and this is
+   * the reason while they are down.
+   */
+  readonly unreachable: ReadonlyMap<string, string>;
 }
 
 /** Where BIRD puts the default route of each family. */

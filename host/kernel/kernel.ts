@@ -13,7 +13,9 @@ import { type Carrier, probeCarrier } from './carrier.js';
 import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
 import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
 import { routingDifferences } from './difference.js';
+import { type GatewayReach, gatewayReach } from './gateway-reach.js';
 import { rulesInFront } from './in-front.js';
+import { listInterfaces, missingInterfaces } from './interfaces.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
 import {
   askForNeighbours,
@@ -21,7 +23,9 @@ import {
   listNeighbours,
   type Neighbours,
   neighbourKey,
+  verifyNeighbours,
 } from './neighbour.js';
+import { OnLink } from './on-link.js';
 import { type Reached, reachOf } from './reach.js';
 import type { ListedRoute, NarrowRoute } from './route.js';
 import {
@@ -88,6 +92,10 @@ export interface AddOutcome {
   readonly changes: string[];
   /** Next hops of targets that can be reached. */
   readonly hops: NextHop[];
+  /** Gateways that are watched by their neighbour entries. */
+  readonly gateways: readonly GatewayReach[];
+  /** Interfaces that the configuration names and that are not there; one line each. */
+  readonly missing: readonly string[];
   /** Neighbours whose entries were removed, to be made anew. */
   readonly forgotten: readonly Host[];
 }
@@ -198,9 +206,26 @@ export class Kernel {
       lap('reach');
       const { pending, hops } = await this.settle(first, reachBy, asked, patienceMs);
       lap('neighbours');
+      const present = await listInterfaces();
+      const onLink = new OnLink(listing.links);
+      const gateways = await this.settleGateways(
+        neighbours => gatewayReach(wanted, onLink, present, neighbours),
+        listed,
+        patienceMs,
+      );
+      lap('gateways');
       const made = added.filter(({ of }) => of.kind !== 'route' || !outcome.refused.has(of.route.table));
       const changed = made.map(({ family, line }) => `ip -${family} ${line}`);
-      return { pending, hops, warnings, forgotten, changes: [...settings.changes, ...changed] };
+      const missing = missingInterfaces(wanted.interfaces, present);
+      return {
+        pending,
+        hops,
+        warnings,
+        gateways,
+        missing,
+        forgotten,
+        changes: [...settings.changes, ...changed],
+      };
     });
   }
 
@@ -215,6 +240,11 @@ export class Kernel {
   /** Have the kernel ask for neighbours. @returns one line for each refusal */
   ask(hops: readonly NextHop[]): Promise<string[]> {
     return this.inTurn(() => askForNeighbours(this.run, hops));
+  }
+
+  /** Have the kernel verify neighbours that it has entries of. @returns one line for each refusal */
+  verify(hops: readonly NextHop[]): Promise<string[]> {
+    return this.inTurn(() => verifyNeighbours(this.run, this.present, hops));
   }
 
   /** As `ask`, but what the kernel holds of them is forgotten first. */
@@ -373,6 +403,28 @@ export class Kernel {
     for (const end = performance.now() + patienceMs; performance.now() < end; ) {
       latest = reachBy(await listNeighbours(this.run, this.present));
       if (unresolved(latest).length === 0) break;
+      await delay(LOOK_AGAIN_MS);
+    }
+    return latest;
+  }
+
+  /** Ask for gateways that the kernel has no entry of, and look until each has one, for `patienceMs` at most. */
+  private async settleGateways(
+    reachBy: (neighbours: Neighbours) => GatewayReach[],
+    listed: Neighbours,
+    patienceMs: number,
+  ): Promise<GatewayReach[]> {
+    let latest = reachBy(listed);
+    const absent = latest.filter(({ state }) => state === 'absent');
+    if (absent.length === 0) return latest;
+    await askForNeighbours(this.run, absent);
+    const asked = new Set(absent.map(neighbourKey));
+    for (const end = performance.now() + patienceMs; performance.now() < end; ) {
+      latest = reachBy(await listNeighbours(this.run, this.present));
+      const waits = latest.some(
+        hop => asked.has(neighbourKey(hop)) && hop.state !== 'valid' && hop.state !== 'failed',
+      );
+      if (!waits) break;
       await delay(LOOK_AGAIN_MS);
     }
     return latest;

@@ -29,12 +29,27 @@ const BGP: BgpGateway = {
 };
 
 function wanted(more: Partial<WantedFrontend>): WantedFrontend {
-  return { routerId: '10.0.0.1', external: 'ext-vlan0', gateways: [], ecmp: true, announced: [], ...more };
+  return {
+    routerId: '10.0.0.1',
+    external: 'ext-vlan0',
+    gateways: [],
+    ecmp: true,
+    announced: [],
+    unreachable: new Map(),
+    ...more,
+  };
 }
 
 const other = { ...IPV4, address: '169.254.100.151' };
 const CASES: readonly { name: string; wanted: WantedFrontend; passwords?: ReadonlyMap<string, string> }[] = [
   { name: 'static', wanted: wanted({ gateways: [STATIC] }) },
+  {
+    name: 'static-unreachable',
+    wanted: wanted({
+      gateways: [STATIC, { ...STATIC, name: 'dead', ips: [other] }],
+      unreachable: new Map([[other.address, 'no answer']]),
+    }),
+  },
   { name: 'static-bfd', wanted: wanted({ gateways: [{ ...STATIC, bfd: BFD }], ecmp: false }) },
   {
     name: 'bgp',
