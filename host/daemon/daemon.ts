@@ -21,7 +21,7 @@ import type { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
 import { Mender } from './mender.js';
 import { hostAddresses } from './namespace.js';
-import { refuseCoveredHosts, refuseRestartOnly } from './refusal.js';
+import { refuseCoveredHosts, refuseNoNextHop, refuseRestartOnly } from './refusal.js';
 import type { Seat } from './seat.js';
 import { type KnownService, Service } from './service.js';
 import { type Found, found, type Source } from './source.js';
@@ -255,7 +255,9 @@ export class Daemon {
     return this.inTurn(async () => {
       if (text === '') return this.kernel.compare(this.wanted(this.config));
       const config = loadConfig(text, name);
-      refuseCoveredHosts(config, await hostAddresses());
+      const addresses = await hostAddresses();
+      refuseCoveredHosts(config, addresses);
+      refuseNoNextHop(config, addresses);
       refuseRestartOnly(this.config, config);
       return this.kernel.compare(this.wanted(config));
     });
@@ -274,6 +276,7 @@ export class Daemon {
     const former = this.config;
     const { config, kind, name } = next;
     refuseCoveredHosts(config, await ahead.addresses);
+    refuseNoNextHop(config, await ahead.addresses);
     refuseRestartOnly(former, config);
     await this.service.refuseTooLarge(config);
     watch.lap('refusals');
@@ -428,7 +431,7 @@ export class Daemon {
     watch.lap('steered');
     this.proceed();
     await this.images.retire();
-    this.service.judgeGateways(config, outcome);
+    await this.service.judgeGateways(config, outcome);
     await this.service.announce();
     watch.lap('announced');
     await this.kernel.removeStale(wanted);

@@ -113,7 +113,7 @@ export class Mender {
     await this.reviewMain();
     // Last: a BIRD that hangs must not keep the kernel from being mended.
     await service.announceServed();
-    service.judgeGateways(config, outcome);
+    await service.judgeGateways(config, outcome);
     await service.reviewGateways();
   }
 

@@ -5,12 +5,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ImageStore } from '../core/image.js';
 import type { Frontend } from '../frontend/frontend.js';
+import { linkLocalSessions, nextHopOf } from '../frontend/next-hop.js';
 import { deriveRouterId, type InterfaceAddress } from '../frontend/router-id.js';
 import { HealthChecker, type KnownHealth } from '../health/checker.js';
 import type { AddOutcome } from '../kernel/kernel.js';
 import type { PendingTarget } from '../kernel/wanted.js';
 import type { Config, Prefix, Target } from '../types/config.js';
 import type { Log } from './log.js';
+import { hostAddresses } from './namespace.js';
 import {
   announcedVips,
   checkedTargets,
@@ -55,6 +57,7 @@ export class Service {
   private readonly gateways = new StaticGateways();
   /** Why gateways cannot be reached, by address. */
   private unreachable: ReadonlyMap<string, string> = new Map();
+  private nextHop6: string | null = null;
 
   constructor(private readonly options: ServiceOptions) {
     const { log, onHealth, known } = options;
@@ -128,14 +131,20 @@ export class Service {
   }
 
   /** Judge the gateways of `config` by what the kernel lists. `announce` or `reviewGateways` follows. */
-  judgeGateways(config: Config, { gateways, missing }: Pick<AddOutcome, 'gateways' | 'missing'>): void {
-    this.gateways.judge(gateways);
-    this.unreachable = this.gateways.reasons(config, missing);
+  async judgeGateways(config: Config, found: Pick<AddOutcome, 'gateways' | 'missing'>): Promise<void> {
+    this.gateways.judge(found.gateways);
+    this.unreachable = this.gateways.reasons(config, found.missing);
+    const { gateways, interfaces } = config;
+    this.nextHop6 =
+      linkLocalSessions(gateways).length === 0
+        ? null
+        : nextHopOf(await hostAddresses(), interfaces.external, this.nextHop6);
   }
 
   /** Have BIRD use the gateways that can be reached, and no others. */
   reviewGateways(): Promise<void> {
-    return this.options.frontend.setUnreachable(this.unreachable);
+    const { unreachable, nextHop6 } = this;
+    return this.options.frontend.setReach({ unreachable, nextHop6 });
   }
 
   /** Have the gateways of the configuration, and announce to them what is served now. */
@@ -145,8 +154,8 @@ export class Service {
     const { external } = config.interfaces;
     const routerId = config.routerId ?? deriveRouterId(this.options.addresses, external);
     const announced = this.servedVips(config);
-    const { unreachable } = this;
-    await this.options.frontend.set({ routerId, external, gateways, ecmp, announced, unreachable });
+    const { unreachable, nextHop6 } = this;
+    await this.options.frontend.set({ routerId, external, gateways, ecmp, announced, unreachable, nextHop6 });
     this.announced = announced;
   }
 

@@ -18,7 +18,7 @@ import type { Log } from './log.js';
 import { hostAddresses, isInitialNamespace, lockNamespace, namespaceIdentity } from './namespace.js';
 import { answersOf } from './observation.js';
 import { Predecessor } from './predecessor.js';
-import { bankBeside, refuseCoveredHosts } from './refusal.js';
+import { bankBeside, refuseCoveredHosts, refuseNoNextHop } from './refusal.js';
 import { Seat } from './seat.js';
 import { firstConfiguration } from './source.js';
 import { proceed } from './stopped.js';
@@ -49,7 +49,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
         'tracking: run it in a namespace of its own (ip netns exec NAME ...), or say --host-namespace if that is meant',
     );
   }
-  refuseCoveredHosts(config, await hostAddresses());
+  const ownAddresses = await hostAddresses();
+  refuseCoveredHosts(config, ownAddresses);
+  refuseNoNextHop(config, ownAddresses);
   watch.lap('configuration');
   const undo: (() => unknown)[] = [];
   try {

@@ -13,6 +13,7 @@ import { Bird, BirdFiles, checkConfiguration } from './bird.js';
 import { renderConfiguration } from './configuration.js';
 import { removeLeftRoutes } from './leftover.js';
 import type { Message } from './message.js';
+import { noNextHop } from './next-hop.js';
 import { readPasswords } from './password.js';
 import { Revival } from './revival.js';
 import { readSessions, type SessionState, sessionsWithout, stoppedProtocols } from './session.js';
@@ -161,11 +162,14 @@ export class Frontend {
     });
   }
 
-  /** Which gateways cannot be reached, and why; all else stays as it was set last. See `WantedFrontend`. */
-  setUnreachable(unreachable: WantedFrontend['unreachable']): Promise<void> {
+  /** Which gateways cannot be reached, and by which address they reach us; all else stays as it was set last. */
+  setReach(reach: Pick<WantedFrontend, 'unreachable' | 'nextHop6'>): Promise<void> {
     return this.inTurn(async () => {
-      if (this.wanted === null || isDeepStrictEqual(unreachable, this.wanted.unreachable)) return;
-      await this.change({ ...this.wanted, unreachable }, this.passwords);
+      const { wanted } = this;
+      if (wanted === null || wanted.gateways.length === 0) return;
+      const { unreachable, nextHop6 } = wanted;
+      if (isDeepStrictEqual(reach, { unreachable, nextHop6 })) return;
+      await this.change({ ...wanted, ...reach }, this.passwords);
     });
   }
 
@@ -355,9 +359,15 @@ export class Frontend {
     });
   }
 
+  private warnings(): string[] {
+    if (this.wanted === null) return [];
+    const { external, gateways, nextHop6 } = this.wanted;
+    return [...this.revival.warnings(gateways), ...(nextHop6 === null ? noNextHop(gateways, external) : [])];
+  }
+
   private tell(bird: Partial<BirdState>, listed?: readonly SessionState[]): void {
     const sessions = listed === undefined ? this.current.sessions : this.transitions.next(listed);
-    const warnings = this.bird === null ? [] : this.revival.warnings(this.wanted?.gateways ?? []);
+    const warnings = this.bird === null ? [] : this.warnings();
     const next = { bird: { ...this.current.bird, ...bird }, sessions, warnings };
     if (isDeepStrictEqual(next, this.current)) return;
     this.current = next;

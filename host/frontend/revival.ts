@@ -80,8 +80,9 @@ export class Revival {
   warnings(gateways: readonly Gateway[]): string[] {
     const sessions = gateways.flatMap(gateway =>
       gateway.ips.flatMap(({ address }) => {
-        const reason = this.reason(gateway, address);
-        return reason === null ? [] : [`gateway ${gateway.name}, ${address}: ${reason}; BIRD tries again`];
+        if (!this.waits(protocolName(address))) return [];
+        const reason = this.reason(gateway, address) ?? 'BIRD has ended the session, see magmark gateways';
+        return [`gateway ${gateway.name}, ${address}: ${reason}; BIRD tries again`];
       }),
     );
     const bfd = this.words.get(BFD_PROTOCOL);
@@ -90,6 +91,10 @@ export class Revival {
       ...sessions,
       `BIRD cannot open the ports of BFD (UDP 3784 and 4784): ${explained(bfd)}; BIRD tries again`,
     ];
+  }
+
+  private waits(name: string): boolean {
+    return this.words.has(name) || this.attempts.has(name);
   }
 
   private begin(name: string, now: number): Attempt {

@@ -21,6 +21,11 @@ export interface WantedFrontend {
    * the reason while they are down.
    */
   readonly unreachable: ReadonlyMap<string, string>;
+  /**
+   * Global IPv6 address of the external interface: the next hop that gateways with link-local addresses are sent. null:
+   * there is none, and no VIP is announced to those, since BIRD would send `::`.
+   */
+  readonly nextHop6: string | null;
 }
 
 /** Where BIRD puts the default route of each family. */

@@ -36,6 +36,7 @@ function wanted(more: Partial<WantedFrontend>): WantedFrontend {
     ecmp: true,
     announced: [],
     unreachable: new Map(),
+    nextHop6: null,
     ...more,
   };
 }
@@ -89,6 +90,8 @@ const CASES: readonly { name: string; wanted: WantedFrontend; passwords?: Readon
         { ...BGP, ips: [LINK_LOCAL], bfd: BFD },
         { ...STATIC, ips: [{ family: 6, address: 'fe80::151' }] },
       ],
+      announced: [{ family: 6, address: '2000::1', length: 128 }],
+      nextHop6: '100:100::149',
     }),
   },
 ];

@@ -99,6 +99,7 @@ export function wantedFrontend(more: Partial<WantedFrontend> = {}): WantedFronte
     ecmp: true,
     announced: [VIP4, VIP6],
     unreachable: new Map(),
+    nextHop6: HERE[6],
     ...more,
   };
 }

@@ -61,6 +61,13 @@ t.test('a missing capability is named', async t => {
   t.match(revival.reason(GATEWAY, '10.0.0.1'), /port 179: permission denied: .*NET_BIND_SERVICE/);
 });
 
+t.test('a session that ended for another reason is a warning too', async t => {
+  const revival = new Revival(new FakeClock());
+  revival.due([NAME], false);
+  t.match(revival.warnings([GATEWAY]), [/^gateway a, 10\.0\.0\.1: BIRD has ended the session/]);
+  t.equal(revival.reason(GATEWAY, '10.0.0.1'), null, 'BIRD tells the reason in its listing');
+});
+
 t.test('BFD is restarted while none of its sessions is up', async t => {
   const clock = new FakeClock();
   const revival = new Revival(clock);
