@@ -96,7 +96,7 @@ export async function run(options: RunOptions): Promise<void> {
       const onChange = (): void => {
         if (running.fileDiffers()) reload(running);
       };
-      watch = FileWatch.start({ file, log, onChange });
+      watch = FileWatch.start({ file, log, onChange, onFaults: lines => running.warnWatch(lines) });
     }
   } catch (error) {
     if (error instanceof Stopped) {

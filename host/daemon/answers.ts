@@ -107,6 +107,9 @@ export function routesOf(daemon: Daemon): Routes {
         vips: config.vips.map(vip => ({
           prefix: prefixText(vip),
           announced: daemon.service.announced.some(other => prefixText(other) === prefixText(vip)),
+          lost:
+            daemon.service.lost.find(({ vip: other }) => prefixText(other) === prefixText(vip))?.reason ??
+            null,
         })),
         repairs: {
           count: tally.repairs.times,

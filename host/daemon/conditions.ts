@@ -14,6 +14,8 @@ export interface Facts {
     /** VIPs that they are told of. */
     readonly announced: number;
   } | null;
+  /** VIPs, and why packets to some of them reach no target. */
+  readonly vips: { readonly all: number; readonly lost: readonly { vip: string; reason: string }[] };
   readonly stopping: boolean;
 }
 
@@ -32,7 +34,7 @@ export function judgeAlive({ queues }: Pick<Facts, 'queues'>): Judgement {
 
 /** Ready: a packet that comes now gets to a target, and gateways send some. */
 export function judgeReady(facts: Facts): Judgement {
-  const { queues, kernelAsWanted, targets, gateways, stopping } = facts;
+  const { queues, kernelAsWanted, targets, gateways, vips, stopping } = facts;
   const bound = queues.filter(queue => queue.bound).length;
   return judgementOf([
     ...(stopping ? [{ name: 'running', ok: false, detail: 'magmark is stopping' }] : []),
@@ -49,8 +51,19 @@ export function judgeReady(facts: Facts): Judgement {
       ok: targets.active > 0,
       detail: `${targets.active} of ${targets.all} targets take traffic`,
     },
+    ...(vips.lost.length === 0 ? [] : [lost(vips)]),
     ...(gateways === null ? [] : [announced(gateways)]),
   ]);
+}
+
+/** Packets to the other VIPs still reach a target. */
+function lost({ all, lost }: Facts['vips']): Condition {
+  const reasons = lost.map(({ vip, reason }) => `${vip}: ${reason}`).join('; ');
+  return {
+    name: 'vips',
+    ok: lost.length < all,
+    detail: `${lost.length} of ${all} VIPs receive no traffic (${reasons})`,
+  };
 }
 
 function announced(gateways: NonNullable<Facts['gateways']>): Condition {

@@ -7,6 +7,8 @@ import type { Log } from './log.js';
 export interface WarningParts {
   /** Of the kernel, by the last look. */
   look: readonly string[];
+  /** VIPs whose packets the kernel delivers elsewhere. */
+  local: readonly string[];
   /** Who tracks connections where fragments are tracked. */
   fragments: readonly string[];
   /** VIPs to which main has no route. */
@@ -15,6 +17,8 @@ export interface WarningParts {
   image: readonly string[];
   /** That the file was not brought about when it was read last; told in the log by who read it. */
   refused: readonly string[];
+  /** Directories on the way to the file that cannot be watched. */
+  watch: readonly string[];
   /** Of the configuration that is kept on disk. */
   kept: readonly string[];
 }
@@ -24,10 +28,12 @@ export class Warnings {
   lines: readonly string[] = [];
   private readonly parts: WarningParts = {
     look: [],
+    local: [],
     fragments: [],
     main: [],
     image: [],
     refused: [],
+    watch: [],
     kept: [],
   };
   private ofConfig: { readonly config: Config; readonly lines: readonly string[] } | null = null;
@@ -43,9 +49,19 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, fragments, main, image, refused, kept } = this.parts;
+    const { look, local, fragments, main, image, refused, watch, kept } = this.parts;
     const told = new Set([...this.lines, ...refused]);
-    this.lines = [...refused, ...this.ofConfig.lines, ...look, ...fragments, ...main, ...image, ...kept];
+    this.lines = [
+      ...refused,
+      ...local,
+      ...this.ofConfig.lines,
+      ...look,
+      ...fragments,
+      ...main,
+      ...image,
+      ...watch,
+      ...kept,
+    ];
     for (const line of this.lines) if (!told.has(line)) this.log.warn(line);
   }
 }

@@ -13,8 +13,9 @@ import { type Carrier, probeCarrier } from './carrier.js';
 import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
 import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
 import { routingDifferences } from './difference.js';
-import { rulesInFront } from './in-front.js';
+import { lastMarkPriority, rulesInFront } from './in-front.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
+import { type LostVip, lostVips } from './local-route.js';
 import {
   askForNeighbours,
   flushNeighbours,
@@ -90,6 +91,8 @@ export interface AddOutcome {
   readonly hops: NextHop[];
   /** Neighbours whose entries were removed, to be made anew. */
   readonly forgotten: readonly Host[];
+  /** VIPs whose packets the kernel delivers elsewhere before it asks our rules. */
+  readonly lost: readonly LostVip[];
 }
 
 const NOBODY: ReadonlyMap<number, readonly string[]> = new Map();
@@ -159,7 +162,7 @@ export class Kernel {
       const claimed = new Set(before.routes.map(({ table }) => table));
       const marks = wanted.targets.map(({ fwmark }) => fwmark);
       const inspected = new Set([...(options.inspect ?? []), ...marks.filter(mark => !claimed.has(mark))]);
-      const { listing, neighbours: listed } = await (ahead?.listed ?? this.list([...inspected]));
+      const { listing, neighbours: listed, local } = await (ahead?.listed ?? this.list([...inspected]));
       lap('listed');
       const routing = wantedRouting(wanted, listing, before);
       const clashing = clashes(routing, listing, before);
@@ -188,6 +191,7 @@ export class Kernel {
       ]);
       lap('rules and routes');
       const inFront = rulesInFront(wanted, routing, listing, before);
+      const lost = lostVips(wanted.vips, local, listing.rules, lastMarkPriority(routing));
       const warnings = [...clashing, ...inFront, ...settings.warnings, ...outcome.warnings];
       const refused = unitedReasons(outcome.refused, foreign);
       this.maybeStale = isMoreThan(this.journal.claims, routing, listing);
@@ -200,7 +204,7 @@ export class Kernel {
       lap('neighbours');
       const made = added.filter(({ of }) => of.kind !== 'route' || !outcome.refused.has(of.route.table));
       const changed = made.map(({ family, line }) => `ip -${family} ${line}`);
-      return { pending, hops, warnings, forgotten, changes: [...settings.changes, ...changed] };
+      return { pending, hops, warnings, forgotten, lost, changes: [...settings.changes, ...changed] };
     });
   }
 
@@ -347,12 +351,17 @@ export class Kernel {
 
   /** @param inspected tables of targets whose other routes are listed anew; of others they are what they were */
   private async list(inspected: readonly number[] = []): ReturnType<typeof listRouting> {
-    const { listing, neighbours } = await listRouting(this.run, this.present, this.families, inspected);
+    const { listing, neighbours, local } = await listRouting(
+      this.run,
+      this.present,
+      this.families,
+      inspected,
+    );
     for (const table of inspected) this.narrow.delete(table);
     for (const route of listing.narrow) {
       this.narrow.set(route.table, [...(this.narrow.get(route.table) ?? []), route]);
     }
-    return { listing: { ...listing, narrow: [...this.narrow.values()].flat() }, neighbours };
+    return { listing: { ...listing, narrow: [...this.narrow.values()].flat() }, neighbours, local };
   }
 
   /** Ask for neighbours, save those that were, and look until all have answered or failed, for `patienceMs` at most. */
