@@ -122,6 +122,15 @@ export interface StatusReply {
     readonly announced: boolean;
     readonly lost: string | null;
   }[];
+  /** Packets to VIPs, since the daemon started, as of the last 10 s. */
+  readonly passage: {
+    /** That had none of our marks: the host forwards none of them. */
+    readonly dropped: { readonly ipv4: number; readonly ipv6: number };
+    /** That left this host with a target's mark. */
+    readonly left: number;
+    /** That got a target's mark and did not leave, more than usual. */
+    readonly lost: number;
+  };
   /** What others changed and the daemon mended, since it started. */
   readonly repairs: { readonly count: number; readonly changes: number; readonly lastAt: string | null };
   readonly warnings: readonly string[];

@@ -2,6 +2,7 @@
 import { prefixText } from '../config/address.js';
 import type { AddOutcome, Kernel } from '../kernel/kernel.js';
 import { lostVipText } from '../kernel/local-route.js';
+import { Repairs } from '../kernel/repairs.js';
 import type { NextHop, WantedKernel } from '../kernel/wanted.js';
 import type { Config } from '../types/config.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
@@ -30,6 +31,7 @@ export interface MenderOptions {
 
 export class Mender {
   private readonly keeper: Keeper;
+  readonly repairs = new Repairs();
   private readonly forgotten = new Forgotten();
   /** VIPs that main was last asked about, as one text. */
   private mainVips = '';
@@ -101,19 +103,31 @@ export class Mender {
     const config = this.options.config();
     const wanted = this.options.wanted(config);
     const serving = service.servingMarks(config);
-    const outcome = await kernel.add(wanted, { serving, clashesAreWarnings: true, inspect });
+    const gate = this.repairs;
+    gate.beginRound();
+    const outcome = await kernel.add(wanted, { serving, clashesAreWarnings: true, inspect, gate });
     service.lost = outcome.lost;
     await service.review(outcome.pending);
     this.options.withdrawUnserved();
-    const tables = await kernel.applyRuleset(wanted);
-    const removed = await kernel.removeStale(wanted);
+    const tables = await kernel.applyRuleset(wanted, { gate });
+    const removed = await kernel.removeStale(wanted, gate);
+    gate.endRound();
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
     if (mended.length > 0) this.count(mended);
     this.keep(outcome);
+    this.reviewRepairs();
     warnings.find({ fragments: await kernel.tracking(wanted) });
     await this.reviewMain();
     // Last: a BIRD that hangs must not keep the kernel from being mended.
     await service.announceServed();
+  }
+
+  /** Repairs that wait, and things that others change again and again. */
+  private reviewRepairs(): void {
+    const { dueMs, vain } = this.repairs;
+    if (dueMs !== null) this.keeper.look(dueMs);
+    this.options.tally.repairs.vain = vain;
+    this.options.warnings.find({ repairs: this.repairs.warnings() });
   }
 
   private count(mended: readonly string[]): void {

@@ -28,12 +28,13 @@ export function answersOf(daemon: Daemon): Answers {
   };
 }
 
-function factsOf({ config, frontend, options, pool, service, tally }: Daemon): Facts {
+function factsOf({ config, frontend, options, pool, service, tally, guardWatch }: Daemon): Facts {
   const targets = config.streams.reduce((sum, stream) => sum + stream.targets.length, 0);
   const { bird, sessions } = frontend.state();
   return {
     queues: pool.bindings(),
     kernelAsWanted: tally.looks.lastSucceeded,
+    vainRepairs: tally.repairs.vain,
     targets: { all: targets, active: targets - service.idle.length },
     gateways:
       config.gateways.length === 0
@@ -45,6 +46,7 @@ function factsOf({ config, frontend, options, pool, service, tally }: Daemon): F
             announced: service.announced.length,
           },
     vips: { all: config.vips.length, lost: lostOnce(service.lost) },
+    passage: guardWatch.lines,
     stopping: options.stop.aborted,
   };
 }
@@ -103,6 +105,7 @@ function observe(daemon: Daemon): Observation {
       bfdUp: bfd === 'none' ? null : bfd === 'up',
     })),
     vips: config.vips.map(prefixText).map(prefix => ({ prefix, announced: announced.has(prefix) })),
+    passage: daemon.guardWatch,
     warnings: daemon.warnings.lines.length,
   };
 }

@@ -9,10 +9,14 @@ export interface WarningParts {
   look: readonly string[];
   /** VIPs whose packets the kernel delivers elsewhere. */
   local: readonly string[];
+  /** Repairs that do not help, and things that others change again and again. */
+  repairs: readonly string[];
   /** Who tracks connections where fragments are tracked. */
   fragments: readonly string[];
   /** VIPs to which main has no route. */
   main: readonly string[];
+  /** Of packets that the guard dropped, or that did not leave. */
+  passage: readonly string[];
   /** Of the image that the workers decide by. */
   image: readonly string[];
   /** That the file was not brought about when it was read last; told in the log by who read it. */
@@ -29,8 +33,10 @@ export class Warnings {
   private readonly parts: WarningParts = {
     look: [],
     local: [],
+    repairs: [],
     fragments: [],
     main: [],
+    passage: [],
     image: [],
     refused: [],
     watch: [],
@@ -49,13 +55,15 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, local, fragments, main, image, refused, watch, kept } = this.parts;
+    const { look, repairs, fragments, main, passage, image, refused, kept, local, watch } = this.parts;
     const told = new Set([...this.lines, ...refused]);
     this.lines = [
       ...refused,
       ...local,
+      ...passage,
       ...this.ofConfig.lines,
       ...look,
+      ...repairs,
       ...fragments,
       ...main,
       ...image,

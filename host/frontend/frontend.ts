@@ -7,12 +7,14 @@ import { isDeepStrictEqual } from 'node:util';
 import { onFile } from '../programs/file.js';
 import type { Prefix } from '../types/config.js';
 import { ConfigError, ControlError, MagmarkError } from '../types/errors.js';
+import { RepeatedLines, repeatedText } from '../util/repeated.js';
 import { Backoff } from './backoff.js';
 import { Bird, BirdFiles, checkConfiguration } from './bird.js';
 import { renderConfiguration } from './configuration.js';
 import { removeLeftRoutes } from './leftover.js';
 import type { Message } from './message.js';
 import { readPasswords } from './password.js';
+import { refusalOf } from './reply.js';
 import { readSessions, type SessionState, sessionsWithout, withSteadyTimes } from './session.js';
 import type { FrontendLog, WantedFrontend } from './wanted.js';
 
@@ -49,6 +51,11 @@ const STOP_MS = 2000;
 export class Frontend {
   private readonly files: BirdFiles;
   private readonly backoff = new Backoff();
+  /** BIRD repeats what it cannot do for as long as it tries, more than once a second. */
+  private readonly heard = new RepeatedLines<Message>({
+    summarize: ({ level, text }, count, windowMs) =>
+      this.options.log[level]({ bird: text, count }, `BIRD says: ${repeatedText(count, windowMs)}`),
+  });
   /** What was accepted last; null: nothing yet. */
   private wanted: WantedFrontend | null = null;
   /** By the gateway's name, as they were when that was accepted. */
@@ -124,6 +131,7 @@ export class Frontend {
       this.endTimers();
       this.bird?.leave();
       this.bird = null;
+      this.heard.flush();
     });
   }
 
@@ -273,11 +281,13 @@ export class Frontend {
     const orderly = bird !== null && (await bird.stop(STOP_MS));
     if (!orderly) await removeLeftRoutes(this.options.log);
     await this.files.remove();
+    this.heard.flush();
     this.tell({ status: 'off', pid: null }, []);
   }
 
-  private hear({ level, text }: Message): void {
-    this.options.log[level]({ bird: text }, 'BIRD says');
+  private hear(message: Message): void {
+    const { level, text } = message;
+    if (this.heard.admit(text, message)) this.options.log[level]({ bird: text }, 'BIRD says');
     this.pollWithin(POLL_TOLD_MS);
   }
 
@@ -300,6 +310,13 @@ export class Frontend {
       const protocols = await bird.ask('show protocols all');
       const bfd = await bird.ask('show bfd sessions');
       if (this.bird !== bird || this.wanted === null) return;
+      const refusal = refusalOf(protocols);
+      if (refusal !== null) {
+        // A refusal says nothing of the sessions: they are taken for what they were.
+        this.options.log.warn({ bird: refusal }, 'BIRD refused to list its protocols');
+        this.pollWithin(POLL_SETTLED_MS);
+        return;
+      }
       const read = readSessions(this.wanted.gateways, protocols, bfd);
       const sessions = withSteadyTimes(read, this.current.sessions);
       this.tell({}, sessions);

@@ -1,7 +1,7 @@
 /** Asks targets over and over whether they serve. */
 import type { HealthCheck, Host } from '../types/config.js';
+import { CLOCK, type Clock } from '../util/clock.js';
 import type { Attempt } from './attempt.js';
-import { CLOCK, type Clock } from './clock.js';
 import { type Prober, SocketProber } from './prober.js';
 import { nextDue, spreadDelay, startDelay } from './schedule.js';
 import { judge, type TargetHealth, unknownHealth } from './verdict.js';

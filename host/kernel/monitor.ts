@@ -3,6 +3,7 @@
  * one of them end, it is started again; then, and when the kernel had more to tell than it could take, everything is looked
  * at.
  */
+import { isIP } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Child } from '../programs/child.js';
 import { addressKey } from '../types/address.js';
@@ -123,6 +124,7 @@ export function ipEvent(line: string): KernelEvent | null {
   if (first === 'inet' || first === 'inet6') return { kind: 'settings' };
   const state = neighbourState(words.at(-1)!);
   if (state !== null && words[1] === 'dev') {
+    if (isIP(first) === 0) return null;
     // Who deletes an entry has it fail first.
     const gone = state === 'valid' ? 'evicted' : 'gone';
     const at = words.indexOf('lladdr');

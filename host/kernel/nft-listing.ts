@@ -2,6 +2,7 @@
 
 import { addressNumber, type Interval, prefixInterval, unitedIntervals } from '../types/address.js';
 import type { Family } from '../types/config.js';
+import type { MarkRange } from './marks.js';
 import {
   frameObjects,
   type NftContents,
@@ -17,19 +18,9 @@ interface Fields {
 /** One object of a listing: its kind and its fields, for example `{"set": {...}}`. */
 export type ListedObject = Readonly<Record<string, Fields>>;
 
-/** `objects` of a listing: `(JSON of nft).nftables`. */
-export function listedObjects(listing: unknown): ListedObject[] {
-  return (listing as { nftables: ListedObject[] }).nftables.filter(object => object.metainfo === undefined);
-}
-
-/** Tables as `inet meridio-nfqlb`, of what `nft list tables` prints. */
-export function listedTables(listing: string): Set<string> {
-  return new Set([...listing.matchAll(/^table (\S+ \S+)$/gm)].map(([, name]) => name!));
-}
-
 /**
- * `beyond repair` where the table is missing, or holds one of our names with another meaning or what is neither set nor
- * chain.
+ * `beyond repair` where the table is missing, lacks a counter, or holds one of our names with another meaning or what is
+ * neither set nor chain.
  * @param objects of `nft -j list table`
  */
 export function differenceOf(
@@ -45,10 +36,11 @@ export function differenceOf(
     }
     return canonicalText(object) === canonicalText(asked);
   });
-  if (!frame.some(({ table }) => table !== undefined) || !isMendable) {
+  const listed = new Set(frame.map(nameOf));
+  const counts = (wanted.counters ?? []).every(name => listed.has(`counter ${name}`));
+  if (!frame.some(({ table }) => table !== undefined) || !isMendable || !counts) {
     return 'beyond repair';
   }
-  const listed = new Set(frame.map(nameOf));
   const pick = (isListed: boolean): NftContents => ({
     chains: wanted.chains.filter(({ name }) => listed.has(`chain ${name}`) === isListed),
     sets: wanted.sets.filter(({ name }) => listed.has(`set ${name}`) === isListed),
@@ -88,6 +80,15 @@ function rulesOf(objects: readonly ListedObject[], chain: string): ListedObject[
 function surplusChain(objects: readonly ListedObject[], chain: Fields): SurplusChain {
   const name = chain.name as string;
   return { name, harmless: chain.policy === 'accept', empty: rulesOf(objects, name).length === 0 };
+}
+
+/** The elements of the set of marks `name`. */
+export function listedMarks(objects: readonly ListedObject[], name: string): MarkRange[] {
+  const elements = (objects.find(({ set }) => set?.name === name)?.set?.elem ?? []) as unknown[];
+  return elements
+    .map(elementInterval)
+    .filter(({ first }) => first >= 0n)
+    .map(({ first, last }) => ({ first: Number(first), last: Number(last) }));
 }
 
 /** True if a listed table has no rule, and no chain but those that xtables makes by itself. */

@@ -1,16 +1,12 @@
 /** nftables and mangle tables, applied and removed through `nft` and `iptables-nft`. */
 
-import { parseJson, type Run } from '../programs/command.js';
+import type { Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
+import { KernelError } from '../types/errors.js';
 import type { MangleClaim } from './claims.js';
-import { applyMangle, listMangle } from './mangle.js';
-import {
-  differenceOf,
-  isEmptyMangle,
-  type ListedObject,
-  listedObjects,
-  listedTables,
-} from './nft-listing.js';
+import { clearMangle } from './mangle.js';
+import { listObjects } from './nft-list.js';
+import { differenceOf, isEmptyMangle, type ListedObject } from './nft-listing.js';
 import {
   type Command,
   deleteCommands,
@@ -19,15 +15,10 @@ import {
   type NftTable,
   replaceCommands,
 } from './nft-table.js';
+import { ALL_REPAIRS, type RepairGate } from './repairs.js';
 
 /** Each costs every packet a little, and the kernel takes 1,024 chains at a hook (MAX_HOOK_COUNT). */
 const KEPT_CHAINS = 32;
-
-/** All nftables tables, as `inet meridio-nfqlb`. */
-export async function listTables(run: Run): Promise<ReadonlySet<string>> {
-  // Not as JSON: nft 1.0.6 prints none that can be read where anybody's table has a flag.
-  return listedTables((await run('nft', ['list', 'tables'])).stdout);
-}
 
 /** The mangle table that iptables-nft keeps, as listTables names it. */
 export function mangleTable(family: Family): string {
@@ -47,23 +38,23 @@ export async function applyTables(
   wanted: readonly NftTable[],
   listed: ReadonlySet<string>,
   keepHooks: boolean,
+  gate: RepairGate = ALL_REPAIRS,
 ): Promise<string[]> {
   const commands: Command[] = [];
   const changed: string[] = [];
   const differences = await tableDifferences(run, wanted, listed);
   let anew = false;
   for (const [index, table] of wanted.entries()) {
-    const before = commands.length;
     const name = `inet ${table.name}`;
     const difference = anew ? 'beyond repair' : differences[index]!;
-    if (difference === 'beyond repair') {
-      anew = true;
-      commands.push(...replaceCommands(table));
-    } else {
-      const keep = keepHooks && difference.surplus.chains.length <= KEPT_CHAINS;
-      commands.push(...mendCommands(table.name, difference, keep));
-    }
-    if (commands.length > before) changed.push(`table ${name}`);
+    const keep =
+      keepHooks && difference !== 'beyond repair' && difference.surplus.chains.length <= KEPT_CHAINS;
+    const repair =
+      difference === 'beyond repair' ? replaceCommands(table) : mendCommands(table.name, difference, keep);
+    if (repair.length === 0 || !gate.allows(`table ${name}`)) continue;
+    if (difference === 'beyond repair') anew = true;
+    commands.push(...repair);
+    changed.push(`table ${name}`);
   }
   if (commands.length > 0) {
     await execute(run, commands);
@@ -102,32 +93,30 @@ export async function removeMangle(run: Run, claim: MangleClaim, listed: Readonl
   if (!listed.has(table)) {
     return;
   }
-  await applyMangle(run, claim.family, [], await listMangle(run, claim.family));
-  if (claim.created && isEmptyMangle(listedObjects(await list(run, ['table', ...table.split(' ')])))) {
+  await clearMangle(run, claim.family);
+  if (!claim.created) return;
+  const objects = await listObjects(run, ['table', ...table.split(' ')]);
+  if (objects !== null && isEmptyMangle(objects)) {
     await run('nft', ['delete', 'table', ...table.split(' ')]);
   }
 }
 
-/** Objects of a table of ours; none, so that it is made anew, if it went since it was listed or cannot be read. */
+/** Objects of a table of ours; none, so that it is made anew, if it went since it was listed or has a flag. */
 async function listTable(run: Run, name: string): Promise<ListedObject[]> {
-  const { exitCode, stdout } = await run('nft', ['-j', 'list', 'table', 'inet', name], {
-    allowFailure: true,
-  });
-  if (exitCode !== 0) return [];
   try {
-    return listedObjects(JSON.parse(stdout));
+    return (await listObjects(run, ['table', 'inet', name])) ?? [];
   } catch (error) {
-    // By nft 1.0.6 if it has a flag, which ours has not.
-    if (error instanceof SyntaxError) return [];
-    throw error;
+    if (!(error instanceof KernelError) || !(await hasFlags(run, name))) throw error;
+    // Ours has none. nft 1.0.6 prints JSON that nobody can read of a table that has one.
+    return [];
   }
 }
 
-async function list(run: Run, what: readonly string[]): Promise<unknown> {
-  const args = ['-j', 'list', ...what];
-  return parseJson((await run('nft', args)).stdout, `nft ${args.join(' ')}`);
+async function hasFlags(run: Run, name: string): Promise<boolean> {
+  const { stdout } = await run('nft', ['-t', 'list', 'table', 'inet', name]);
+  return stdout.startsWith(`table inet ${name} {\n\tflags `);
 }
 
-async function execute(run: Run, commands: readonly Command[]): Promise<void> {
+export async function execute(run: Run, commands: readonly Command[]): Promise<void> {
   await run('nft', ['-j', '-f', '-'], { input: JSON.stringify({ nftables: commands }) });
 }

@@ -6,6 +6,7 @@ const GATEWAYS = { birdUp: true, sessions: 2, sessionsUp: 1, announced: 1 };
 const READY: Facts = {
   queues: [bound, { ...bound, queue: 1 }],
   kernelAsWanted: true,
+  passage: [],
   targets: { all: 4, active: 1 },
   gateways: GATEWAYS,
   vips: { all: 2, lost: [] },

@@ -1,10 +1,10 @@
 /** The checker with a prober and a clock that the test moves. */
 import t from 'tap';
 import { type CheckedTarget, HealthChecker } from '../../host/health/checker.js';
-import type { Clock } from '../../host/health/clock.js';
 import type { Prober } from '../../host/health/prober.js';
 import type { Question } from '../../host/health/question.js';
 import type { HealthCheck, Host } from '../../host/types/config.js';
+import { FakeClock, settled } from '../fixture/clock.js';
 
 const CHECK: HealthCheck = {
   type: 'tcp',
@@ -23,39 +23,6 @@ function targetOf(identifier: number, more: Partial<CheckedTarget> = {}): Checke
   return { key: `s/${identifier}`, fwmark: 5000 + identifier, check: CHECK, ips, asked: [VIP], ...more };
 }
 
-class FakeClock implements Clock {
-  #now = 0;
-  readonly #timers = new Set<{ readonly at: number; readonly run: () => void }>();
-  now = () => this.#now;
-  date = () => this.#now;
-
-  get timers(): number {
-    return this.#timers.size;
-  }
-
-  after(delayMs: number, run: () => void): () => void {
-    const timer = { at: this.#now + delayMs, run };
-    this.#timers.add(timer);
-    return () => this.#timers.delete(timer);
-  }
-
-  /** Run all that is due until then, each at its time, with what follows from it. */
-  async until(time: number): Promise<void> {
-    for (;;) {
-      await settled();
-      const due = [...this.#timers].filter(({ at }) => at <= time).sort((a, b) => a.at - b.at)[0];
-      if (due === undefined) break;
-      this.#timers.delete(due);
-      this.#now = due.at;
-      due.run();
-    }
-    this.#now = time;
-  }
-}
-
-/** All promises that can settle have settled. */
-const settled = () => new Promise(resolve => setImmediate(resolve));
-
 interface Asked extends Question {
   readonly at: number;
   readonly end: (failure: string | null) => void;
@@ -68,7 +35,7 @@ class FakeProber implements Prober {
   /** undefined: the test ends it. */
   answer: (question: Question) => string | null | undefined = () => null;
 
-  constructor(readonly clock: Clock) {}
+  constructor(readonly clock: FakeClock) {}
 
   ask(question: Question) {
     let resolve = (_failure: string | null): void => {};

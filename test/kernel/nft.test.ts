@@ -234,7 +234,7 @@ t.test('mangle rules: new ones come in before old ones go, doubles are removed',
     'COMMIT',
   ].join('\n');
   t.equal(
-    renderMangle(parseMangleRules(saved), wanted),
+    renderMangle(parseMangleRules(saved)!, wanted),
     `*mangle\n-I PREROUTING ${text}\n` +
       `-D PREROUTING -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 7\n-D OUTPUT ${text}\nCOMMIT\n`,
   );
