@@ -449,7 +449,10 @@ export class Daemon {
     await this.kernel.removeStale(wanted);
     watch.lap('removed');
     this.mender.keep(outcome);
-    this.warnings.find({ fragments: await this.kernel.tracking(wanted) });
+    this.warnings.find({
+      ruleset: this.kernel.rulesetWarnings,
+      fragments: await this.kernel.tracking(wanted),
+    });
     await this.mender.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
   }

@@ -116,7 +116,7 @@ export class Mender {
     if (mended.length > 0) this.count(mended);
     this.keep(outcome);
     this.reviewRepairs();
-    warnings.find({ fragments: await kernel.tracking(wanted) });
+    warnings.find({ ruleset: kernel.rulesetWarnings, fragments: await kernel.tracking(wanted) });
     await this.reviewMain();
     // Last: a BIRD that hangs must not keep the kernel from being mended.
     await service.announceServed();

@@ -9,6 +9,8 @@ export interface WarningParts {
   look: readonly string[];
   /** VIPs whose packets the kernel delivers elsewhere. */
   local: readonly string[];
+  /** Optional tables that nft refused. */
+  ruleset: readonly string[];
   /** Repairs that do not help, and things that others change again and again. */
   repairs: readonly string[];
   /** Who tracks connections where fragments are tracked. */
@@ -33,6 +35,7 @@ export class Warnings {
   private readonly parts: WarningParts = {
     look: [],
     local: [],
+    ruleset: [],
     repairs: [],
     fragments: [],
     main: [],
@@ -55,7 +58,8 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, repairs, fragments, main, passage, image, refused, kept, local, watch } = this.parts;
+    const { look, ruleset, repairs, fragments, main, passage, image, refused, kept, local, watch } =
+      this.parts;
     const told = new Set([...this.lines, ...refused]);
     this.lines = [
       ...refused,
@@ -63,6 +67,7 @@ export class Warnings {
       ...passage,
       ...this.ofConfig.lines,
       ...look,
+      ...ruleset,
       ...repairs,
       ...fragments,
       ...main,

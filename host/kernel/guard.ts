@@ -13,7 +13,17 @@ import { type MarkRange, unitedRanges } from './marks.js';
 import { listCounters, listObjects } from './nft-list.js';
 import { listedMarks } from './nft-listing.js';
 import type { Command, NftSet, NftTable } from './nft-table.js';
-import { addressOf, addressSet, compares, DROP, equals, markSet, namedCounter, RETURN } from './statement.js';
+import {
+  addressOf,
+  addressSet,
+  compares,
+  DROP,
+  equals,
+  ICMP,
+  markSet,
+  namedCounter,
+  RETURN,
+} from './statement.js';
 import type { WantedKernel } from './wanted.js';
 
 export const GUARD_TABLE = 'magmark-guard';
@@ -56,7 +66,7 @@ export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[])
     DROP,
   ];
   const made = (family: Family): Statement[] => [
-    compares('!=', { meta: { key: 'l4proto' } }, family === 4 ? 'icmp' : 'ipv6-icmp'),
+    compares('!=', { meta: { key: 'l4proto' } }, ICMP[family]),
     toVip(family),
     namedCounter(OWN),
   ];

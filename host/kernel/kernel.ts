@@ -149,6 +149,11 @@ export class Kernel {
     return this.steering.carrier.name;
   }
 
+  /** One line for each part of the ruleset that nft refused and traffic can do without. */
+  get rulesetWarnings(): string[] {
+    return this.steering.warnings;
+  }
+
   /** Families that are served. */
   private get families(): Family[] {
     return this.ipv6 === 'enabled' ? [4, 6] : [4];

@@ -52,9 +52,18 @@ export class Steering {
     private stands: boolean,
   ) {}
 
+  /** Optional tables that nft refused, one line each: what was wanted of them, and the answer. */
+  private refused: ReadonlyMap<string, { readonly asked: string; readonly message: string }> = new Map();
+
+  /** One line for each optional table that nft refused. */
+  get warnings(): string[] {
+    return [...this.refused.values()].map(({ message }) => message);
+  }
+
   /** It may have been changed by another daemon. */
   forget(): void {
     this.last = null;
+    this.refused = new Map();
     this.admitted = null;
   }
 
@@ -89,6 +98,8 @@ export class Steering {
 
   /**
    * The nftables tables, in one transaction, behind the rules that queue.
+   * An optional table that nft refuses is left out, with a warning; a check does not try it again, a change does.
+   * @param unlessAsLast  a change: leave the kernel unasked if the same was wanted when it was last brought about
    * @returns names of the tables that were changed
    * @throws ClashError, with nothing changed, if a table of our name stands that is not ours; KernelError
    */
@@ -101,11 +112,14 @@ export class Steering {
     const changed: string[] = [];
     const mangleRules = this.carrier.mangleRules(wanted.queues);
     const asked = JSON.stringify([renderTables(wanted, this.carrier), mangleRules, families]);
-    if (unlessAsLast && asked === this.last) return [];
+    if (unlessAsLast && asked === this.last && this.refused.size === 0) return [];
     this.last = null;
     const guarded = keepsMarks && journal.claims.tables.includes(GUARD_TABLE);
     const marks = guarded ? ((await listAdmitted(this.run)) ?? []) : [];
-    const tables = await this.render(wanted, marks);
+    const rendered = await this.render(wanted, marks);
+    const known = (table: NftTable) =>
+      !unlessAsLast && this.refused.get(table.name)?.asked === JSON.stringify(table);
+    const tables = rendered.filter(table => !known(table));
     const [listed, ...standing] = await Promise.all([
       listTables(this.run),
       ...(mangleRules.length > 0 ? families : []).map(family => listMangle(this.run, family, mangleRules)),
@@ -125,7 +139,15 @@ export class Steering {
         changed.push(name);
       }
     }
-    changed.push(...(await applyTables(this.run, tables, listed, this.stands, gate)));
+    const applied = await applyTables(this.run, tables, listed, this.stands, gate);
+    changed.push(...applied.changed);
+    const messages = new Map(applied.refused.map(({ name, message }) => [name, message]));
+    this.refused = new Map(
+      rendered.flatMap(table => {
+        const message = known(table) ? this.refused.get(table.name)!.message : messages.get(table.name);
+        return message === undefined ? [] : [[table.name, { asked: JSON.stringify(table), message }]];
+      }),
+    );
     for (const name of changed) gate.repaired(name);
     if (changed.length > 0) this.changes++;
     this.admitted = [...marks, ...ownMarks(wanted)];
