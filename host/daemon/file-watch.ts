@@ -89,7 +89,10 @@ export class FileWatch {
   private watch(directory: string, names: ReadonlySet<string>): void {
     const identity = identityOf(directory);
     // The step before it is watched, and tells when it comes.
-    if (identity === null) return this.recover(directory);
+    if (identity === null) {
+      this.recover(directory);
+      return;
+    }
     try {
       const watcher = (this.options.watch ?? watch)(directory, (_, name) => this.onEvent(directory, name));
       watcher.on('error', error => {
