@@ -11,5 +11,6 @@
     { 'target_name': 'nfqueue', 'sources': ['nfqueue.cc'] },
     { 'target_name': 'probe', 'sources': ['probe.cc'] },
     { 'target_name': 'notify', 'sources': ['notify.cc'] },
+    { 'target_name': 'lock', 'sources': ['lock.cc'] },
   ],
 }

@@ -1,6 +1,6 @@
 /** `magmark diff [FILE]`: what the kernel lacks, and holds too much, as the daemon finds it. Changes nothing. */
 import { resolve } from 'node:path';
-import { readText } from '../config/file.js';
+import { readArgument } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import type { Difference, DiffReply } from '../control/api.js';
 import { ask } from '../control/client.js';
@@ -30,7 +30,7 @@ export async function diff(
 
 async function asked(file: string | undefined, socket: string): Promise<DiffReply> {
   if (file === undefined) return ask<DiffReply>(socket, '/v1/diff');
-  const text = readText(file);
+  const text = await readArgument(file);
   loadConfig(text, file);
   return ask<DiffReply>(socket, `/v1/diff?${new URLSearchParams({ name: resolve(file) })}`, text);
 }

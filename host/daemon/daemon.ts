@@ -17,6 +17,7 @@ import type { WorkerPool } from '../queue/pool.js';
 import type { Config } from '../types/config.js';
 import type { Difference } from '../types/difference.js';
 import { ConfigError, MagmarkError } from '../types/errors.js';
+import { decidedPackets, GuardWatch } from './guard-watch.js';
 import type { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
 import { Mender } from './mender.js';
@@ -91,6 +92,7 @@ export class Daemon {
   /** What `GET /v1/trace-text` tells of. */
   readonly traceFlows = new TraceFlows();
   readonly warnings: Warnings;
+  readonly guardWatch: GuardWatch;
   source: Source;
   /** Of the file, as it was read last; null: it was never read, or could not be. */
   fileText: string | null = null;
@@ -132,6 +134,15 @@ export class Daemon {
       warnings.find({ gateways: frontend.state().warnings });
       if (images.current !== null) warnings.tell(this.config);
     };
+    this.guardWatch = new GuardWatch({
+      log,
+      read: () => kernel.readGuard(),
+      decided: () => this.decidedPackets(),
+      warn: passage => {
+        warnings.find({ passage });
+        warnings.tell(this.config);
+      },
+    });
     this.mender = new Mender({
       log,
       stop: options.stop,
@@ -174,6 +185,7 @@ export class Daemon {
     const { seat } = this.holdings;
     if (seat !== null) seat.control.routes = routes;
     this.mender.start();
+    this.guardWatch.start();
   }
 
   get pool(): WorkerPool {
@@ -202,7 +214,7 @@ export class Daemon {
             throw new ConfigError(['no file was named at the start: magmark apply FILE brings one about']);
           }
           this.fileText = null;
-          this.fileText = readText(configFile);
+          this.fileText = await readText(configFile);
           const next = found('file', configFile, this.fileText);
           watch.lap('configuration');
           await this.change(next, ahead, watch);
@@ -224,10 +236,16 @@ export class Daemon {
     return this.waitingReload;
   }
 
+  /** What keeps the file from being watched. */
+  warnWatch(lines: readonly string[]): void {
+    this.warnings.find({ watch: lines });
+    this.warnings.tell(this.config);
+  }
+
   /** Whether the file holds something else than when it was read last; one that is gone does. */
-  fileDiffers(): boolean {
+  async fileDiffers(): Promise<boolean> {
     const { configFile } = this.options;
-    return configFile !== null && textOrNull(configFile) !== this.fileText;
+    return configFile !== null && (await textOrNull(configFile)) !== this.fileText;
   }
 
   /**
@@ -378,7 +396,7 @@ export class Daemon {
         const serving = this.service.servingMarks(config);
         this.mender.keep(await this.kernel.add(wanted, { serving, clashesAreWarnings: true }));
       }
-      await this.kernel.applyRuleset(wanted);
+      await this.kernel.applyRuleset(wanted, { keepsMarks: true });
     } catch (error) {
       log.error({ err: error }, 'the ruleset could not be taken back; it is tried again');
     }
@@ -392,7 +410,7 @@ export class Daemon {
 
   /** No look and no health check any more. */
   async stopWatching(): Promise<void> {
-    await Promise.all([this.mender.stop(), this.service.health.stop()]);
+    await Promise.all([this.mender.stop(), this.guardWatch.stop(), this.service.health.stop()]);
   }
 
   /**
@@ -409,6 +427,7 @@ export class Daemon {
     ahead?: Ahead,
   ): Promise<void> {
     const wanted = this.wanted(config);
+    this.mender.repairs.forget();
     this.proceed();
     // Passwords that cannot be read are a fault before anything is changed.
     await readPasswords(config.gateways);
@@ -422,9 +441,10 @@ export class Daemon {
       lap: part => watch.lap(part),
     });
     this.proceed();
+    this.service.lost = outcome.lost;
     await this.service.publish(config, outcome.pending);
     watch.lap('image');
-    await this.kernel.applyRuleset(wanted, true);
+    await this.kernel.applyRuleset(wanted, { unlessAsLast: true, keepsMarks: true });
     watch.lap('ruleset');
     this.proceed();
     await onSteered();
@@ -437,13 +457,24 @@ export class Daemon {
     await this.kernel.removeStale(wanted);
     watch.lap('removed');
     this.mender.keep(outcome);
-    this.warnings.find({ fragments: await this.kernel.tracking(wanted) });
+    this.warnings.find({
+      ruleset: this.kernel.rulesetWarnings,
+      fragments: await this.kernel.tracking(wanted),
+    });
     await this.mender.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
   }
 
   private wanted(config: Config): WantedKernel {
     return wantedKernel(config, this.pool.queues);
+  }
+
+  /** Packets that a target was chosen for and whose verdict the kernel took. */
+  private decidedPackets(): number {
+    const { images, config } = this;
+    const queues = this.pool.statistics();
+    const refused = queues.reduce((sum, { shim }) => sum + shim.verdictErrors, 0);
+    return decidedPackets(images, queues.length, config) - refused;
   }
 
   private onHealth(): void {
@@ -500,9 +531,9 @@ export class Daemon {
 }
 
 /** null: it cannot be read. */
-function textOrNull(file: string): string | null {
+async function textOrNull(file: string): Promise<string | null> {
   try {
-    return readText(file);
+    return await readText(file);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     return null;

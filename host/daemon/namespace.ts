@@ -1,11 +1,10 @@
-/** The network namespace that the daemon works in: which one it is, whether it is the machine's own, and the lock on it. */
+/** The network namespace that the daemon works in: which one it is, and whether it is the machine's own. */
 import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
 import type { InterfaceAddress } from '../frontend/router-id.js';
 import { type NamespaceIdentity, readBootId } from '../kernel/journal.js';
-import { listJson, run } from '../programs/command.js';
+import { listJson, type Run, run } from '../programs/command.js';
 import { namespaceCookie } from '../queue/native.js';
-import { ClashError } from '../types/errors.js';
+import { KernelError } from '../types/errors.js';
 
 /** Inode number of this process's network namespace, as `ip netns identify` and lsns show it. */
 export function namespaceInode(): string {
@@ -54,40 +53,13 @@ interface AddressListing {
  * Addresses of this host's interfaces, also of those without a carrier or down, which `os.networkInterfaces` leaves out.
  * @throws KernelError, EnvironmentError
  */
-export async function hostAddresses(): Promise<InterfaceAddress[]> {
-  const interfaces = (await listJson(run, ['-j', 'addr', 'show'])) as AddressListing[];
+export async function hostAddresses(ask: Run = run): Promise<InterfaceAddress[]> {
+  const interfaces = (await listJson(ask, ['-j', 'addr', 'show'])) as AddressListing[];
+  // Each namespace has `lo`.
+  if (interfaces.length === 0) throw new KernelError('ip -j addr show: it lists no interface');
   return interfaces.flatMap(({ ifname: name, addr_info = [] }) =>
     addr_info.flatMap(({ family, local }): InterfaceAddress[] =>
       local === undefined ? [] : [{ name, family: family === 'inet' ? 4 : 6, address: local }],
     ),
   );
-}
-
-/** Abstract unix sockets belong to the network namespace and die with their process: the locks that fit. */
-const LOCKS = {
-  /** Held by the daemon in charge. */
-  charge: '\0magmark',
-  /** Held by who starts or takes over, until it is in charge: nobody else starts meanwhile. */
-  start: '\0magmark-start',
-} as const;
-
-export type Lock = Server;
-
-/**
- * Take a lock of this namespace.
- * @throws ClashError if another daemon holds it
- */
-export async function lockNamespace(which: keyof typeof LOCKS): Promise<Lock> {
-  const server = createServer(connection => connection.destroy());
-  const where = `in this network namespace (net:[${namespaceInode()}]); nothing was changed`;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EADDRINUSE') reject(error);
-      else if (which === 'charge') reject(new ClashError(`another magmark runs ${where}`));
-      else reject(new ClashError(`another magmark starts, or takes over, ${where}`));
-    });
-    server.listen(LOCKS[which], resolve);
-  });
-  server.unref();
-  return server;
 }

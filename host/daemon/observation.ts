@@ -11,6 +11,7 @@ import {
 import type { ImageStore, ImageStream } from '../core/image.js';
 import { targetKey } from '../core/image-parts.js';
 import { reasonNames } from '../core/reason.js';
+import type { LostVip } from '../kernel/local-route.js';
 import type { Observation, QueueObservation, StreamObservation } from '../metrics/observation.js';
 import type { Answers } from '../metrics/server.js';
 import type { QueueStatistics } from '../queue/pool.js';
@@ -27,7 +28,7 @@ export function answersOf(daemon: Daemon): Answers {
   };
 }
 
-function factsOf({ config, frontend, options, pool, service, tally }: Daemon): Facts {
+function factsOf({ config, frontend, options, pool, service, tally, guardWatch }: Daemon): Facts {
   const targets = config.streams.reduce((sum, stream) => sum + stream.targets.length, 0);
   const { bird, sessions } = frontend.state();
   const ofBgp = sessions.filter(({ protocol }) => protocol === 'bgp');
@@ -35,6 +36,7 @@ function factsOf({ config, frontend, options, pool, service, tally }: Daemon): F
   return {
     queues: pool.bindings(),
     kernelAsWanted: tally.looks.lastSucceeded,
+    vainRepairs: tally.repairs.vain,
     targets: { all: targets, active: targets - service.idle.length },
     gateways:
       config.gateways.length === 0
@@ -47,8 +49,18 @@ function factsOf({ config, frontend, options, pool, service, tally }: Daemon): F
             fixedUp: fixed.filter(({ up }) => up).length,
             announced: service.announced.length,
           },
+    vips: { all: config.vips.length, lost: lostOnce(service.lost) },
+    passage: guardWatch.lines,
     stopping: options.stop.aborted,
   };
+}
+
+/** Each VIP once that is lost as a whole. */
+function lostOnce(lost: readonly LostVip[]): { vip: string; reason: string }[] {
+  const reasons = new Map(
+    lost.filter(({ whole }) => whole).map(({ vip, reason }) => [prefixText(vip), reason]),
+  );
+  return [...reasons].map(([vip, reason]) => ({ vip, reason }));
 }
 
 function observe(daemon: Daemon): Observation {
@@ -97,6 +109,7 @@ function observe(daemon: Daemon): Observation {
       bfdUp: bfd === 'none' ? null : bfd === 'up',
     })),
     vips: config.vips.map(prefixText).map(prefix => ({ prefix, announced: announced.has(prefix) })),
+    passage: daemon.guardWatch,
     warnings: daemon.warnings.lines.length,
   };
 }

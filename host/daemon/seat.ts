@@ -3,9 +3,10 @@ import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ControlServer } from '../control/server.js';
 import { makeDirectory } from '../control/socket.js';
+import type { FileLock } from '../lock/file-lock.js';
+import { lockNamespace } from '../lock/namespace-lock.js';
 import { MagmarkError } from '../types/errors.js';
 import type { Log } from './log.js';
-import { type Lock, lockNamespace } from './namespace.js';
 
 export interface SeatOptions {
   readonly socketPath: string;
@@ -19,13 +20,13 @@ const LATE_MS = 5000;
 
 export class Seat {
   private constructor(
-    private readonly lock: Lock,
+    private readonly lock: FileLock,
     readonly control: ControlServer,
   ) {}
 
   /** @throws ClashError if another daemon has it; EnvironmentError, ControlError */
   static async take({ socketPath, journalPath, log }: SeatOptions): Promise<Seat> {
-    const lock = await lockNamespace('charge');
+    const lock = lockNamespace('charge');
     try {
       makeDirectory(dirname(journalPath));
       makeDirectory(dirname(socketPath));
@@ -34,7 +35,7 @@ export class Seat {
       );
       return new Seat(lock, control);
     } catch (error) {
-      lock.close();
+      lock.release();
       throw error;
     }
   }
@@ -63,7 +64,7 @@ export class Seat {
   /** Leave it to another daemon; requests under way are answered. */
   leave(): void {
     this.control.close();
-    this.lock.close();
+    this.lock.release();
   }
 
   /** Ends requests that are under way. */
@@ -73,7 +74,7 @@ export class Seat {
 
   /** Last. */
   unlock(): void {
-    this.lock.close();
+    this.lock.release();
   }
 }
 

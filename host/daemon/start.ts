@@ -4,6 +4,7 @@ import { createImages } from '../core/create.js';
 import type { ImageStore } from '../core/image.js';
 import { Frontend } from '../frontend/frontend.js';
 import { Kernel } from '../kernel/kernel.js';
+import { lockNamespace } from '../lock/namespace-lock.js';
 import { MetricsServer } from '../metrics/server.js';
 import { WorkerPool } from '../queue/pool.js';
 import { nfqlbTrace } from '../trace/nfqlb-trace.js';
@@ -15,7 +16,7 @@ import { Daemon, type DaemonOptions, type Holdings, RELOAD_PATIENCE_MS } from '.
 import { handoverRoutes } from './handover.js';
 import { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
-import { hostAddresses, isInitialNamespace, lockNamespace, namespaceIdentity } from './namespace.js';
+import { hostAddresses, isInitialNamespace, namespaceIdentity } from './namespace.js';
 import { answersOf } from './observation.js';
 import { Predecessor } from './predecessor.js';
 import { bankBeside, refuseCoveredHosts, refuseNoNextHop } from './refusal.js';
@@ -36,27 +37,28 @@ const DRAIN_MS = 5000;
 export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   const { log, stop } = options;
   const watch = new Stopwatch();
-  const state = new KeptState(options.statePath);
-  const first = firstConfiguration(options.configFile, state);
-  const { config } = first;
-  if (first.kind === 'state') {
-    const { path, keptAt } = state;
-    log.warn({ state: path, name: first.name, keptAt }, 'no file was named: what was applied last is used');
-  }
-  if (isInitialNamespace() && !options.hostNamespace) {
-    throw new EnvironmentError(
-      "this is the host's initial network namespace, where magmark's notrack rules would switch off its connection " +
-        'tracking: run it in a namespace of its own (ip netns exec NAME ...), or say --host-namespace if that is meant',
-    );
-  }
-  const ownAddresses = await hostAddresses();
-  refuseCoveredHosts(config, ownAddresses);
-  refuseNoNextHop(config, ownAddresses);
-  watch.lap('configuration');
   const undo: (() => unknown)[] = [];
   try {
-    const starting = await lockNamespace('start');
-    undo.push(() => starting.close());
+    // First of all: commands that find no daemon yet see by it that one is coming.
+    const starting = lockNamespace('start');
+    undo.push(() => starting.release());
+    const state = new KeptState(options.statePath);
+    const first = await firstConfiguration(options.configFile, state);
+    const { config } = first;
+    if (first.kind === 'state') {
+      const { path, keptAt } = state;
+      log.warn({ state: path, name: first.name, keptAt }, 'no file was named: what was applied last is used');
+    }
+    if (isInitialNamespace() && !options.hostNamespace) {
+      throw new EnvironmentError(
+        "this is the host's initial network namespace, where magmark's notrack rules would switch off its connection " +
+          'tracking: run it in a namespace of its own (ip netns exec NAME ...), or say --host-namespace if that is meant',
+      );
+    }
+    const ownAddresses = await hostAddresses();
+    refuseCoveredHosts(config, ownAddresses);
+    refuseNoNextHop(config, ownAddresses);
+    watch.lap('configuration');
     const predecessor = options.takeover ? await Predecessor.meet(options) : null;
     let seat = predecessor === null ? await Seat.take(options) : null;
     undo.push(() => seat?.leave());
@@ -130,7 +132,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       ...tracingRoutes(daemon, images, queues.first),
       ...handoverRoutes(daemon),
     });
-    starting.close();
+    starting.release();
     log.info(
       {
         carrier: kernel.carrier,

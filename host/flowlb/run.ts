@@ -1,5 +1,6 @@
 /** `nfqlb flowlb` in the foreground, ended by SIGTERM or SIGINT. */
 import { createLog, levelOfSyslog } from '../daemon/log.js';
+import type { FileLock } from '../lock/file-lock.js';
 import { MagmarkError } from '../types/errors.js';
 import type { Settings } from './config.js';
 import { DEFAULT_LOG_LEVEL, FlowLb } from './flowlb.js';
@@ -7,12 +8,14 @@ import { DEFAULT_LOG_LEVEL, FlowLb } from './flowlb.js';
 export interface RunOptions {
   readonly settings: Settings;
   readonly socketPath: string;
+  /** Released when the dataplane has started, or has failed to. */
+  readonly starting: FileLock;
   /** Options that were given and have no effect, in words. */
   readonly notDone: readonly string[];
 }
 
 /** Ends the process with 0 when a signal asks for it, or with the error's exit code. */
-export async function runFlowLb({ settings, socketPath, notDone }: RunOptions): Promise<void> {
+export async function runFlowLb({ settings, socketPath, starting, notDone }: RunOptions): Promise<void> {
   const log = createLog(levelOfSyslog(DEFAULT_LOG_LEVEL));
   const fatal = (error: Error): void => {
     log.fatal({ err: error }, 'unexpected error');
@@ -40,7 +43,9 @@ export async function runFlowLb({ settings, socketPath, notDone }: RunOptions): 
   for (const signal of ['SIGTERM', 'SIGINT']) process.on(signal, () => stop(signal));
   try {
     flowLb = await FlowLb.start({ settings, socketPath, log });
+    starting.release();
   } catch (error) {
+    starting.release();
     if (!(error instanceof MagmarkError)) throw error;
     log.fatal({ code: error.code, faults: error.message.split('\n') }, 'cannot start');
     process.exit(error.exitCode);

@@ -15,6 +15,7 @@ import { removeLeftRoutes } from './leftover.js';
 import type { Message } from './message.js';
 import { noNextHop } from './next-hop.js';
 import { readPasswords } from './password.js';
+import { refusalOf } from './reply.js';
 import { Revival } from './revival.js';
 import { readSessions, type SessionState, sessionsWithout, stoppedProtocols } from './session.js';
 import { Transitions } from './transitions.js';
@@ -331,6 +332,13 @@ export class Frontend {
       const protocols = await bird.ask('show protocols all');
       const bfd = await bird.ask('show bfd sessions');
       if (this.bird !== bird || this.wanted === null) return;
+      const refusal = refusalOf(protocols);
+      if (refusal !== null) {
+        // A refusal says nothing of the sessions: they are taken for what they were.
+        this.options.log.warn({ bird: refusal }, 'BIRD refused to list its protocols');
+        this.pollWithin(POLL_SETTLED_MS);
+        return;
+      }
       const sessions = readSessions(this.wanted.gateways, protocols, bfd);
       const bfdUp = sessions.some(session => session.bfd === 'up');
       const commands = this.revival.due(stoppedProtocols(protocols), bfdUp);

@@ -8,7 +8,6 @@
  * the port keeps type and code.
  */
 
-import { createHash } from 'node:crypto';
 import type { Family, PortNat, Protocol } from '../types/config.js';
 import type { Statement } from './carrier.js';
 import { NAT_PRIORITY, natName, natSets, unitedNats } from './nat.js';
@@ -21,6 +20,7 @@ import {
   headerField,
   icmpOf,
   isError,
+  namedRule,
   sets,
   transportBits,
 } from './statement.js';
@@ -110,10 +110,4 @@ function rewrites(family: Family, offset: number, from: number, to: number): Sta
     sets(place, to),
     COUNTER,
   ];
-}
-
-/** nft lists such writes in other words than these: a digest of them tells whether a rule is this one. */
-function namedRule(name: string, statements: readonly Statement[]): NftRule {
-  const digest = createHash('sha256').update(JSON.stringify(statements)).digest('hex').slice(0, 12);
-  return { comment: `${name} ${digest}`, statements };
 }

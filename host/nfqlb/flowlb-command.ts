@@ -1,5 +1,8 @@
 /** `flowlb`: the command line of the dataplane alone. The dataplane itself is loaded when its arguments are right. */
+import { dirname } from 'node:path';
 import { parseQueues } from '../config/range.js';
+import { makeDirectory } from '../control/socket.js';
+import { lockSocket } from '../lock/namespace-lock.js';
 import { type Command, socketOf } from './command.js';
 import { type Arguments, UsageError, wholeNumber } from './options.js';
 
@@ -86,8 +89,11 @@ export const flowlbCommand: Command = {
     process.stdout.write(
       `FragTable; size=${size}, buckets=${buckets}, frag=${held}, mtu=${mtu}, ttl=${ttl}\n`,
     );
+    const socketPath = socketOf(args);
+    makeDirectory(dirname(socketPath));
+    const starting = lockSocket(socketPath);
     const { runFlowLb } = await import('../flowlb/run.js');
-    await runFlowLb({ settings, socketPath: socketOf(args), notDone: notDone(args) });
+    await runFlowLb({ settings, socketPath, starting, notDone: notDone(args) });
     return { stdout: '' };
   },
 };

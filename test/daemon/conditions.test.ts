@@ -7,8 +7,10 @@ const STATIC = { ...GATEWAYS, sessions: 0, sessionsUp: 0, fixed: 2, fixedUp: 1 }
 const READY: Facts = {
   queues: [bound, { ...bound, queue: 1 }],
   kernelAsWanted: true,
+  passage: [],
   targets: { all: 4, active: 1 },
   gateways: GATEWAYS,
+  vips: { all: 2, lost: [] },
   stopping: false,
 };
 
@@ -28,6 +30,11 @@ t.test('ready takes workers, rules, one target, and gateways that are told of a 
       'a static gateway takes no announcement',
       { gateways: { ...GATEWAYS, sessionsUp: 0, fixed: 1, fixedUp: 1 } },
       'announced',
+    ],
+    [
+      'all VIPs are addresses of this host',
+      { vips: { all: 1, lost: [{ vip: '20.0.0.1/32', reason: '20.0.0.1 is an address of lo' }] } },
+      'vips',
     ],
     ['it is stopping', { stopping: true }, 'running'],
   ];

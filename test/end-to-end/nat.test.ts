@@ -3,7 +3,6 @@ import ipaddr from 'ipaddr.js';
 import t from 'tap';
 import type { Family } from '../../host/types/config.js';
 import {
-  CLIENTS,
   CONDUITS,
   clientAddress,
   EXTERNAL,
@@ -246,12 +245,18 @@ const sourceOf = (packet: Uint8Array): string =>
 const destinationOf = (packet: Uint8Array): string =>
   addressText(familyOf(packet), packet.subarray(familyOf(packet) === 4 ? 16 : 24));
 const clientsOf = (family: Family): Set<string> =>
-  new Set(Array.from({ length: CLIENTS }, (_, index) => clientAddress(family, index)));
+  new Set(Array.from({ length: 200 }, (_, index) => clientAddress(family, index)));
+
+/** Of VIPs with room for more: each bit of an address is in its place. */
+const VIPS_OF_ERRORS: Readonly<Record<Family, readonly string[]>> = {
+  4: ['20.0.0.0', '20.0.0.1', '20.0.0.255'],
+  6: ['2000::', '2000::1', '2000::fedc:ba98:7654:3210', '2000::ffff:ffff:ffff:ffff'],
+};
 
 t.test(
-  'what is too big for a target or too old comes back to the client as an error from the VIP',
+  'what is too big for a target, too old or unreachable comes back to the client as an error from the VIP',
   async t => {
-    const text = configText();
+    const text = configText().replaceAll('20.0.0.1/32', '20.0.0.0/24').replaceAll('2000::1/128', '2000::/64');
     writeConfig(topology, text);
     t.equal((await daemon.reload()).msg, 'reloaded');
     // Main has no way out any more: what arrives took that of the VIPs.
@@ -261,35 +266,46 @@ t.test(
     };
     for (const family of FAMILIES) {
       await main('delete', family);
-      const rows = Array.from({ length: 40 }, (_, index) => ({
-        family,
-        source: clientAddress(family, 20 + index),
-        sourcePort: 37000 + index,
-        destination: VIP[family],
-        destinationPort: TCP_PORT,
-      }));
-      const owners = predict(text, rows);
-      // Behind the link of 1,400 bytes, and behind the other.
-      const narrow = rows.find((_, index) => owners[index] === 69)!;
-      const wide = rows.find((_, index) => owners[index] === 44)!;
-      const packet = ({ source, sourcePort }: typeof narrow, size: number): Uint8Array => {
-        const made = wirePacket(TCP, source, sourcePort, VIP[family], TCP_PORT, new Array(size - 40).fill(7));
-        if (family === 4) made[6] = 0x40;
-        return withChecksums(made, TCP);
-      };
-      await sendRaw(topology, [packet(narrow, 1430)]);
-      const [type, code] = family === 4 ? [3, 4] : [2, 0];
-      const tooBig = await errorAt(narrow.source, type!, code!);
-      t.equal(sourceOf(tooBig), VIP[family], `IPv${family}: too big`);
-      t.equal(behindHeader(tooBig).readUInt16BE(6), 1400, 'with the MTU');
-      t.ok(checksumsHold(tooBig), 'and checksums that hold');
+      for (const [turn, vip] of VIPS_OF_ERRORS[family].entries()) {
+        const rows = Array.from({ length: 40 }, (_, index) => ({
+          family,
+          source: clientAddress(family, 40 * turn + index),
+          sourcePort: 37000 + index,
+          destination: vip,
+          destinationPort: TCP_PORT,
+        }));
+        const owners = predict(text, rows);
+        // Behind the link of 1,400 bytes, and behind the other.
+        const narrow = rows.find((_, index) => owners[index] === 69)!;
+        const wide = rows.find((_, index) => owners[index] === 44)!;
+        const lost = rows.find((_, index) => owners[index] === 73)!;
+        const packet = ({ source, sourcePort }: typeof narrow, size: number): Uint8Array => {
+          const made = wirePacket(TCP, source, sourcePort, vip, TCP_PORT, new Array(size - 40).fill(7));
+          if (family === 4) made[6] = 0x40;
+          return withChecksums(made, TCP);
+        };
+        await sendRaw(topology, [packet(narrow, 1430)]);
+        const [type, code] = family === 4 ? [3, 4] : [2, 0];
+        const tooBig = await errorAt(narrow.source, type!, code!);
+        t.equal(sourceOf(tooBig), vip, `IPv${family}: too big`);
+        t.equal(behindHeader(tooBig).readUInt16BE(6), 1400, 'with the MTU');
+        t.ok(checksumsHold(tooBig), 'and checksums that hold');
 
-      const old = packet(wide, 100);
-      old[family === 4 ? 8 : 7] = 1;
-      await sendRaw(topology, [withChecksums(old, TCP)]);
-      const exceeded = await errorAt(wide.source, family === 4 ? 11 : 3, 0);
-      t.equal(sourceOf(exceeded), VIP[family], `IPv${family}: too old`);
-      t.ok(checksumsHold(exceeded), 'with checksums that hold');
+        const old = packet(wide, 100);
+        old[family === 4 ? 8 : 7] = 1;
+        await sendRaw(topology, [withChecksums(old, TCP)]);
+        const exceeded = await errorAt(wide.source, family === 4 ? 11 : 3, 0);
+        t.equal(sourceOf(exceeded), vip, `IPv${family}: too old`);
+        t.ok(checksumsHold(exceeded), 'with checksums that hold');
+
+        const nowhere = ['unreachable', vip, 'table', '5073'];
+        await inLoadBalancer(topology, 'ip', `-${family}`, 'route', 'add', ...nowhere);
+        await sendRaw(topology, [packet(lost, 100)]);
+        const unreachable = await errorAt(lost.source, family === 4 ? 3 : 1, family === 4 ? 1 : 0);
+        t.equal(sourceOf(unreachable), vip, `IPv${family}: unreachable`);
+        t.ok(checksumsHold(unreachable), 'with checksums that hold');
+        await inLoadBalancer(topology, 'ip', `-${family}`, 'route', 'delete', ...nowhere);
+      }
       await main('add', family);
     }
     const errors = [...listeners.values()]

@@ -140,6 +140,50 @@ if (insideNamespace(import.meta.url)) {
     t.end();
   });
 
+  t.test('the guard lets former marks pass until no worker gives them', async t => {
+    const admitted = () => /elements = \{ (.*) \}/.exec(shell('nft list set inet magmark-guard marks'))?.[1];
+    const others: WantedKernel = {
+      ...EXAMPLE,
+      markRanges: [
+        { first: 5051, last: 5200 },
+        { first: 9001, last: 9001 },
+      ],
+      unmatchedMarks: [77],
+    };
+    for (const kernel of [await open(), await open()]) {
+      t.equal(admitted(), '0x00001389-0x000013ec', 'those of the example');
+      await kernel.add(others, servingAll(others));
+      t.equal(admitted(), '0x0000004d, 0x00001389-0x00001450, 0x00002329', 'before the image is published');
+      const handles = shell('nft -s -a list table inet magmark-guard');
+      await kernel.applyRuleset(others, { unlessAsLast: true, keepsMarks: true });
+      t.equal(admitted(), '0x0000004d, 0x00001389-0x00001450, 0x00002329', 'with the ruleset');
+      t.equal(shell('nft -s -a list table inet magmark-guard'), handles, 'nothing differed');
+      const differences = await kernel.compare(others);
+      t.match(
+        differences.filter(({ what }) => what.startsWith('table ')),
+        [{ kind: 'changed', what: 'table inet magmark-guard: set marks' }],
+        'diff',
+      );
+      await kernel.removeStale(others);
+      t.equal(admitted(), '0x0000004d, 0x000013bb-0x00001450, 0x00002329', 'former ones go last');
+      t.same(await kernel.compare(others), []);
+      await applyAll(kernel, EXAMPLE);
+    }
+    t.equal((await (await open()).readGuard())?.dropped[4], 0);
+  });
+
+  t.test('a counter that somebody removed comes back with the guard', async t => {
+    shell('nft flush chain inet magmark-guard forward; nft delete counter inet magmark-guard ipv6-dropped');
+    const former = state();
+    const kernel = await open();
+    await applyAll(kernel, EXAMPLE);
+    t.not(state(), former);
+    t.same((await kernel.readGuard())?.dropped, { 4: 0, 6: 0 });
+    shell('nft delete table inet magmark-guard');
+    t.equal(await kernel.readGuard(), null);
+    await applyAll(kernel, EXAMPLE);
+  });
+
   t.test('other VIPs refill the sets and leave the counters', async t => {
     const handles = shell('nft -s -a list chain inet meridio-nfqlb nfqlb');
     const range: WantedKernel = {
@@ -444,6 +488,53 @@ if (insideNamespace(import.meta.url)) {
     shell('nft delete table ip mangle');
     t.equal(state(), before);
   });
+
+  t.test(
+    'rules that queue stay one each, and all go, where iptables-nft refuses to list their table',
+    async t => {
+      const kernel = await open();
+      if (kernel.carrier !== 'xtables') return;
+      await applyAll(kernel, EXAMPLE);
+      for (const family of ['ip', 'ip6'])
+        shell(`nft add rule ${family} mangle PREROUTING iifname "zz0" meta mark set ct mark`);
+      t.notMatch(shell('iptables-nft-save -t mangle 2>&1'), /NFQUEUE/, 'it lists nothing');
+      const listed = () => shell('nft -s -a list table ip mangle; nft -s -a list table ip6 mangle');
+      const queueing = () => listed().match(/meta mark 0x4d61676d/g)?.length ?? 0;
+      const former = listed();
+      t.same(await kernel.compare(EXAMPLE), []);
+      t.same(await kernel.applyRuleset(EXAMPLE), []);
+      t.equal(listed(), former, 'nothing was changed');
+      const other = { ...EXAMPLE, queues: { first: 2, last: 2 } };
+      t.same(
+        (await kernel.applyRuleset(other)).filter(name => name.includes('mangle')),
+        ['table ip mangle', 'table ip6 mangle'],
+        'rules for other queues take the place of the former ones',
+      );
+      t.equal(queueing(), 4);
+      t.equal(
+        shell('iptables-nft -t mangle -C PREROUTING -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 2'),
+        '',
+      );
+      shell('nft flush chain ip6 mangle OUTPUT');
+      // As former versions left them.
+      for (let count = 0; count < 3; count += 1)
+        shell('iptables-nft -t mangle -I OUTPUT -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 2');
+      t.match(await kernel.compare(other), [
+        { kind: 'surplus', what: /^table ip mangle: -A OUTPUT \(the rule with handle/ },
+        { kind: 'surplus' },
+        { kind: 'surplus' },
+        { kind: 'missing', what: /^table ip6 mangle: -A OUTPUT -m mark/ },
+      ]);
+      await kernel.applyRuleset(other);
+      t.equal(queueing(), 4, listed());
+      t.same(await kernel.compare(other), []);
+      await kernel.removeAll();
+      t.equal(queueing(), 0, listed());
+      t.match(listed(), /"zz0" meta mark set ct mark/, 'the rule of others stays');
+      shell('nft delete table ip mangle; nft delete table ip6 mangle');
+      t.equal(state(), before);
+    },
+  );
 
   t.test('a table or route of ours that no journal claims is a clash, and nothing changes', async t => {
     shell('nft add table inet meridio-defrag');

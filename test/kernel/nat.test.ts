@@ -57,6 +57,11 @@ const UDP_CHAIN = `	chain 80-8080-UDP {
 	}
 `;
 
+const MOVES_4 = [192, 208].map(bit => `ip id set 0 ip id set @th,${bit},16`).join(' ');
+const MOVES_6 = [256, 272, 288, 304, 320, 336, 352, 368]
+  .map(bit => `ip6 length set 0 ip6 length set @th,${bit},16`)
+  .join(' ');
+/** Raw writes are listed as fields: the digest in a comment tells them from those. */
 const SNAT_LOCAL = `table inet meridio-snat-local {
 	set ipv4-vips {
 		type ipv4_addr
@@ -78,8 +83,8 @@ const SNAT_LOCAL = `table inet meridio-snat-local {
 
 	chain snat-local {
 		type route hook output priority raw; policy accept;
-		meta mark @stream-marks icmp type { destination-unreachable, time-exceeded, parameter-problem } ip daddr != @ipv4-vips counter packets 0 bytes 0 ip saddr set @th,192,32 meta mark set 0x00000000
-		meta mark @stream-marks icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ip6 daddr != @ipv6-vips counter packets 0 bytes 0 ip6 saddr set @th,256,128 meta mark set 0x00000000
+		meta mark @stream-marks icmp type { destination-unreachable, time-exceeded, parameter-problem } ip daddr != @ipv4-vips counter packets 0 bytes 0 ip saddr set 0.0.0.0 @nh,96,16 set ip id ${MOVES_4} ip id set @nh,96,16 ip saddr set @th,192,32 meta mark set 0x00000000 comment "IPv4 from the VIP 000000000000"
+		meta mark @stream-marks icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } ip6 daddr != @ipv6-vips counter packets 0 bytes 0 ip6 saddr set :: @nh,64,16 set ip6 length ${MOVES_6} ip6 length set @nh,64,16 ip6 saddr set @th,256,128 meta mark set 0x00000000 comment "IPv6 from the VIP 000000000000"
 	}
 }
 `;
@@ -128,7 +133,8 @@ if (insideNamespace(import.meta.url)) {
       listed(),
       natText(...names.map(setsText), chainText(names[0], 'tcp'), chainText(names[1], 'sctp')),
     );
-    t.equal(shell('nft list table inet meridio-snat-local'), SNAT_LOCAL);
+    const snatLocal = shell('nft list table inet meridio-snat-local');
+    t.equal(snatLocal.replace(/[0-9a-f]{12}"/g, '000000000000"'), SNAT_LOCAL);
     await kernel.removeRuleset();
     await kernel.applyRuleset(withNats(nat(80, 8080, 'udp')));
     t.equal(listed(), natText(setsText('80-8080-UDP'), UDP_CHAIN));

@@ -12,11 +12,12 @@ import { join } from 'node:path';
 import { type Carrier, probeCarrier } from '../../../host/kernel/carrier.js';
 import { applyMangle, listMangle } from '../../../host/kernel/mangle.js';
 import { renderTables } from '../../../host/kernel/nft.js';
-import { applyTables, listTables } from '../../../host/kernel/ruleset.js';
+import { listTables } from '../../../host/kernel/nft-list.js';
+import { applyTables } from '../../../host/kernel/ruleset.js';
 import { type Run, run as runHere } from '../../../host/programs/command.js';
 import { Processes } from '../../lab/processes.js';
 import { removeRun } from '../../lab/removal.js';
-import { type RunState, STATE_DIRECTORY, saveState, startTicks } from '../../lab/run-state.js';
+import { type RunState, STATE_DIRECTORY, saveState, thisProcess } from '../../lab/run-state.js';
 import { waitFor } from '../../lab/wait.js';
 import type { Compiled, Program } from './compile.js';
 import { PLACEMENT } from './placement.js';
@@ -68,8 +69,8 @@ export class QueueNetwork {
       id,
       namespaces: [`${id}-snd`, `${id}-lb`, `${id}-rcv`],
       directory: join(STATE_DIRECTORY, id),
-      owner: { pid: process.pid, startTicks: startTicks(process.pid)! },
-      kept: false,
+      owner: thisProcess(),
+      keptFor: null,
     };
   }
 
@@ -181,11 +182,14 @@ export class QueueNetwork {
       egress: [],
       portNats: [],
       targets: [],
-      markRanges: [],
+      // Whatever a program gives: the guard lets it pass.
+      markRanges: [{ first: 1, last: 0xffffffff }],
+      unmatchedMarks: [],
       fragments: 'kernel' as const,
     };
     await applyTables(run, renderTables(wanted, this.carrier), await listTables(run), true);
-    await applyMangle(run, 4, this.carrier.mangleRules(queues), await listMangle(run, 4));
+    const rules = this.carrier.mangleRules(queues);
+    await applyMangle(run, 4, rules, await listMangle(run, 4, rules));
     this.steered = queue;
   }
 
