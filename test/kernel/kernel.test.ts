@@ -160,10 +160,10 @@ if (insideNamespace(import.meta.url)) {
       t.equal(admitted(), '0x00001389-0x000013ec', 'those of the example');
       await kernel.add(others, servingAll(others));
       t.equal(admitted(), '0x0000004d, 0x00001389-0x00001450, 0x00002329', 'before the image is published');
-      const handles = shell('nft -s -a list table inet magmark-guard');
+      const handles = shell('nft -s -a list chain inet magmark-guard forward');
       await kernel.applyRuleset(others, { unlessAsLast: true, keepsMarks: true });
       t.equal(admitted(), '0x0000004d, 0x00001389-0x00001450, 0x00002329', 'with the ruleset');
-      t.equal(shell('nft -s -a list table inet magmark-guard'), handles, 'nothing differed');
+      t.equal(shell('nft -s -a list chain inet magmark-guard forward'), handles, 'nothing differed');
       t.match(
         tables(await kernel.compare(others)),
         [{ kind: 'changed', what: 'table inet magmark-guard: set marks' }],
