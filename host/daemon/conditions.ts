@@ -5,6 +5,8 @@ export interface Facts {
   readonly queues: readonly { readonly queue: number; readonly bound: boolean; readonly unboundMs: number }[];
   /** The last look at the kernel found all as it is wanted, or mended it. */
   readonly kernelAsWanted: boolean;
+  /** Things that differ still after their repair. */
+  readonly vainRepairs?: readonly string[];
   readonly targets: { readonly all: number; readonly active: number };
   /** null: none are configured. */
   readonly gateways: {
@@ -22,6 +24,9 @@ export interface Facts {
 /** A worker that died is back after a second at most, unless it cannot be bound again: far beyond that and a slow start. */
 const DEAD_MS = 10_000;
 
+/** Things that a detail names. */
+const SHOWN = 3;
+
 /** Alive: the one who asks was answered, and every worker serves or is about to. */
 export function judgeAlive({ queues }: Pick<Facts, 'queues'>): Judgement {
   const dead = queues.filter(({ unboundMs }) => unboundMs > DEAD_MS);
@@ -35,16 +40,20 @@ export function judgeAlive({ queues }: Pick<Facts, 'queues'>): Judgement {
 /** Ready: a packet that comes now gets to a target, and gateways send some. */
 export function judgeReady(facts: Facts): Judgement {
   const { queues, kernelAsWanted, targets, gateways, passage, stopping } = facts;
+  // A setting that others keep otherwise is a warning alone.
+  const vain = (facts.vainRepairs ?? []).filter(what => !what.startsWith('sysctl '));
   const bound = queues.filter(queue => queue.bound).length;
   return judgementOf([
     ...(stopping ? [{ name: 'running', ok: false, detail: 'magmark is stopping' }] : []),
     { name: 'workers', ok: bound === queues.length, detail: `${bound} of ${queues.length} queues are bound` },
     {
       name: 'ruleset',
-      ok: kernelAsWanted,
-      detail: kernelAsWanted
-        ? 'rules, routes and tables are applied'
-        : 'rules, routes or tables could not be compared or mended: see the log',
+      ok: kernelAsWanted && vain.length === 0,
+      detail: !kernelAsWanted
+        ? 'rules, routes or tables could not be compared or mended: see the log'
+        : vain.length > 0
+          ? `the repair of ${vain.slice(0, SHOWN).join(', ')} does not help: see the warnings of magmark status`
+          : 'rules, routes and tables are applied',
     },
     {
       name: 'targets',

@@ -414,6 +414,7 @@ export class Daemon {
     ahead?: Ahead,
   ): Promise<void> {
     const wanted = this.wanted(config);
+    this.mender.repairs.forget();
     this.proceed();
     // Passwords that cannot be read are a fault before anything is changed.
     await readPasswords(config.gateways);
@@ -441,7 +442,10 @@ export class Daemon {
     await this.kernel.removeStale(wanted);
     watch.lap('removed');
     this.mender.keep(outcome);
-    this.warnings.find({ fragments: await this.kernel.tracking(wanted) });
+    this.warnings.find({
+      ruleset: this.kernel.rulesetWarnings,
+      fragments: await this.kernel.tracking(wanted),
+    });
     await this.mender.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
   }

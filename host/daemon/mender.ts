@@ -1,6 +1,7 @@
 /** Looks at the kernel: what others changed there is mended, and what was found is kept for whoever decides when to look again. */
 import { prefixText } from '../config/address.js';
 import type { AddOutcome, Kernel } from '../kernel/kernel.js';
+import { Repairs } from '../kernel/repairs.js';
 import type { NextHop, WantedKernel } from '../kernel/wanted.js';
 import type { Config } from '../types/config.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
@@ -29,6 +30,7 @@ export interface MenderOptions {
 
 export class Mender {
   private readonly keeper: Keeper;
+  readonly repairs = new Repairs();
   private readonly forgotten = new Forgotten();
   /** VIPs that main was last asked about, as one text. */
   private mainVips = '';
@@ -100,18 +102,30 @@ export class Mender {
     const config = this.options.config();
     const wanted = this.options.wanted(config);
     const serving = service.servingMarks(config);
-    const outcome = await kernel.add(wanted, { serving, clashesAreWarnings: true, inspect });
+    const gate = this.repairs;
+    gate.beginRound();
+    const outcome = await kernel.add(wanted, { serving, clashesAreWarnings: true, inspect, gate });
     await service.review(outcome.pending);
     this.options.withdrawUnserved();
-    const tables = await kernel.applyRuleset(wanted);
-    const removed = await kernel.removeStale(wanted);
+    const tables = await kernel.applyRuleset(wanted, { gate });
+    const removed = await kernel.removeStale(wanted, gate);
+    gate.endRound();
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
     if (mended.length > 0) this.count(mended);
     this.keep(outcome);
-    warnings.find({ fragments: await kernel.tracking(wanted) });
+    this.reviewRepairs();
+    warnings.find({ ruleset: kernel.rulesetWarnings, fragments: await kernel.tracking(wanted) });
     await this.reviewMain();
     // Last: a BIRD that hangs must not keep the kernel from being mended.
     await service.announceServed();
+  }
+
+  /** Repairs that wait, and things that others change again and again. */
+  private reviewRepairs(): void {
+    const { dueMs, vain } = this.repairs;
+    if (dueMs !== null) this.keeper.look(dueMs);
+    this.options.tally.repairs.vain = vain;
+    this.options.warnings.find({ repairs: this.repairs.warnings() });
   }
 
   private count(mended: readonly string[]): void {

@@ -33,6 +33,7 @@ function factsOf({ config, frontend, options, pool, service, tally, guardWatch }
   return {
     queues: pool.bindings(),
     kernelAsWanted: tally.looks.lastSucceeded,
+    vainRepairs: tally.repairs.vain,
     targets: { all: targets, active: targets - service.idle.length },
     gateways:
       config.gateways.length === 0

@@ -7,6 +7,10 @@ import type { Log } from './log.js';
 export interface WarningParts {
   /** Of the kernel, by the last look. */
   look: readonly string[];
+  /** Optional tables that nft refused. */
+  ruleset: readonly string[];
+  /** Repairs that do not help, and things that others change again and again. */
+  repairs: readonly string[];
   /** Who tracks connections where fragments are tracked. */
   fragments: readonly string[];
   /** VIPs to which main has no route. */
@@ -26,6 +30,8 @@ export class Warnings {
   lines: readonly string[] = [];
   private readonly parts: WarningParts = {
     look: [],
+    ruleset: [],
+    repairs: [],
     fragments: [],
     main: [],
     passage: [],
@@ -46,13 +52,15 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, fragments, main, passage, image, refused, kept } = this.parts;
+    const { look, ruleset, repairs, fragments, main, passage, image, refused, kept } = this.parts;
     const told = new Set([...this.lines, ...refused]);
     this.lines = [
       ...refused,
       ...passage,
       ...this.ofConfig.lines,
       ...look,
+      ...ruleset,
+      ...repairs,
       ...fragments,
       ...main,
       ...image,

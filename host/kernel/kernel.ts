@@ -16,6 +16,7 @@ import { routingDifferences } from './difference.js';
 import { type GuardReading, readGuard } from './guard.js';
 import { rulesInFront } from './in-front.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
+import { familiesWithoutMain, missingKernelRules } from './kernel-rules.js';
 import {
   askForNeighbours,
   flushNeighbours,
@@ -24,6 +25,7 @@ import {
   neighbourKey,
 } from './neighbour.js';
 import { type Reached, reachOf } from './reach.js';
+import { ALL_REPAIRS, NO_REPAIRS, type RepairGate } from './repairs.js';
 import type { ListedRoute, NarrowRoute } from './route.js';
 import {
   additions,
@@ -70,6 +72,8 @@ export interface AddOptions {
   readonly inspect?: readonly number[];
   /** A listing from `listAhead`; of tables that are new, other routes than the default one are left to the next look. */
   readonly ahead?: Ahead | undefined;
+  /** Asked for each thing that differs; default: all is repaired. */
+  readonly gate?: RepairGate;
   /** Called after each part of the work, with its name: for a breakdown of its time. */
   readonly lap?: (part: string) => void;
 }
@@ -102,6 +106,8 @@ export class Kernel {
   private last: Promise<unknown> = Promise.resolve();
   /** What the last `add` listed has something of ours that is not wanted, or nothing was listed yet. */
   private maybeStale = true;
+  /** Families whose rule that leads to main is missing, by the last `add`. */
+  private withoutMain: readonly Family[] = [];
   /** As they were found when their table was last inspected, by its number. */
   private readonly narrow = new Map<number, readonly NarrowRoute[]>();
   private constructor(
@@ -140,6 +146,11 @@ export class Kernel {
     return this.steering.carrier.name;
   }
 
+  /** One line for each part of the ruleset that nft refused and traffic can do without. */
+  get rulesetWarnings(): string[] {
+    return this.steering.warnings;
+  }
+
   /** Families that are served. */
   private get families(): Family[] {
     return this.ipv6 === 'enabled' ? [4, 6] : [4];
@@ -153,7 +164,7 @@ export class Kernel {
    */
   add(wanted: WantedKernel, options: AddOptions = {}): Promise<AddOutcome> {
     return this.inTurn(async () => {
-      const { serving = new Set(), patienceMs = 0, lap = () => {} } = options;
+      const { serving = new Set(), patienceMs = 0, gate = ALL_REPAIRS, lap = () => {} } = options;
       this.ipv6 = await ipv6State();
       const ahead = options.ahead?.ipv6 === this.ipv6 ? options.ahead : undefined;
       const before = this.journal.claims;
@@ -171,7 +182,7 @@ export class Kernel {
       const written = this.journal.write(unitedClaims(before, claimsOf(routing, listing, before)));
       // While the disk is being waited for; what fails here is told after that.
       written.catch(() => undefined);
-      const added = additions(routing, listing, foreign);
+      const added = additions(routing, listing, foreign).filter(change => gate.allows(changeText(change)));
       const { changes, asked, forgotten } = neighbourChanges(
         routing,
         listing,
@@ -183,14 +194,16 @@ export class Kernel {
       lap('journal');
       await this.steering.admit(wanted, before);
       const [settings, outcome] = await together([
-        applySysctls(this.ipv6),
+        applySysctls(this.ipv6, undefined, gate),
         added.length + changes.length === 0
           ? { refused: NOBODY, warnings: [], routes: listing.routes, neighbours: listed }
           : applyChanges(this.run, this.present, [...added, ...changes], { ...listing, neighbours: listed }),
       ]);
       lap('rules and routes');
       const inFront = rulesInFront(wanted, routing, listing, before);
-      const warnings = [...clashing, ...inFront, ...settings.warnings, ...outcome.warnings];
+      this.withoutMain = familiesWithoutMain(listing.rules);
+      const missing = missingKernelRules(listing.rules);
+      const warnings = [...missing, ...clashing, ...inFront, ...settings.warnings, ...outcome.warnings];
       const refused = unitedReasons(outcome.refused, foreign);
       this.maybeStale = isMoreThan(this.journal.claims, routing, listing);
       const { families } = this;
@@ -201,7 +214,8 @@ export class Kernel {
       const { pending, hops } = await this.settle(first, reachBy, asked, patienceMs);
       lap('neighbours');
       const made = added.filter(({ of }) => of.kind !== 'route' || !outcome.refused.has(of.route.table));
-      const changed = made.map(({ family, line }) => `ip -${family} ${line}`);
+      const changed = made.map(changeText);
+      for (const what of changed) gate.repaired(what);
       return { pending, hops, warnings, forgotten, changes: [...settings.changes, ...changed] };
     });
   }
@@ -234,15 +248,18 @@ export class Kernel {
   vipsWithoutRoute(vips: readonly Prefix[]): Promise<string[]> {
     return this.inTurn(async () => {
       const lines = await Promise.all(
-        this.families.map(async family => {
-          const addresses = vips.filter(vip => vip.family === family).map(vip => vip.address);
-          const questions = addresses.map(address => `route get ${address}`);
-          const failures = await runBatch(this.run, family, questions);
-          return [...failures.keys()].map(
-            index =>
-              `main has no route to VIP ${addresses[index]}: a target whose answers are too big for the way out is not told so`,
-          );
-        }),
+        // Where main cannot be found at all, `add` warns of that.
+        this.families
+          .filter(family => !this.withoutMain.includes(family))
+          .map(async family => {
+            const addresses = vips.filter(vip => vip.family === family).map(vip => vip.address);
+            const questions = addresses.map(address => `route get ${address}`);
+            const failures = await runBatch(this.run, family, questions);
+            return [...failures.keys()].map(
+              index =>
+                `main has no route to VIP ${addresses[index]}: a target whose answers are too big for the way out is not told so`,
+            );
+          }),
       );
       return lines.flat();
     });
@@ -284,7 +301,7 @@ export class Kernel {
       const routing = wantedRouting(wanted, listing, claims);
       const foreign = foreignRoutes(routing, listing, claims);
       const united = unitedClaims(claims, claimsOf(routing, listing, claims));
-      const settings = await applySysctls(ipv6, undefined, false);
+      const settings = await applySysctls(ipv6, undefined, NO_REPAIRS);
       const steering = await this.steering.compare(wanted, this.families, claims);
       return [
         ...settings.changes.map(what => ({ kind: 'changed' as const, what })),
@@ -307,13 +324,13 @@ export class Kernel {
    * @returns how many rules and routes went
    * @throws KernelError
    */
-  removeStale(wanted: WantedKernel): Promise<number> {
+  removeStale(wanted: WantedKernel, gate: RepairGate = ALL_REPAIRS): Promise<number> {
     return this.inTurn(async () => {
       await this.steering.settle(wanted);
       // What `add` listed had nothing to go: another look would find the same.
       if (!this.maybeStale) return 0;
       const { listing } = await this.list();
-      return this.removeRouting(wantedRouting(wanted, listing, this.journal.claims), listing);
+      return this.removeRouting(wantedRouting(wanted, listing, this.journal.claims), listing, gate);
     });
   }
 
@@ -389,11 +406,18 @@ export class Kernel {
     return latest;
   }
 
-  private async removeRouting(wanted: WantedRouting, listing: RoutingListing): Promise<number> {
+  private async removeRouting(
+    wanted: WantedRouting,
+    listing: RoutingListing,
+    gate: RepairGate = ALL_REPAIRS,
+  ): Promise<number> {
     const { claims } = this.journal;
-    const removed = removals(wanted, listing, claims);
+    const surplus = removals(wanted, listing, claims);
+    const removed = surplus.filter(removal => gate.allows(changeText(removal)));
+    const waiting = surplus.filter(removal => !removed.includes(removal));
     const refused = await applyRemovals(this.run, removed);
-    const left = refused.map(([removal]) => removal.claim);
+    const left = [...refused.map(([removal]) => removal), ...waiting].map(({ claim }) => claim);
+    for (const removal of removed) gate.repaired(changeText(removal));
     const rules = new Set([...wanted.rules, ...left.filter(isRule)].map(ruleKey));
     const tables = new Set(
       [...wanted.routes, ...wanted.egress, ...left.flatMap(claim => (isRule(claim) ? [] : [claim]))].map(
@@ -429,6 +453,11 @@ function isMoreThan(claims: Claims, wanted: WantedRouting, listing: RoutingListi
     [...claims.rules.map(ruleKey), ...claims.routes.map(tableKey)].some(key => !kept.has(key)) ||
     removals(wanted, listing, claims).length > 0
   );
+}
+
+/** As it is logged, and as repairs know it. */
+function changeText({ family, line }: { readonly family: Family; readonly line: string }): string {
+  return `ip -${family} ${line}`;
 }
 
 /** A target whose table holds another's default route cannot be reached by it. */

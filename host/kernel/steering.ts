@@ -8,11 +8,12 @@ import { type Claims, claimedMarks, unitedClaims } from './claims.js';
 import { mangleDifferences, tableDifference } from './difference.js';
 import { admitCommands, admits, GUARD_TABLE, listAdmitted, ownMarks } from './guard.js';
 import type { Journal } from './journal.js';
-import { applyMangle, listMangle, type MangleListing, markOf } from './mangle.js';
+import { applyMangle, listMangle, type MangleListing, markOf, renderMangle } from './mangle.js';
 import type { MarkRange } from './marks.js';
 import { type Kept, renderTables, TABLES } from './nft.js';
 import { listTables } from './nft-list.js';
 import type { NftTable } from './nft-table.js';
+import { ALL_REPAIRS, type RepairGate } from './repairs.js';
 import {
   applyTables,
   execute,
@@ -29,6 +30,8 @@ export interface RulesetOptions {
   readonly unlessAsLast?: boolean;
   /** Workers may still give marks of a former configuration: the guard goes on to let them pass until `settle`. */
   readonly keepsMarks?: boolean;
+  /** Asked for each table that differs; default: all are repaired. */
+  readonly gate?: RepairGate;
 }
 
 export class Steering {
@@ -49,9 +52,18 @@ export class Steering {
     private stands: boolean,
   ) {}
 
+  /** Optional tables that nft refused, one line each: what was wanted of them, and the answer. */
+  private refused: ReadonlyMap<string, { readonly asked: string; readonly message: string }> = new Map();
+
+  /** One line for each optional table that nft refused. */
+  get warnings(): string[] {
+    return [...this.refused.values()].map(({ message }) => message);
+  }
+
   /** It may have been changed by another daemon. */
   forget(): void {
     this.last = null;
+    this.refused = new Map();
     this.admitted = null;
   }
 
@@ -86,6 +98,8 @@ export class Steering {
 
   /**
    * The nftables tables, in one transaction, behind the rules that queue.
+   * An optional table that nft refuses is left out, with a warning; a check does not try it again, a change does.
+   * @param unlessAsLast  a change: leave the kernel unasked if the same was wanted when it was last brought about
    * @returns names of the tables that were changed
    * @throws ClashError, with nothing changed, if a table of our name stands that is not ours; KernelError
    */
@@ -93,18 +107,22 @@ export class Steering {
     wanted: WantedKernel,
     families: readonly Family[],
     journal: Journal,
-    { unlessAsLast = false, keepsMarks = false }: RulesetOptions = {},
+    { unlessAsLast = false, keepsMarks = false, gate = ALL_REPAIRS }: RulesetOptions = {},
   ): Promise<string[]> {
     const changed: string[] = [];
+    const former: Family[] = [];
     const { queueMark } = wanted;
     const mangleRules = this.carrier.mangleRules(wanted.queues, queueMark);
     const asked = JSON.stringify([renderTables(wanted, this.carrier), mangleRules, families]);
-    if (unlessAsLast && asked === this.last) return [];
+    if (unlessAsLast && asked === this.last && this.refused.size === 0) return [];
     this.last = null;
     const queued = queueMarks(wanted, journal.claims);
     const guarded = keepsMarks && journal.claims.tables.includes(GUARD_TABLE);
     const marks = guarded ? ((await listAdmitted(this.run)) ?? []) : [];
-    const tables = await this.render(wanted, marks);
+    const rendered = await this.render(wanted, marks);
+    const known = (table: NftTable) =>
+      !unlessAsLast && this.refused.get(table.name)?.asked === JSON.stringify(table);
+    const tables = rendered.filter(table => !known(table));
     const [listed, ...standing] = await Promise.all([
       listTables(this.run),
       ...(mangleRules.length > 0 ? families : []).map(family =>
@@ -124,21 +142,32 @@ export class Steering {
       // One after the other: the kernel lists tables in the order of their making.
       for (const [index, family] of families.entries()) {
         const listing = standing[index]!;
-        const kept = [...mangleRules, ...rulesOfOthers(listing, queueMark)];
-        if (await applyMangle(this.run, family, kept, listing, queued)) {
-          changed.push(`table ${mangleTable(family)}`);
-        }
+        const name = `table ${mangleTable(family)}`;
+        const differs = renderMangle(listing.rules, mangleRules) !== null;
+        if (!differs || !gate.allows(name)) continue;
+        const others = rulesOfOthers(listing, queueMark);
+        await applyMangle(this.run, family, [...mangleRules, ...others], listing, queued);
+        if (others.length > 0) former.push(family);
+        changed.push(name);
       }
     }
-    changed.push(...(await applyTables(this.run, tables, listed, this.stands)));
+    const applied = await applyTables(this.run, tables, listed, this.stands, gate);
+    changed.push(...applied.changed);
     // After the chains that set a former queue mark.
-    for (const [index, family] of (mangleRules.length > 0 ? families : []).entries()) {
-      if (rulesOfOthers(standing[index]!, queueMark).length === 0) continue;
+    for (const family of former) {
       const listing = await listMangle(this.run, family, mangleRules, queued);
       await applyMangle(this.run, family, mangleRules, listing, queued);
     }
+    const messages = new Map(applied.refused.map(({ name, message }) => [name, message]));
+    this.refused = new Map(
+      rendered.flatMap(table => {
+        const message = known(table) ? this.refused.get(table.name)!.message : messages.get(table.name);
+        return message === undefined ? [] : [[table.name, { asked: JSON.stringify(table), message }]];
+      }),
+    );
+    for (const name of changed) gate.repaired(name);
     if (changed.length > 0) this.changes++;
-    this.admitted = [...marks, ...ownMarks(wanted)];
+    this.admitted = this.refused.has(GUARD_TABLE) ? null : [...marks, ...ownMarks(wanted)];
     this.stands = true;
     this.last = asked;
     return changed;

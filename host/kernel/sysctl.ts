@@ -5,6 +5,7 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { onFile } from '../programs/file.js';
+import { ALL_REPAIRS, NO_REPAIRS, type RepairGate } from './repairs.js';
 
 const IPV4: readonly (readonly [path: string, wanted: string])[] = [
   ['net/ipv4/ip_forward', '1'],
@@ -93,12 +94,12 @@ export interface SysctlOutcome {
 
 /**
  * Set what differs in the network namespace of this process.
- * @param writes  false: only tell what would be set
+ * @param gate  NO_REPAIRS: only tell what would be set
  */
 export async function applySysctls(
   ipv6: Ipv6State,
   procSys = '/proc/sys',
-  writes = true,
+  gate: RepairGate = ALL_REPAIRS,
 ): Promise<SysctlOutcome> {
   const warnings = [...IPV6_WARNINGS[ipv6]];
   const changes: string[] = [];
@@ -108,7 +109,7 @@ export async function applySysctls(
     IPV4_LINKS.map(([setting, wanted]) => [`net/ipv4/conf/${name}/${setting}`, wanted] as const),
   );
   // What `ip_forward` is set to becomes the setting of all interfaces: theirs follow.
-  const one = ([path, wanted]: readonly [string, string]) => applySysctl(procSys, path, wanted, writes);
+  const one = ([path, wanted]: readonly [string, string]) => applySysctl(procSys, path, wanted, gate);
   const general = await Promise.all([...IPV4, ...(ipv6 === 'enabled' ? IPV6 : [])].map(one));
   for (const { change, warning } of [...general, ...(await Promise.all(links.map(one)))]) {
     if (change !== undefined) changes.push(change);
@@ -121,7 +122,7 @@ async function applySysctl(
   procSys: string,
   path: string,
   wanted: string,
-  writes: boolean,
+  gate: RepairGate,
 ): Promise<{ change?: string; warning?: string }> {
   const file = join(procSys, path);
   let found: string;
@@ -138,8 +139,14 @@ async function applySysctl(
     return {};
   }
   try {
-    if (writes) await writeFile(file, wanted);
-    return { change: `sysctl ${path} from ${found} to ${wanted}` };
+    const what = `sysctl ${path}`;
+    if (gate.allows(what)) {
+      await writeFile(file, wanted);
+      gate.repaired(what);
+    } else if (gate !== NO_REPAIRS) {
+      return {};
+    }
+    return { change: `${what} from ${found} to ${wanted}` };
   } catch (error) {
     return { warning: `sysctl ${path} is ${found}, ${wanted} is wanted: ${(error as Error).message}` };
   }
