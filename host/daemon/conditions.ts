@@ -16,6 +16,8 @@ export interface Facts {
     /** VIPs that they are told of. */
     readonly announced: number;
   } | null;
+  /** VIPs, and why packets to some of them reach no target. */
+  readonly vips: { readonly all: number; readonly lost: readonly { vip: string; reason: string }[] };
   /** Warnings about packets that are dropped or lost on their way through this host. */
   readonly passage: readonly string[];
   readonly stopping: boolean;
@@ -39,7 +41,7 @@ export function judgeAlive({ queues }: Pick<Facts, 'queues'>): Judgement {
 
 /** Ready: a packet that comes now gets to a target, and gateways send some. */
 export function judgeReady(facts: Facts): Judgement {
-  const { queues, kernelAsWanted, targets, gateways, passage, stopping } = facts;
+  const { queues, kernelAsWanted, targets, gateways, vips, passage, stopping } = facts;
   // A setting that others keep otherwise is a warning alone.
   const vain = (facts.vainRepairs ?? []).filter(what => !what.startsWith('sysctl '));
   const bound = queues.filter(queue => queue.bound).length;
@@ -60,10 +62,21 @@ export function judgeReady(facts: Facts): Judgement {
       ok: targets.active > 0,
       detail: `${targets.active} of ${targets.all} targets take traffic`,
     },
+    ...(vips.lost.length === 0 ? [] : [lost(vips)]),
     ...(gateways === null ? [] : [announced(gateways)]),
     // No reason to send packets elsewhere: a few may be lost.
     ...passage.map(detail => ({ name: 'packets', ok: true, detail })),
   ]);
+}
+
+/** Packets to the other VIPs still reach a target. */
+function lost({ all, lost }: Facts['vips']): Condition {
+  const reasons = lost.map(({ vip, reason }) => `${vip}: ${reason}`).join('; ');
+  return {
+    name: 'vips',
+    ok: lost.length < all,
+    detail: `${lost.length} of ${all} VIPs receive no traffic (${reasons})`,
+  };
 }
 
 function announced(gateways: NonNullable<Facts['gateways']>): Condition {

@@ -232,6 +232,12 @@ export class Daemon {
     return this.waitingReload;
   }
 
+  /** What keeps the file from being watched. */
+  warnWatch(lines: readonly string[]): void {
+    this.warnings.find({ watch: lines });
+    this.warnings.tell(this.config);
+  }
+
   /** Whether the file holds something else than when it was read last; one that is gone does. */
   async fileDiffers(): Promise<boolean> {
     const { configFile } = this.options;
@@ -428,6 +434,7 @@ export class Daemon {
       lap: part => watch.lap(part),
     });
     this.proceed();
+    this.service.lost = outcome.lost;
     await this.service.publish(config, outcome.pending);
     watch.lap('image');
     await this.kernel.applyRuleset(wanted, { unlessAsLast: true, keepsMarks: true });

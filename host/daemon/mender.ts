@@ -1,6 +1,7 @@
 /** Looks at the kernel: what others changed there is mended, and what was found is kept for whoever decides when to look again. */
 import { prefixText } from '../config/address.js';
 import type { AddOutcome, Kernel } from '../kernel/kernel.js';
+import { lostVipText } from '../kernel/local-route.js';
 import { Repairs } from '../kernel/repairs.js';
 import type { NextHop, WantedKernel } from '../kernel/wanted.js';
 import type { Config } from '../types/config.js';
@@ -63,9 +64,9 @@ export class Mender {
   }
 
   /** What a change of configuration found, or a look. */
-  keep({ pending, hops, warnings, forgotten }: AddOutcome): void {
+  keep({ pending, hops, warnings, forgotten, lost }: AddOutcome): void {
     const config = this.options.config();
-    this.options.warnings.find({ look: warnings });
+    this.options.warnings.find({ look: warnings, local: lost.map(lostVipText) });
     this.forgotten.add(forgotten);
     const targets = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
     const tables = new Set([
@@ -105,6 +106,7 @@ export class Mender {
     const gate = this.repairs;
     gate.beginRound();
     const outcome = await kernel.add(wanted, { serving, clashesAreWarnings: true, inspect, gate });
+    service.lost = outcome.lost;
     await service.review(outcome.pending);
     this.options.withdrawUnserved();
     const tables = await kernel.applyRuleset(wanted, { gate });

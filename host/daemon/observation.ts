@@ -11,6 +11,7 @@ import {
 import type { ImageStore, ImageStream } from '../core/image.js';
 import { targetKey } from '../core/image-parts.js';
 import { reasonNames } from '../core/reason.js';
+import type { LostVip } from '../kernel/local-route.js';
 import type { Observation, QueueObservation, StreamObservation } from '../metrics/observation.js';
 import type { Answers } from '../metrics/server.js';
 import type { QueueStatistics } from '../queue/pool.js';
@@ -44,9 +45,18 @@ function factsOf({ config, frontend, options, pool, service, tally, guardWatch }
             sessionsUp: sessions.filter(({ up }) => up).length,
             announced: service.announced.length,
           },
+    vips: { all: config.vips.length, lost: lostOnce(service.lost) },
     passage: guardWatch.lines,
     stopping: options.stop.aborted,
   };
+}
+
+/** Each VIP once that is lost as a whole. */
+function lostOnce(lost: readonly LostVip[]): { vip: string; reason: string }[] {
+  const reasons = new Map(
+    lost.filter(({ whole }) => whole).map(({ vip, reason }) => [prefixText(vip), reason]),
+  );
+  return [...reasons].map(([vip, reason]) => ({ vip, reason }));
 }
 
 function observe(daemon: Daemon): Observation {

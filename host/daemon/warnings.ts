@@ -7,6 +7,8 @@ import type { Log } from './log.js';
 export interface WarningParts {
   /** Of the kernel, by the last look. */
   look: readonly string[];
+  /** VIPs whose packets the kernel delivers elsewhere. */
+  local: readonly string[];
   /** Optional tables that nft refused. */
   ruleset: readonly string[];
   /** Repairs that do not help, and things that others change again and again. */
@@ -21,6 +23,8 @@ export interface WarningParts {
   image: readonly string[];
   /** That the file was not brought about when it was read last; told in the log by who read it. */
   refused: readonly string[];
+  /** Directories on the way to the file that cannot be watched. */
+  watch: readonly string[];
   /** Of the configuration that is kept on disk. */
   kept: readonly string[];
 }
@@ -30,6 +34,7 @@ export class Warnings {
   lines: readonly string[] = [];
   private readonly parts: WarningParts = {
     look: [],
+    local: [],
     ruleset: [],
     repairs: [],
     fragments: [],
@@ -37,6 +42,7 @@ export class Warnings {
     passage: [],
     image: [],
     refused: [],
+    watch: [],
     kept: [],
   };
   private ofConfig: { readonly config: Config; readonly lines: readonly string[] } | null = null;
@@ -52,10 +58,12 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, ruleset, repairs, fragments, main, passage, image, refused, kept } = this.parts;
+    const { look, ruleset, repairs, fragments, main, passage, image, refused, kept, local, watch } =
+      this.parts;
     const told = new Set([...this.lines, ...refused]);
     this.lines = [
       ...refused,
+      ...local,
       ...passage,
       ...this.ofConfig.lines,
       ...look,
@@ -64,6 +72,7 @@ export class Warnings {
       ...fragments,
       ...main,
       ...image,
+      ...watch,
       ...kept,
     ];
     for (const line of this.lines) if (!told.has(line)) this.log.warn(line);

@@ -14,9 +14,10 @@ import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.j
 import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
 import { routingDifferences } from './difference.js';
 import { type GuardReading, readGuard } from './guard.js';
-import { rulesInFront } from './in-front.js';
+import { lastMarkPriority, rulesInFront } from './in-front.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
 import { familiesWithoutMain, missingKernelRules } from './kernel-rules.js';
+import { type LostVip, lostVips } from './local-route.js';
 import {
   askForNeighbours,
   flushNeighbours,
@@ -95,6 +96,8 @@ export interface AddOutcome {
   readonly hops: NextHop[];
   /** Neighbours whose entries were removed, to be made anew. */
   readonly forgotten: readonly Host[];
+  /** VIPs whose packets the kernel delivers elsewhere before it asks our rules. */
+  readonly lost: readonly LostVip[];
 }
 
 const NOBODY: ReadonlyMap<number, readonly string[]> = new Map();
@@ -171,7 +174,7 @@ export class Kernel {
       const claimed = new Set(before.routes.map(({ table }) => table));
       const marks = wanted.targets.map(({ fwmark }) => fwmark);
       const inspected = new Set([...(options.inspect ?? []), ...marks.filter(mark => !claimed.has(mark))]);
-      const { listing, neighbours: listed } = await (ahead?.listed ?? this.list([...inspected]));
+      const { listing, neighbours: listed, local } = await (ahead?.listed ?? this.list([...inspected]));
       lap('listed');
       const routing = wantedRouting(wanted, listing, before);
       const clashing = clashes(routing, listing, before);
@@ -201,6 +204,7 @@ export class Kernel {
       ]);
       lap('rules and routes');
       const inFront = rulesInFront(wanted, routing, listing, before);
+      const lost = lostVips(wanted.vips, local, listing.rules, lastMarkPriority(routing));
       this.withoutMain = familiesWithoutMain(listing.rules);
       const missing = missingKernelRules(listing.rules);
       const warnings = [...missing, ...clashing, ...inFront, ...settings.warnings, ...outcome.warnings];
@@ -216,7 +220,7 @@ export class Kernel {
       const made = added.filter(({ of }) => of.kind !== 'route' || !outcome.refused.has(of.route.table));
       const changed = made.map(changeText);
       for (const what of changed) gate.repaired(what);
-      return { pending, hops, warnings, forgotten, changes: [...settings.changes, ...changed] };
+      return { pending, hops, warnings, forgotten, lost, changes: [...settings.changes, ...changed] };
     });
   }
 
@@ -375,12 +379,17 @@ export class Kernel {
 
   /** @param inspected tables of targets whose other routes are listed anew; of others they are what they were */
   private async list(inspected: readonly number[] = []): ReturnType<typeof listRouting> {
-    const { listing, neighbours } = await listRouting(this.run, this.present, this.families, inspected);
+    const { listing, neighbours, local } = await listRouting(
+      this.run,
+      this.present,
+      this.families,
+      inspected,
+    );
     for (const table of inspected) this.narrow.delete(table);
     for (const route of listing.narrow) {
       this.narrow.set(route.table, [...(this.narrow.get(route.table) ?? []), route]);
     }
-    return { listing: { ...listing, narrow: [...this.narrow.values()].flat() }, neighbours };
+    return { listing: { ...listing, narrow: [...this.narrow.values()].flat() }, neighbours, local };
   }
 
   /** Ask for neighbours, save those that were, and look until all have answered or failed, for `patienceMs` at most. */
