@@ -336,7 +336,7 @@ export class Kernel {
       const foreign = foreignRoutes(routing, listing, claims);
       const united = unitedClaims(claims, claimsOf(routing, listing, claims));
       const settings = await applySysctls(ipv6, undefined, NO_REPAIRS);
-      const steering = await this.steering.compare(wanted, this.families);
+      const steering = await this.steering.compare(wanted, this.families, claims);
       return [
         ...settings.changes.map(what => ({ kind: 'changed' as const, what })),
         ...routingDifferences(

@@ -14,6 +14,8 @@ export interface WantedTarget {
 export interface WantedKernel {
   readonly vips: readonly Prefix[];
   readonly queues: { readonly first: number; readonly last: number };
+  /** What leads packets into the queues where nftables cannot. */
+  readonly queueMark: number;
   readonly interfaces: { readonly external: string | null; readonly internal: readonly string[] };
   /** Families that have gateways: BIRD fills their table 4096. */
   readonly egress: readonly Family[];
