@@ -119,8 +119,12 @@ export interface StatusReply {
     readonly restarts: number;
     readonly lastError: string | null;
   };
-  /** `announced`: gateways by BGP are told of it. */
-  readonly vips: readonly { readonly prefix: string; readonly announced: boolean }[];
+  /** `announced`: gateways by BGP are told of it. `lost`: why packets to it, or to a part of it, reach no target; null: they do. */
+  readonly vips: readonly {
+    readonly prefix: string;
+    readonly announced: boolean;
+    readonly lost: string | null;
+  }[];
   /** Packets to VIPs, since the daemon started, as of the last 10 s. */
   readonly passage: {
     /** That had none of our marks: the host forwards none of them. */
@@ -168,6 +172,8 @@ export interface ExplainReply {
     readonly device: string | null;
     /** As the kernel lists the neighbour, null where it has none. */
     readonly neighbour: string | null;
+    /** Why it reaches no target: this host itself takes it, or drops it; null: it does. */
+    readonly local: string | null;
     /** The kernel's answer where it has no route. */
     readonly error: string | null;
   } | null;

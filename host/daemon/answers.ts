@@ -112,6 +112,9 @@ export function routesOf(daemon: Daemon): Routes {
         vips: config.vips.map(vip => ({
           prefix: prefixText(vip),
           announced: daemon.service.announced.some(other => prefixText(other) === prefixText(vip)),
+          lost:
+            daemon.service.lost.find(({ vip: other }) => prefixText(other) === prefixText(vip))?.reason ??
+            null,
         })),
         passage: {
           dropped: { ipv4: guardWatch.dropped[4], ipv6: guardWatch.dropped[6] },

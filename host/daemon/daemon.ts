@@ -29,7 +29,7 @@ import type { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
 import { Mender } from './mender.js';
 import { hostAddresses } from './namespace.js';
-import { refuseCoveredHosts, refuseRestartOnly } from './refusal.js';
+import { refuseCoveredHosts, refuseNoNextHop, refuseRestartOnly } from './refusal.js';
 import type { Seat } from './seat.js';
 import { type KnownService, Service } from './service.js';
 import { type Found, found, type Source } from './source.js';
@@ -139,6 +139,10 @@ export class Daemon {
       onHealth,
       ...(known && { known }),
     });
+    frontend.onChange = () => {
+      warnings.find({ gateways: frontend.state().warnings });
+      if (images.current !== null) warnings.tell(this.config);
+    };
     this.guardWatch = new GuardWatch({
       log,
       read: () => kernel.readGuard(),
@@ -244,6 +248,12 @@ export class Daemon {
     return this.waitingReload;
   }
 
+  /** What keeps the file from being watched. */
+  warnWatch(lines: readonly string[]): void {
+    this.warnings.find({ watch: lines });
+    this.warnings.tell(this.config);
+  }
+
   /** Whether the file holds something else than when it was read last; one that is gone does. */
   async fileDiffers(): Promise<boolean> {
     const { configFile } = this.options;
@@ -279,7 +289,9 @@ export class Daemon {
     return this.inTurn(async () => {
       if (text === '') return this.kernel.compare(this.wanted(this.config));
       const config = loadConfig(text, name);
-      refuseCoveredHosts(config, await hostAddresses());
+      const addresses = await hostAddresses();
+      refuseCoveredHosts(config, addresses);
+      refuseNoNextHop(config, addresses);
       refuseRestartOnly(this.config, config);
       return [
         ...configurationDifferences(configChanges(this.config, config)),
@@ -301,6 +313,7 @@ export class Daemon {
     const former = this.config;
     const { config, kind, name } = next;
     refuseCoveredHosts(config, await ahead.addresses);
+    refuseNoNextHop(config, await ahead.addresses);
     refuseRestartOnly(former, config);
     await this.service.refuseTooLarge(config);
     watch.lap('refusals');
@@ -448,6 +461,7 @@ export class Daemon {
       lap: part => watch.lap(part),
     });
     this.proceed();
+    this.service.lost = outcome.lost;
     await this.service.publish(config, outcome.pending);
     watch.lap('image');
     await this.kernel.applyRuleset(wanted, { unlessAsLast: true, keepsMarks: true });
@@ -457,6 +471,7 @@ export class Daemon {
     watch.lap('steered');
     this.proceed();
     await this.images.retire();
+    await this.service.judgeGateways(config, outcome);
     await this.service.announce();
     watch.lap('announced');
     await this.kernel.removeStale(wanted);
