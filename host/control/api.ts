@@ -178,6 +178,13 @@ export interface ApplyReply {
   readonly warnings: readonly string[];
 }
 
+/** `POST /v1/reload`: the daemon reads its file again, as with SIGHUP. */
+export interface ReloadReply extends ApplyReply {
+  readonly file: string;
+  /** As `StatusReply.lastChange`. */
+  readonly lastChange: StatusReply['lastChange'];
+}
+
 /**
  * `GET /v1/diff`: the configuration in force against the kernel; `POST /v1/diff`: the configuration of the body, with its
  * name in the query, against the kernel and the configuration in force. Nothing is changed.

@@ -1,6 +1,6 @@
 /** What the control socket tells of the daemon. */
 import { prefixText } from '../config/address.js';
-import type { ApplyReply, LogLevel, ShareReply, StatusReply } from '../control/api.js';
+import type { ApplyReply, LogLevel, ReloadReply, ShareReply, StatusReply } from '../control/api.js';
 import { Answered, RequestError, type Routes } from '../control/server.js';
 import { reasonCounts } from '../core/counters.js';
 import { reasonNames } from '../core/reason.js';
@@ -21,6 +21,7 @@ import { syslogLevel } from './log.js';
 import { answersOf } from './observation.js';
 import { targetLabel } from './serving.js';
 import { shareReplies } from './shares.js';
+import { Stopped } from './stopped.js';
 
 /** nfqlb's name for a stream. */
 export function shmName(stream: string): string {
@@ -64,6 +65,19 @@ export function routesOf(daemon: Daemon): Routes {
       return { generation: image().generation, warnings: daemon.warnings.lines };
     },
 
+    'POST /v1/reload': async (): Promise<ReloadReply> => {
+      const fault = await daemon.reload();
+      if (fault instanceof Stopped) throw new RequestError(409, 'magmark stops: nothing was reloaded');
+      if (fault !== null) throw fault;
+      return {
+        // A reload without a file is a fault.
+        file: daemon.options.configFile!,
+        generation: image().generation,
+        warnings: daemon.warnings.lines,
+        lastChange: lastChangeOf(daemon),
+      };
+    },
+
     'GET /v1/diff': () => daemon.compare('', ''),
     'POST /v1/diff': ({ query, body }) => daemon.compare(body, query.get('name') ?? 'the configuration'),
     'GET /v1/health': () => judged(answers.alive()),
@@ -82,11 +96,7 @@ export function routesOf(daemon: Daemon): Routes {
         startedAt: daemon.startedAt.toISOString(),
         configFile: options.configFile,
         source: { ...daemon.source, at: daemon.source.at.toISOString() },
-        lastChange: daemon.lastChanges && {
-          added: daemon.lastChanges.added ?? [],
-          removed: daemon.lastChanges.removed ?? [],
-          changed: daemon.lastChanges.changed ?? [],
-        },
+        lastChange: lastChangeOf(daemon),
         state: {
           path: daemon.state.path,
           keptAt: daemon.state.keptAt?.toISOString() ?? null,
@@ -150,6 +160,16 @@ export function routesOf(daemon: Daemon): Routes {
       };
     },
   };
+}
+
+function lastChangeOf({ lastChanges }: Daemon): StatusReply['lastChange'] {
+  return (
+    lastChanges && {
+      added: lastChanges.added ?? [],
+      removed: lastChanges.removed ?? [],
+      changed: lastChanges.changed ?? [],
+    }
+  );
 }
 
 /** Changes that `nfqlb flowlb` takes. */

@@ -7,7 +7,7 @@ import { MAGMARK } from '../../scripts/lab/daemon.js';
 import { TARGETS, VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { waitFor } from '../../scripts/lab/wait.js';
-import { inLoadBalancer, predict, startDaemon, startLab, TARGET_LINES } from './lab.js';
+import { configFile, inLoadBalancer, predict, startDaemon, startLab, TARGET_LINES } from './lab.js';
 
 const CONFIG = `
 queues: 0
@@ -42,7 +42,7 @@ t.test('the listings are tables for people and JSON for programs', async t => {
   t.match(await magmark('flows'), /│ tcp +│ +1 │ a +│ tcp +│ 20\.0\.0\.1\/32 2000::1\/128 +│ 4000/);
   t.match(
     await magmark('streams'),
-    /│ a +│ +9973 │ +100 │ +4 │ 5044 5062 5069 5073 +│ +0 │ - +│ [\d.]+ to [\d.]+ % │/,
+    /│ a +│ +9973 │ +100 │ +4 │ 5044 5062 5069 5073 +│ +0 │ - +│ [\d.]+ to [\d.]+ % +│/,
   );
   await waitFor('the gateway to be up', 60_000, async () =>
     /g +│ static +│ 169\.254\.100\.150 +│ up/.test(await magmark('gateways')),
@@ -161,7 +161,16 @@ t.test('apply takes the place of the file until SIGHUP reads that again, and sta
   const covered = await failing('apply', file);
   t.equal(covered.code, 1);
   t.match(covered.stderr, /169\.254\.100\.0\/24 covers 169\.254\.100\.149 of this host/);
-  t.equal((await daemon.reload()).msg, 'reloaded');
+  // The command waits for the reload, and says what it changed.
+  t.match(await magmark('reload'), /config\.yaml: reloaded, generation \d+\n(?:.*\n)*changed: .*tcp/);
+  const own = configFile(topology);
+  writeFileSync(own, CONFIG.replace('identifier: 69', 'identifier: 690'));
+  const faulty = await failing('reload');
+  t.equal(faulty.code, 1);
+  t.match(faulty.stderr, /streams\[0\]\.targets\[0\]\.identifier: 690 is above maxTargets 100/);
+  t.match((await status()).warnings, [/the last reload was refused/]);
+  writeFileSync(own, CONFIG);
+  t.match(JSON.parse(await magmark('reload', '--json')), { file: own, generation: Number, warnings: [] });
   t.match((await status()).source, { kind: 'file' });
   t.match(await magmark('flows'), /│ tcp +│ +1 │/);
   await daemon.stop();
