@@ -9,6 +9,7 @@ import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
 import { Forgotten } from './forgotten.js';
 import { Keeper } from './keeper.js';
 import type { Log } from './log.js';
+import { type CountedTarget, NeighbourProbe } from './neighbour-probe.js';
 import type { Service } from './service.js';
 import type { Tally } from './tally.js';
 import type { Warnings } from './warnings.js';
@@ -24,6 +25,8 @@ export interface MenderOptions {
   /** That is in force. */
   readonly config: () => Config;
   readonly wanted: (config: Config) => WantedKernel;
+  /** All of the configuration that is in force. */
+  readonly targets: () => Iterable<CountedTarget>;
   readonly withdrawUnserved: () => void;
   /** A look is a change like others: one after the other. */
   readonly inTurn: <Result>(change: () => Promise<Result>) => Promise<Result>;
@@ -32,12 +35,13 @@ export interface MenderOptions {
 export class Mender {
   private readonly keeper: Keeper;
   readonly repairs = new Repairs();
+  private readonly probe: NeighbourProbe;
   private readonly forgotten = new Forgotten();
   /** VIPs that main was last asked about, as one text. */
   private mainVips = '';
 
   constructor(private readonly options: MenderOptions) {
-    const { log, tally, inTurn } = options;
+    const { log, tally, inTurn, targets } = options;
     this.keeper = new Keeper({
       log,
       check: inspect => inTurn(() => tally.looks.count(() => this.check(inspect))),
@@ -46,11 +50,17 @@ export class Mender {
       askAnew: hops => inTurn(() => this.restore(hops, 'askAnew')),
       reviewMain: () => inTurn(() => this.reviewMain()),
     });
+    this.probe = new NeighbourProbe({
+      log,
+      targets,
+      probe: (hops, before) => inTurn(() => this.probeNeighbours(hops, before)),
+    });
   }
 
   /** Look now, and whenever there is a reason. */
   start(): void {
     this.keeper.start();
+    this.probe.start();
     this.look();
   }
 
@@ -60,6 +70,7 @@ export class Mender {
   }
 
   stop(): Promise<void> {
+    this.probe.stop();
     return this.keeper.stop();
   }
 
@@ -75,6 +86,7 @@ export class Mender {
       ...(config.gateways.length > 0 ? [EGRESS_TABLE] : []),
     ]);
     this.keeper.keep({ pending, hops, tables });
+    this.probe.keep(hops);
   }
 
   /**
@@ -142,6 +154,21 @@ export class Mender {
     const { stop, kernel, log } = this.options;
     if (stop.aborted) return;
     for (const refusal of await kernel[how](hops)) log.warn(refusal);
+  }
+
+  /** Those that do not answer at the link-layer addresses that the kernel has of them may have got others. */
+  private async probeNeighbours(hops: readonly NextHop[], before: readonly NextHop[]): Promise<void> {
+    const { stop, kernel, log } = this.options;
+    if (stop.aborted) return;
+    const silent = await kernel.probe(hops, before);
+    if (silent.length === 0) return;
+    const named = silent.slice(0, 20).map(({ address, device }) => `${address} dev ${device}`);
+    log.warn(
+      { neighbours: named, count: silent.length },
+      'targets do not answer at their link-layer addresses: the kernel asks who has their addresses',
+    );
+    this.forgotten.add(silent);
+    await this.ask(silent, 'askAnew');
   }
 
   /** Neighbour entries that somebody removed or changed, or that were forgotten from here: those are no repair. */

@@ -24,6 +24,7 @@ import {
   listNeighbours,
   type Neighbours,
   neighbourKey,
+  probeNeighbours,
 } from './neighbour.js';
 import { type Reached, reachOf } from './reach.js';
 import { ALL_REPAIRS, NO_REPAIRS, type RepairGate } from './repairs.js';
@@ -246,6 +247,11 @@ export class Kernel {
         ...(await askForNeighbours(this.run, hops)),
       ];
     });
+  }
+
+  /** See `probeNeighbours`. */
+  probe(hops: readonly NextHop[], before: readonly NextHop[]): Promise<NextHop[]> {
+    return this.inTurn(() => probeNeighbours(this.run, hops, before));
   }
 
   /** @returns one line for each VIP towards which the kernel makes no errors, since main does not lead to it */
