@@ -15,7 +15,7 @@
  * blocks; what would go deeper or need too much memory is in `rest`, which is blocks alone. The answer is that of
  * `linearMatch`, which decides where there is no classifier.
  */
-import { inCidrs, inRanges, linearMatch, matchesBytes } from './flow';
+import { inCidrs, inRanges, isPing, linearMatch, matchesBytes } from './flow';
 import {
   Axis, AxisOf, Block, Candidate, Check, Classifier, FlowRecord, ImageHeader, IpProtocol, KindOf, Limit, NONE, Parsed, PrefixIndex, PrefixNode,
 } from './layout';
@@ -62,10 +62,10 @@ function isIpv4(address0: u64, address1: u64): bool {
 /** What the packet is to protocols and ports. */
 @inline
 function kindOf(header: ImageHeader, parsed: Parsed): u32 {
-  if (header.promiscuousPing != 0 && parsed.plainIcmp != 0) return KindOf.Ping;
   if (parsed.protocol == IpProtocol.Tcp) return KindOf.Tcp;
   if (parsed.protocol == IpProtocol.Udp) return KindOf.Udp;
-  return parsed.protocol == IpProtocol.Sctp ? KindOf.Sctp : KindOf.Other;
+  if (parsed.protocol == IpProtocol.Sctp) return KindOf.Sctp;
+  return isPing(header, parsed) ? KindOf.Ping : KindOf.Other;
 }
 
 /** The node of the longest prefix that holds the address, or 0. */

@@ -8,7 +8,7 @@ import { Reason } from './reason';
 
 /** `firstMatch` by trying every flow in its turn. */
 export function linearMatch(header: ImageHeader, parsed: Parsed): u32 {
-  const byAddress = header.promiscuousPing != 0 && parsed.plainIcmp != 0;
+  const byAddress = isPing(header, parsed);
   let at = <usize>header.flows;
   for (let index: u32 = 0; index < header.flowCount; index++, at += offsetof<FlowRecord>()) {
     const flow = changetype<FlowRecord>(at);
@@ -23,6 +23,12 @@ export function linearMatch(header: ImageHeader, parsed: Parsed): u32 {
     return index;
   }
   return NONE;
+}
+
+/** The addresses alone match: of errors too that carry ICMP, such as one about a target's own ping. As nfqlb, under either IP version. */
+@inline
+export function isPing(header: ImageHeader, parsed: Parsed): bool {
+  return header.promiscuousPing != 0 && (parsed.protocol == IpProtocol.Icmp || parsed.protocol == IpProtocol.Icmpv6);
 }
 
 @inline
@@ -67,10 +73,15 @@ export function inRanges(records: u32, count: u32, port: u16): bool {
 }
 
 /**
- * All statements about the packet's own protocol must hold; one about bytes that the packet has not does not hold. One
+ * All statements about the packet's own protocol must hold, and there are none about an ICMP error: what it carries went the
+ * other way, and a client's flags say nothing about it. One about bytes that the packet has not does not hold. One
  * about bytes that are on the wire and not here leaves its reason in `parsed.unread`, unless another does not hold.
  */
 export function matchesBytes(flow: FlowRecord, parsed: Parsed): bool {
+  if (parsed.inner != 0) {
+    parsed.unread = Reason.Ok;
+    return true;
+  }
   // Its parse ended before there was one; only a trace asks about such a packet.
   if (parsed.transport == 0) return false;
   let unread = Reason.Ok;

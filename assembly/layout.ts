@@ -118,13 +118,11 @@ export class Parsed {
   readEnd: u32;
   /** Address behind the last byte of the packet on the wire: beyond `end` where the rest was not captured. */
   wireEnd: u32;
-  /** 1: an ICMP or ICMPv6 message that carries no packet. */
-  plainIcmp: u32;
   /** 0 whole, 1 first fragment, 2 later fragment. */
   fragment: u32;
   /** Identification of the fragments' packet, as on the wire. */
   fragmentId: u32;
-  /** 1: the key is that of the packet inside an error, swapped. */
+  /** 1: addresses, protocol and ports are those of the packet inside an error, swapped. */
   inner: u32;
   /** Reason why a byte statement that decides cannot be read; Reason.Ok: none of them. */
   unread: u32;
@@ -382,7 +380,7 @@ export class TraceRecord {
   stream: u32;
   hash: u32;
   target: u32;
-  /** 1: the key is that of the packet inside an error, swapped. */
+  /** 1: addresses, protocol and ports are those of the packet inside an error, swapped. */
   inner: u32;
   /** As in Descriptor. */
   fragment: u32;
@@ -561,7 +559,7 @@ export const enum KindOf {
   Sctp = 2,
   /** Neither of these. */
   Other = 3,
-  /** Plain ICMP where ping is matched by addresses alone: hidden flows take no part in it. */
+  /** A key of ICMP or ICMPv6 where ping is matched by addresses alone: hidden flows take no part in it. */
   Ping = 4,
   Count = 5,
 }

@@ -56,32 +56,36 @@ export function parse(descriptor: Descriptor, parsed: Parsed): Reason {
   return Reason.NotIp;
 }
 
-/**
- * Shorten the packet to the length that its header states: what follows is padding.
- * An outer header that states more than there is lies; the packet inside an error is cut short by design.
- */
+/** Shorten the packet to the length that its header states: what follows is padding. */
 @inline
-function bound(at: usize, stated: u32, parsed: Parsed, inner: bool): Reason {
+function bound(at: usize, stated: u32, parsed: Parsed): Reason {
   const statedEnd = <u32>at + stated;
-  if (statedEnd > parsed.wireEnd) return inner ? Reason.Ok : Reason.Truncated;
+  if (statedEnd > parsed.wireEnd) return Reason.Truncated;
   parsed.wireEnd = statedEnd;
   if (parsed.end > statedEnd) parsed.end = statedEnd;
   return Reason.Ok;
 }
 
-/** RFC 791, section 3.1. */
+/**
+ * RFC 791, section 3.1.
+ * @param inner the packet inside an error: routers change its total length and cut it short (RFC 1812, section 4.3.2.3), so
+ * it is read as far as its addresses and ports are there
+ */
 function ipv4(at: usize, parsed: Parsed, inner: bool): Reason {
   let reason = reach(parsed, at, 20);
   if (reason != Reason.Ok) return reason;
   const headerLength = <u32>(load<u8>(at) & 15) * 4;
-  let totalLength = be16(at + 2);
-  // A segmentation-offload packet above 64 KiB (BIG TCP) states 0.
-  if (totalLength == 0 && !inner && parsed.wireEnd - <u32>at > 0xffff) totalLength = parsed.wireEnd - <u32>at;
-  if (headerLength < 20 || totalLength < headerLength) return Reason.BadHeader;
-  reason = bound(at, totalLength, parsed, inner);
-  if (reason != Reason.Ok) return reason;
-  reason = reach(parsed, at, headerLength);
-  if (reason != Reason.Ok) return reason;
+  if (headerLength < 20) return Reason.BadHeader;
+  if (!inner) {
+    let totalLength = be16(at + 2);
+    // A segmentation-offload packet above 64 KiB (BIG TCP) states 0.
+    if (totalLength == 0 && parsed.wireEnd - <u32>at > 0xffff) totalLength = parsed.wireEnd - <u32>at;
+    if (totalLength < headerLength) return Reason.BadHeader;
+    reason = bound(at, totalLength, parsed);
+    if (reason != Reason.Ok) return reason;
+    reason = reach(parsed, at, headerLength);
+    if (reason != Reason.Ok) return reason;
+  }
 
   const source = MAPPED | (<u64>load<u32>(at + 12) << 32);
   const destination = MAPPED | (<u64>load<u32>(at + 16) << 32);
@@ -89,6 +93,8 @@ function ipv4(at: usize, parsed: Parsed, inner: bool): Reason {
   parsed.source1 = inner ? destination : source;
   parsed.destination0 = 0;
   parsed.destination1 = inner ? source : destination;
+  // With the addresses: a trace shows these also where the ports are missing.
+  parsed.inner = <u32>inner;
   const protocol = <u32>load<u8>(at + 9);
   parsed.protocol = <u16>protocol;
 
@@ -104,14 +110,16 @@ function ipv4(at: usize, parsed: Parsed, inner: bool): Reason {
   return transport(at + <usize>headerLength, protocol, parsed, inner, IpProtocol.Icmp);
 }
 
-/** RFC 8200, sections 3 and 4. */
+/** RFC 8200, sections 3 and 4. @param inner as in `ipv4` */
 function ipv6(at: usize, parsed: Parsed, inner: bool): Reason {
   let reason = reach(parsed, at, 40);
   if (reason != Reason.Ok) return reason;
-  let payloadLength = be16(at + 4);
-  if (payloadLength == 0 && !inner && parsed.wireEnd - <u32>at > 0xffff + 40) payloadLength = parsed.wireEnd - <u32>at - 40;
-  reason = bound(at, 40 + payloadLength, parsed, inner);
-  if (reason != Reason.Ok) return reason;
+  if (!inner) {
+    let payloadLength = be16(at + 4);
+    if (payloadLength == 0 && parsed.wireEnd - <u32>at > 0xffff + 40) payloadLength = parsed.wireEnd - <u32>at - 40;
+    reason = bound(at, 40 + payloadLength, parsed);
+    if (reason != Reason.Ok) return reason;
+  }
 
   const source = at + 8;
   const destination = at + 24;
@@ -120,15 +128,23 @@ function ipv6(at: usize, parsed: Parsed, inner: bool): Reason {
   parsed.destination0 = load<u64>(inner ? source : destination);
   parsed.destination1 = load<u64>(inner ? source : destination, 8);
 
+  parsed.inner = <u32>inner;
+
   let protocol = <u32>load<u8>(at + 6);
+  parsed.protocol = <u16>protocol;
   at += 40;
   for (let followed = 0; isExtensionHeader(protocol); followed++) {
     if (followed == Limit.ExtensionHeaders) return Reason.HeadersTooDeep;
     reason = reach(parsed, at, 2);
     if (reason != Reason.Ok) return reason;
     const length = extensionHeaderBytes(protocol, <u32>load<u8>(at + 1));
-    reason = reach(parsed, at, length);
-    if (reason != Reason.Ok) return reason;
+    // What an error left out of an option decides nothing.
+    if (!inner || protocol == IpProtocol.Fragment) {
+      reason = reach(parsed, at, length);
+      if (reason != Reason.Ok) return reason;
+    }
+    const next = <u32>load<u8>(at);
+    parsed.protocol = <u16>next;
     if (protocol == IpProtocol.Fragment) {
       const fragment = be16(at + 2);
       // Offset 0 without more to come is an atomic fragment (RFC 6946): a whole packet.
@@ -141,10 +157,9 @@ function ipv6(at: usize, parsed: Parsed, inner: bool): Reason {
         if (later) return Reason.FragmentWithoutFirst;
       }
     }
-    protocol = <u32>load<u8>(at);
+    protocol = next;
     at += <usize>length;
   }
-  parsed.protocol = <u16>protocol;
   return transport(at, protocol, parsed, inner, IpProtocol.Icmpv6);
 }
 
@@ -174,7 +189,6 @@ function extensionHeaderBytes(protocol: u32, stated: u32): u32 {
 /** @param icmp the number that ICMP has under this IP version */
 function transport(at: usize, protocol: u32, parsed: Parsed, inner: bool, icmp: u32): Reason {
   parsed.transport = <u32>at;
-  parsed.inner = <u32>inner;
   if (protocol == IpProtocol.Tcp || protocol == IpProtocol.Udp || protocol == IpProtocol.Sctp) {
     return ports(at, parsed);
   }
@@ -182,14 +196,15 @@ function transport(at: usize, protocol: u32, parsed: Parsed, inner: bool, icmp: 
   const reason = reach(parsed, at, 1);
   if (reason != Reason.Ok) return reason;
   const type = <u32>load<u8>(at);
+  // The packet that an error carries decides, with its addresses and ports swapped. It has the error's IP version.
   if (icmp == IpProtocol.Icmp) {
     // RFC 792: unreachable, source quench, redirect, time exceeded, parameter problem carry a packet.
-    if (type == 3 || type == 4 || type == 5 || type == 11 || type == 12) return carried(at, parsed, 4);
-    return plainIcmp(at, parsed, type == 8);
+    if (type == 3 || type == 4 || type == 5 || type == 11 || type == 12) return ipv4(at + 8, parsed, true);
+    return type == 8 ? echoRequest(at, parsed) : Reason.Ok;
   }
   // RFC 4443, section 2.1: types 1 to 4 are the errors in use.
-  if (type >= 1 && type <= 4) return carried(at, parsed, 6);
-  return plainIcmp(at, parsed, type == 128);
+  if (type >= 1 && type <= 4) return ipv6(at + 8, parsed, true);
+  return type == 128 ? echoRequest(at, parsed) : Reason.Ok;
 }
 
 /** The first four bytes of a TCP, UDP or SCTP header; swapped where the packet stands inside an error. */
@@ -204,19 +219,9 @@ export function ports(at: usize, parsed: Parsed): Reason {
   return Reason.Ok;
 }
 
-function plainIcmp(at: usize, parsed: Parsed, echoRequest: bool): Reason {
-  parsed.plainIcmp = 1;
-  if (!echoRequest) return Reason.Ok;
+function echoRequest(at: usize, parsed: Parsed): Reason {
   const reason = reach(parsed, at, 6);
   if (reason != Reason.Ok) return reason;
   parsed.echoId = load<u16>(at, 4);
   return Reason.Ok;
-}
-
-/** The packet that an error carries decides, its addresses and ports swapped: the error goes where its cause came from. */
-function carried(at: usize, parsed: Parsed, version: u32): Reason {
-  const reason = reach(parsed, at, 9);
-  if (reason != Reason.Ok) return reason;
-  if (<u32>(load<u8>(at, 8) >> 4) != version) return Reason.BadHeader;
-  return version == 4 ? ipv4(at + 8, parsed, true) : ipv6(at + 8, parsed, true);
 }

@@ -176,7 +176,7 @@ program
     const { explainOffline, explanationText } = await import('../cli/explain.js');
     const packet = words.join(' ');
     let reply: import('../control/api.js').ExplainReply;
-    if (options.config !== undefined) reply = explainOffline(options.config, packet);
+    if (options.config !== undefined) reply = await explainOffline(options.config, packet);
     else {
       const [{ ask }, { socketPath }] = await Promise.all([
         import('../control/client.js'),

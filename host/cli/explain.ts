@@ -6,10 +6,10 @@ import { explain } from '../simulator/explain.js';
 import { ConfigError } from '../types/errors.js';
 
 /** Without a daemon: all targets of the file take traffic, and there is no kernel to ask for a way. @throws ConfigError */
-export function explainOffline(file: string, text: string): ExplainReply {
+export async function explainOffline(file: string, text: string): Promise<ExplainReply> {
   const tuple = parseFiveTuple(text);
   if (typeof tuple === 'string') throw new ConfigError([tuple]);
-  return { packet: fiveTupleText(tuple), ...explain(readConfig(file), tuple), route: null, idle: [] };
+  return { packet: fiveTupleText(tuple), ...explain(await readConfig(file), tuple), route: null, idle: [] };
 }
 
 export function explanationText(reply: ExplainReply): string {
@@ -24,11 +24,11 @@ export function explanationText(reply: ExplainReply): string {
   if (identifier !== null) lines.push(['target', String(identifier)]);
   lines.push(['mark', fwmark === null ? `none: the packet is dropped (${reason})` : `${fwmark} (${reason})`]);
   if (route !== null) {
-    const { table, via, device, neighbour, error } = route;
+    const { table, via, device, neighbour, local, error } = route;
     if (table !== null) lines.push(['table', String(table)]);
     lines.push([
       'next hop',
-      error ?? `${via ?? 'on link'} dev ${device}, neighbour ${neighbour ?? 'not known yet'}`,
+      local ?? error ?? `${via ?? 'on link'} dev ${device}, neighbour ${neighbour ?? 'not known yet'}`,
     ]);
   }
   const { mode, first, later } = reply.fragments;

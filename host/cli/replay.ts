@@ -16,7 +16,7 @@ export interface ReplayOptions {
 
 /** @throws ConfigError, CaptureError: what was decided before the fault has been printed */
 export async function replay(capture: string, options: ReplayOptions): Promise<void> {
-  const decider = new Replay(Simulator.fromConfig(readConfigWithWarnings(options.config)));
+  const decider = new Replay(Simulator.fromConfig(await readConfigWithWarnings(options.config)));
   const output = new Output();
   const tally = new Tally();
   let fault: CaptureError | null = null;

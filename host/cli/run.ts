@@ -93,10 +93,15 @@ export async function run(options: RunOptions): Promise<void> {
     if (options.watch && options.config !== undefined) {
       const { config: file } = options;
       const running = daemon;
-      const onChange = (): void => {
-        if (running.fileDiffers()) reload(running);
+      const onChange = async (): Promise<void> => {
+        if (await running.fileDiffers()) reload(running);
       };
-      watch = FileWatch.start({ file, log, onChange });
+      watch = FileWatch.start({
+        file,
+        log,
+        onChange: () => void onChange().catch(fatal),
+        onFaults: lines => running.warnWatch(lines),
+      });
     }
   } catch (error) {
     if (error instanceof Stopped) {

@@ -4,8 +4,8 @@ import { configWarnings } from '../config/resolve.js';
 import { forecast } from '../core/forecast.js';
 
 /** @throws ConfigError with one line per fault, ImageError if it fits no daemon's memory; warnings go to stderr, with `json` to stdout */
-export function validate(file: string, { json }: { readonly json?: boolean }): void {
-  const config = readConfig(file);
+export async function validate(file: string, { json }: { readonly json?: boolean }): Promise<void> {
+  const config = await readConfig(file);
   const warnings = [...configWarnings(config), ...forecast(config)];
   if (json) {
     process.stdout.write(`${JSON.stringify({ valid: true, warnings }, null, 2)}\n`);

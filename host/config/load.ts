@@ -10,7 +10,7 @@ import { schema } from './schema.js';
 /** Values that aliases add: far above what a configuration has, far below what fills a memory. */
 const MOST_ALIASED = 100_000;
 /** 100,000 targets of two families have 8 MiB; a file of this size is not a configuration. */
-const MAX_TEXT_BYTES = 16 * 1024 * 1024;
+export const MAX_TEXT_BYTES = 16 * 1024 * 1024;
 
 /**
  * @param text YAML 1.2 (JSON is YAML too)

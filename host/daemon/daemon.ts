@@ -2,6 +2,13 @@
  * The daemon: one wanted state, brought about in one order whether it starts, reloads or repairs. Changes are made one
  * after the other; a change that fails leaves what ran before.
  */
+
+import {
+  type ConfigChanges,
+  configChanges,
+  configurationDifferences,
+  shortChanges,
+} from '../config/changes.js';
 import { readText } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import type { Routes } from '../control/server.js';
@@ -17,11 +24,12 @@ import type { WorkerPool } from '../queue/pool.js';
 import type { Config } from '../types/config.js';
 import type { Difference } from '../types/difference.js';
 import { ConfigError, MagmarkError } from '../types/errors.js';
+import { decidedPackets, GuardWatch } from './guard-watch.js';
 import type { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
 import { Mender } from './mender.js';
 import { hostAddresses } from './namespace.js';
-import { refuseCoveredHosts, refuseRestartOnly } from './refusal.js';
+import { refuseCoveredHosts, refuseNoNextHop, refuseRestartOnly } from './refusal.js';
 import type { Seat } from './seat.js';
 import { type KnownService, Service } from './service.js';
 import { type Found, found, type Source } from './source.js';
@@ -91,7 +99,10 @@ export class Daemon {
   /** What `GET /v1/trace-text` tells of. */
   readonly traceFlows = new TraceFlows();
   readonly warnings: Warnings;
+  readonly guardWatch: GuardWatch;
   source: Source;
+  /** Of the last reload or `apply` that took effect: names of what differs from before; null: none yet. */
+  lastChanges: Partial<ConfigChanges> | null = null;
   /** Of the file, as it was read last; null: it was never read, or could not be. */
   fileText: string | null = null;
   readonly options: DaemonOptions;
@@ -127,6 +138,19 @@ export class Daemon {
       addresses,
       onHealth,
       ...(known && { known }),
+    });
+    frontend.onChange = () => {
+      warnings.find({ gateways: frontend.state().warnings });
+      if (images.current !== null) warnings.tell(this.config);
+    };
+    this.guardWatch = new GuardWatch({
+      log,
+      read: () => kernel.readGuard(),
+      decided: () => this.decidedPackets(),
+      warn: passage => {
+        warnings.find({ passage });
+        warnings.tell(this.config);
+      },
     });
     this.mender = new Mender({
       log,
@@ -170,6 +194,7 @@ export class Daemon {
     const { seat } = this.holdings;
     if (seat !== null) seat.control.routes = routes;
     this.mender.start();
+    this.guardWatch.start();
   }
 
   get pool(): WorkerPool {
@@ -198,7 +223,7 @@ export class Daemon {
             throw new ConfigError(['no file was named at the start: magmark apply FILE brings one about']);
           }
           this.fileText = null;
-          this.fileText = readText(configFile);
+          this.fileText = await readText(configFile);
           const next = found('file', configFile, this.fileText);
           watch.lap('configuration');
           await this.change(next, ahead, watch);
@@ -215,15 +240,24 @@ export class Daemon {
         return;
       }
       const { generation } = this.images.current!;
-      log.info({ file: configFile, generation, milliseconds: watch.milliseconds() }, 'reloaded');
+      log.info(
+        { file: configFile, generation, ...this.lastChanges, milliseconds: watch.milliseconds() },
+        'reloaded',
+      );
     });
     return this.waitingReload;
   }
 
+  /** What keeps the file from being watched. */
+  warnWatch(lines: readonly string[]): void {
+    this.warnings.find({ watch: lines });
+    this.warnings.tell(this.config);
+  }
+
   /** Whether the file holds something else than when it was read last; one that is gone does. */
-  fileDiffers(): boolean {
+  async fileDiffers(): Promise<boolean> {
     const { configFile } = this.options;
-    return configFile !== null && textOrNull(configFile) !== this.fileText;
+    return configFile !== null && (await textOrNull(configFile)) !== this.fileText;
   }
 
   /**
@@ -238,12 +272,16 @@ export class Daemon {
       const ahead = this.askAhead();
       await this.tally.reloads.count(async () => this.change(found('apply', name, text), ahead, watch));
       const { generation } = this.images.current!;
-      this.options.log.info({ name, generation, milliseconds: watch.milliseconds() }, 'applied');
+      this.options.log.info(
+        { name, generation, ...this.lastChanges, milliseconds: watch.milliseconds() },
+        'applied',
+      );
     });
   }
 
   /**
-   * What the kernel lacks, and holds too much, for the configuration that is in force; changes nothing.
+   * What the kernel lacks, and holds too much, for the configuration that is in force; changes nothing. Of another one
+   * also how it differs from the one in force.
    * @param text  a configuration to ask about in its place
    * @throws ConfigError if that has faults, KernelError
    */
@@ -251,9 +289,14 @@ export class Daemon {
     return this.inTurn(async () => {
       if (text === '') return this.kernel.compare(this.wanted(this.config));
       const config = loadConfig(text, name);
-      refuseCoveredHosts(config, await hostAddresses());
+      const addresses = await hostAddresses();
+      refuseCoveredHosts(config, addresses);
+      refuseNoNextHop(config, addresses);
       refuseRestartOnly(this.config, config);
-      return this.kernel.compare(this.wanted(config));
+      return [
+        ...configurationDifferences(configChanges(this.config, config)),
+        ...(await this.kernel.compare(this.wanted(config))),
+      ];
     });
   }
 
@@ -270,6 +313,7 @@ export class Daemon {
     const former = this.config;
     const { config, kind, name } = next;
     refuseCoveredHosts(config, await ahead.addresses);
+    refuseNoNextHop(config, await ahead.addresses);
     refuseRestartOnly(former, config);
     await this.service.refuseTooLarge(config);
     watch.lap('refusals');
@@ -285,6 +329,7 @@ export class Daemon {
       this.mender.look();
     }
     this.source = { kind, name, at: new Date() };
+    this.lastChanges = shortChanges(configChanges(former, config));
     await this.keepState(next);
     watch.lap('kept');
   }
@@ -371,7 +416,7 @@ export class Daemon {
         const serving = this.service.servingMarks(config);
         this.mender.keep(await this.kernel.add(wanted, { serving, clashesAreWarnings: true }));
       }
-      await this.kernel.applyRuleset(wanted);
+      await this.kernel.applyRuleset(wanted, { keepsMarks: true });
     } catch (error) {
       log.error({ err: error }, 'the ruleset could not be taken back; it is tried again');
     }
@@ -385,7 +430,7 @@ export class Daemon {
 
   /** No look and no health check any more. */
   async stopWatching(): Promise<void> {
-    await Promise.all([this.mender.stop(), this.service.health.stop()]);
+    await Promise.all([this.mender.stop(), this.guardWatch.stop(), this.service.health.stop()]);
   }
 
   /**
@@ -402,6 +447,7 @@ export class Daemon {
     ahead?: Ahead,
   ): Promise<void> {
     const wanted = this.wanted(config);
+    this.mender.repairs.forget();
     this.proceed();
     // Passwords that cannot be read are a fault before anything is changed.
     await readPasswords(config.gateways);
@@ -415,27 +461,40 @@ export class Daemon {
       lap: part => watch.lap(part),
     });
     this.proceed();
+    this.service.lost = outcome.lost;
     await this.service.publish(config, outcome.pending);
     watch.lap('image');
-    await this.kernel.applyRuleset(wanted, true);
+    await this.kernel.applyRuleset(wanted, { unlessAsLast: true, keepsMarks: true });
     watch.lap('ruleset');
     this.proceed();
     await onSteered();
     watch.lap('steered');
     this.proceed();
     await this.images.retire();
+    await this.service.judgeGateways(config, outcome);
     await this.service.announce();
     watch.lap('announced');
     await this.kernel.removeStale(wanted);
     watch.lap('removed');
     this.mender.keep(outcome);
-    this.warnings.find({ fragments: await this.kernel.tracking(wanted) });
+    this.warnings.find({
+      ruleset: this.kernel.rulesetWarnings,
+      fragments: await this.kernel.tracking(wanted),
+    });
     await this.mender.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
   }
 
   private wanted(config: Config): WantedKernel {
     return wantedKernel(config, this.pool.queues);
+  }
+
+  /** Packets that a target was chosen for and whose verdict the kernel took. */
+  private decidedPackets(): number {
+    const { images, config } = this;
+    const queues = this.pool.statistics();
+    const refused = queues.reduce((sum, { shim }) => sum + shim.verdictErrors, 0);
+    return decidedPackets(images, queues.length, config) - refused;
   }
 
   private onHealth(): void {
@@ -492,9 +551,9 @@ export class Daemon {
 }
 
 /** null: it cannot be read. */
-function textOrNull(file: string): string | null {
+async function textOrNull(file: string): Promise<string | null> {
   try {
-    return readText(file);
+    return await readText(file);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     return null;

@@ -6,11 +6,12 @@
  * daemons apart is the path, which bears the namespace's name where it has one.
  */
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { MAX_TEXT_BYTES } from '../config/load.js';
 import { makeDirectory } from '../control/socket.js';
 import { replaceSynced, syncDirectory } from '../programs/durable.js';
 import { ConfigError, MagmarkError } from '../types/errors.js';
+import { readRegularFile } from '../util/regular-file.js';
 
 /** State that outlives the machine's boots (FHS, 5.8). */
 export const STATE_DIRECTORY = '/var/lib/magmark';
@@ -30,6 +31,8 @@ export interface Kept {
 }
 
 const VERSION = 1;
+/** JSON writes a character of a configuration as two bytes at most: `\\n`. */
+const MOST_BYTES = 2 * MAX_TEXT_BYTES + 64 * 1024;
 
 /** The file: one JSON object. */
 interface Contents {
@@ -57,10 +60,10 @@ export class KeptState {
   }
 
   /** @throws ConfigError naming the file and its fault */
-  read(): Kept {
+  async read(): Promise<Kept> {
     let text: string;
     try {
-      text = readFileSync(this.path, 'utf8');
+      text = await readRegularFile(this.path, { mostBytes: MOST_BYTES });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
         throw new ConfigError([

@@ -1,6 +1,8 @@
 /** Looks at the kernel: what others changed there is mended, and what was found is kept for whoever decides when to look again. */
 import { prefixText } from '../config/address.js';
 import type { AddOutcome, Kernel } from '../kernel/kernel.js';
+import { lostVipText } from '../kernel/local-route.js';
+import { Repairs } from '../kernel/repairs.js';
 import type { NextHop, WantedKernel } from '../kernel/wanted.js';
 import type { Config } from '../types/config.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
@@ -29,6 +31,7 @@ export interface MenderOptions {
 
 export class Mender {
   private readonly keeper: Keeper;
+  readonly repairs = new Repairs();
   private readonly forgotten = new Forgotten();
   /** VIPs that main was last asked about, as one text. */
   private mainVips = '';
@@ -39,6 +42,7 @@ export class Mender {
       log,
       check: inspect => inTurn(() => tally.looks.count(() => this.check(inspect))),
       ask: hops => inTurn(() => this.ask(hops, 'ask')),
+      verify: hops => inTurn(() => this.verify(hops)),
       restore: hops => inTurn(() => this.restore(hops, 'ask')),
       askAnew: hops => inTurn(() => this.restore(hops, 'askAnew')),
       reviewMain: () => inTurn(() => this.reviewMain()),
@@ -61,9 +65,9 @@ export class Mender {
   }
 
   /** What a change of configuration found, or a look. */
-  keep({ pending, hops, warnings, forgotten }: AddOutcome): void {
+  keep({ pending, hops, gateways, missing, warnings, forgotten, lost }: AddOutcome): void {
     const config = this.options.config();
-    this.options.warnings.find({ look: warnings });
+    this.options.warnings.find({ look: [...missing, ...warnings], local: lost.map(lostVipText) });
     this.forgotten.add(forgotten);
     const targets = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
     const tables = new Set([
@@ -71,7 +75,7 @@ export class Mender {
       BLACKHOLE_TABLE,
       ...(config.gateways.length > 0 ? [EGRESS_TABLE] : []),
     ]);
-    this.keeper.keep({ pending, hops, tables });
+    this.keeper.keep({ pending, hops, tables, gateways });
   }
 
   /**
@@ -100,18 +104,33 @@ export class Mender {
     const config = this.options.config();
     const wanted = this.options.wanted(config);
     const serving = service.servingMarks(config);
-    const outcome = await kernel.add(wanted, { serving, clashesAreWarnings: true, inspect });
+    const gate = this.repairs;
+    gate.beginRound();
+    const outcome = await kernel.add(wanted, { serving, clashesAreWarnings: true, inspect, gate });
+    service.lost = outcome.lost;
     await service.review(outcome.pending);
     this.options.withdrawUnserved();
-    const tables = await kernel.applyRuleset(wanted);
-    const removed = await kernel.removeStale(wanted);
+    const tables = await kernel.applyRuleset(wanted, { gate });
+    const removed = await kernel.removeStale(wanted, gate);
+    gate.endRound();
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
     if (mended.length > 0) this.count(mended);
     this.keep(outcome);
-    warnings.find({ fragments: await kernel.tracking(wanted) });
+    this.reviewRepairs();
+    warnings.find({ ruleset: kernel.rulesetWarnings, fragments: await kernel.tracking(wanted) });
     await this.reviewMain();
     // Last: a BIRD that hangs must not keep the kernel from being mended.
     await service.announceServed();
+    await service.judgeGateways(config, outcome);
+    await service.reviewGateways();
+  }
+
+  /** Repairs that wait, and things that others change again and again. */
+  private reviewRepairs(): void {
+    const { dueMs, vain } = this.repairs;
+    if (dueMs !== null) this.keeper.look(dueMs);
+    this.options.tally.repairs.vain = vain;
+    this.options.warnings.find({ repairs: this.repairs.warnings() });
   }
 
   private count(mended: readonly string[]): void {
@@ -126,6 +145,13 @@ export class Mender {
     const { stop, kernel, log } = this.options;
     if (stop.aborted) return;
     for (const refusal of await kernel[how](hops)) log.warn(refusal);
+  }
+
+  /** What is refused has changed since: an event has it looked at. */
+  private async verify(hops: readonly NextHop[]): Promise<void> {
+    const { stop, kernel, log } = this.options;
+    if (stop.aborted) return;
+    for (const refusal of await kernel.verify(hops)) log.debug(refusal);
   }
 
   /** Neighbour entries that somebody removed or changed, or that were forgotten from here: those are no repair. */

@@ -2,8 +2,9 @@
 import { existsSync, readdirSync, readlinkSync, statSync } from 'node:fs';
 import type { InterfaceAddress } from '../frontend/router-id.js';
 import { type NamespaceIdentity, readBootId } from '../kernel/journal.js';
-import { listJson, run } from '../programs/command.js';
+import { listJson, type Run, run } from '../programs/command.js';
 import { namespaceCookie } from '../queue/native.js';
+import { KernelError } from '../types/errors.js';
 
 /** Inode number of this process's network namespace, as `ip netns identify` and lsns show it. */
 export function namespaceInode(): string {
@@ -52,8 +53,10 @@ interface AddressListing {
  * Addresses of this host's interfaces, also of those without a carrier or down, which `os.networkInterfaces` leaves out.
  * @throws KernelError, EnvironmentError
  */
-export async function hostAddresses(): Promise<InterfaceAddress[]> {
-  const interfaces = (await listJson(run, ['-j', 'addr', 'show'])) as AddressListing[];
+export async function hostAddresses(ask: Run = run): Promise<InterfaceAddress[]> {
+  const interfaces = (await listJson(ask, ['-j', 'addr', 'show'])) as AddressListing[];
+  // Each namespace has `lo`.
+  if (interfaces.length === 0) throw new KernelError('ip -j addr show: it lists no interface');
   return interfaces.flatMap(({ ifname: name, addr_info = [] }) =>
     addr_info.flatMap(({ family, local }): InterfaceAddress[] =>
       local === undefined ? [] : [{ name, family: family === 'inet' ? 4 : 6, address: local }],

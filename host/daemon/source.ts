@@ -34,9 +34,9 @@ export function found(kind: Source['kind'], name: string, text: string): Found {
  * What a start begins with.
  * @throws ConfigError with one line per fault; those of what was kept begin with the state file's path
  */
-export function firstConfiguration(configFile: string | null, state: KeptState): Found {
-  if (configFile !== null) return found('file', configFile, readText(configFile));
-  const { name, text } = state.read();
+export async function firstConfiguration(configFile: string | null, state: KeptState): Promise<Found> {
+  if (configFile !== null) return found('file', configFile, await readText(configFile));
+  const { name, text } = await state.read();
   try {
     return found('state', name, text);
   } catch (error) {

@@ -1,10 +1,12 @@
 /** Passwords of BGP sessions: the first line of a file each. */
-import { readFile } from 'node:fs/promises';
 import type { BgpGateway, Gateway } from '../types/config.js';
 import { ConfigError, EnvironmentError } from '../types/errors.js';
+import { readRegularFile } from '../util/regular-file.js';
 
 /** TCP_MD5SIG_MAXKEYLEN of linux/tcp.h. */
 const MAX_BYTES = 80;
+/** A file of this size holds no password. */
+const MOST_FILE_BYTES = 64 * 1024;
 
 /**
  * @returns passwords by the gateway's name
@@ -27,7 +29,7 @@ export async function readPasswords(gateways: readonly Gateway[]): Promise<Map<s
 
 async function firstLine(gateway: BgpGateway, file: string): Promise<string> {
   try {
-    const text = await readFile(file, 'utf8');
+    const text = await readRegularFile(file, { mostBytes: MOST_FILE_BYTES });
     return text.split(/\r?\n/, 1)[0]!;
   } catch (error) {
     throw new EnvironmentError(

@@ -1,6 +1,6 @@
 /** Many changes of rules and routes in few processes of `ip`. */
 
-import type { Run } from '../programs/command.js';
+import { isPartial, type Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
 import { KernelError } from '../types/errors.js';
 import { JSON_OPTIONS, listAll, readAnswers } from './listing.js';
@@ -75,7 +75,8 @@ async function runPiece(
       `ip -${family} -batch${shown}: exit code ${result.exitCode}: ${result.stderr.trim()}`,
     );
   }
-  return { failed, answers: questions.length > 0 ? readAnswers(result.stdout, questions.length) : null };
+  const isWhole = questions.length > 0 && !isPartial(result.stderr);
+  return { failed, answers: isWhole ? readAnswers(result.stdout, questions.length) : null };
 }
 
 /** ip prints what is wrong, then `Command failed -:LINE`, lines from 1. */

@@ -6,6 +6,7 @@ import { readFile, rename, rm } from 'node:fs/promises';
 import { replaceSynced, syncDirectory } from '../programs/durable.js';
 import { onFile } from '../programs/file.js';
 import { EnvironmentError } from '../types/errors.js';
+import { readRegularFile } from '../util/regular-file.js';
 import { type Claims, claimsNothing, NO_CLAIMS } from './claims.js';
 
 /** Which network namespace: its inode number alone is given to another one later, also within one boot. */
@@ -15,6 +16,9 @@ export interface NamespaceIdentity {
   /** Unique among the namespaces of one boot: SO_NETNS_COOKIE, or the like. */
   readonly cookie: string;
 }
+
+/** 10,000 targets of two families have 3 MB. */
+const MOST_BYTES = 64 * 1024 * 1024;
 
 interface Contents {
   readonly version: 1;
@@ -106,7 +110,7 @@ export class Journal {
 
 async function readContents(path: string): Promise<Contents | null> {
   try {
-    return checked(JSON.parse(await readFile(path, 'utf8')));
+    return checked(JSON.parse(await readRegularFile(path, { mostBytes: MOST_BYTES })));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
       return null;
@@ -149,7 +153,7 @@ const isContents = record({
   identity: record({ bootId: isText, cookie: isText }),
   claims: record({
     tables: listOf(isText),
-    mangle: listOf(record({ family: isFamily, created: isBoolean })),
+    mangle: listOf(record({ family: isFamily, created: isBoolean, marks: orAbsent(listOf(isNumber)) })),
     rules: listOf(
       record({
         family: isFamily,

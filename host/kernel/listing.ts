@@ -1,5 +1,5 @@
 /** What the kernel lists of one family, in one process of `ip` for all questions: each process costs some 5 ms. */
-import { listJson, parseJson, type Run } from '../programs/command.js';
+import { listJson, listWhole, parseEntries, type Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
 
 /** Questions as `ip` takes them, without options. */
@@ -23,6 +23,8 @@ export const LINK_ROUTES: Readonly<Record<Family, readonly string[]>> = {
  */
 export const tableRoutes = (table: number): string => `route show table ${table}`;
 export const defaultRoutesOf = (table: number): string => `route show table ${table} exact default`;
+/** What the kernel delivers to this host itself, or to nobody, before it asks other tables. */
+export const LOCAL_ROUTES = 'route show table local';
 export const neighboursAt = (address: string): string => `neigh show to ${address}`;
 export const NEIGHBOURS = 'neigh';
 
@@ -33,7 +35,8 @@ export async function listAll(
   questions: readonly string[],
 ): Promise<(readonly unknown[])[]> {
   const args = [...JSON_OPTIONS, `-${family}`, '-batch', '-'];
-  const { stdout } = await run('ip', args, { input: questions.map(question => `${question}\n`).join('') });
+  const input = questions.map(question => `${question}\n`).join('');
+  const stdout = await listWhole(run, args, { input });
   return (
     readAnswers(stdout, questions.length) ??
     Promise.all(
@@ -45,7 +48,7 @@ export async function listAll(
 /** Numbers where names could stand, and JSON: one line an answer. */
 export const JSON_OPTIONS = ['-N', '-j'];
 
-/** null: a version of ip that prints nothing where there is nothing, or an answer on several lines. @throws KernelError */
+/** null: each question is asked by itself, since the answers are not one line each. @throws KernelError */
 export function readAnswers(stdout: string, count: number): (readonly unknown[])[] | null {
   const lines = stdout.split('\n').filter(line => line !== '');
   return lines.length === count ? lines.map(entriesOf) : null;
@@ -58,9 +61,9 @@ const kept = new Map<string, unknown[]>();
 
 /** A listing of thousands that reads as before gives the same objects: what was worked out of them stands too. */
 function entriesOf(line: string): unknown[] {
-  if (line.length <= LONG) return parseJson(line, 'ip -j -batch') as unknown[];
+  if (line.length <= LONG) return parseEntries(line, 'ip -j -batch');
   const before = kept.get(line);
-  const entries = before ?? (parseJson(line, 'ip -j -batch') as unknown[]);
+  const entries = before ?? parseEntries(line, 'ip -j -batch');
   kept.delete(line);
   kept.set(line, entries);
   if (kept.size > KEPT_TEXTS) kept.delete(kept.keys().next().value!);

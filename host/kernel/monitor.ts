@@ -3,14 +3,16 @@
  * one of them end, it is started again; then, and when the kernel had more to tell than it could take, everything is looked
  * at.
  */
+import { isIP } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Child } from '../programs/child.js';
 import { addressKey } from '../types/address.js';
+import { KERNEL_TABLES } from '../types/marks.js';
 import { TABLES } from './nft.js';
 import { mangleTable } from './ruleset.js';
 
 /**
- * - `links`: links or addresses; `rules`: rules of policy routing; `settings`: sysctls of forwarding or of rp_filter;
+ * - `links`: links or addresses, or what is local to this host; `rules`: rules of policy routing; `settings`: sysctls of forwarding or of rp_filter;
  * - `routes`: of `table` (null: main); `direct`: without a router, so that it may tell who is on-link;
  * - `ruleset`: nftables tables of our names, or the mangle tables;
  * - `neighbour`: an entry came, went or changed its state;
@@ -122,6 +124,7 @@ export function ipEvent(line: string): KernelEvent | null {
   if (first === 'inet' || first === 'inet6') return { kind: 'settings' };
   const state = neighbourState(words.at(-1)!);
   if (state !== null && words[1] === 'dev') {
+    if (isIP(first) === 0) return null;
     // Who deletes an entry has it fail first.
     const gone = state === 'valid' ? 'evicted' : 'gone';
     const at = words.indexOf('lladdr');
@@ -138,9 +141,12 @@ export function ipEvent(line: string): KernelEvent | null {
   if (!typed && !words.includes('dev') && !words.includes('nexthop') && !words.includes('blackhole'))
     return null;
   const at = words.indexOf('table');
+  if (words[at + 1] === LOCAL) return { kind: 'links' };
   const direct = !words.includes('via') && !words.includes('nexthop') && !words.includes('default');
   return { kind: 'routes', table: at < 0 ? null : Number(words[at + 1]), direct };
 }
+
+const LOCAL = String(KERNEL_TABLES.last);
 
 /** NUD_* as ip names them. */
 function neighbourState(word: string): 'valid' | 'resolving' | 'failed' | null {

@@ -1,16 +1,12 @@
 /** nftables and mangle tables, applied and removed through `nft` and `iptables-nft`. */
 
-import { parseJson, type Run } from '../programs/command.js';
+import type { Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
-import type { MangleClaim } from './claims.js';
-import { applyMangle, listMangle } from './mangle.js';
-import {
-  differenceOf,
-  isEmptyMangle,
-  type ListedObject,
-  listedObjects,
-  listedTables,
-} from './nft-listing.js';
+import { KernelError } from '../types/errors.js';
+import { claimedMarks, type MangleClaim } from './claims.js';
+import { clearMangle } from './mangle.js';
+import { listObjects } from './nft-list.js';
+import { differenceOf, isEmptyMangle, type ListedObject } from './nft-listing.js';
 import {
   type Command,
   deleteCommands,
@@ -19,19 +15,22 @@ import {
   type NftTable,
   replaceCommands,
 } from './nft-table.js';
+import { type Answer, type RefusedTable, refusalOf, tryCommands } from './refused-table.js';
+import { ALL_REPAIRS, type RepairGate } from './repairs.js';
 
 /** Each costs every packet a little, and the kernel takes 1,024 chains at a hook (MAX_HOOK_COUNT). */
 const KEPT_CHAINS = 32;
 
-/** All nftables tables, as `inet meridio-nfqlb`. */
-export async function listTables(run: Run): Promise<ReadonlySet<string>> {
-  // Not as JSON: nft 1.0.6 prints none that can be read where anybody's table has a flag.
-  return listedTables((await run('nft', ['list', 'tables'])).stdout);
-}
-
 /** The mangle table that iptables-nft keeps, as listTables names it. */
 export function mangleTable(family: Family): string {
   return family === 4 ? 'ip mangle' : 'ip6 mangle';
+}
+
+export interface AppliedTables {
+  /** Names of the tables that were changed. */
+  readonly changed: readonly string[];
+  /** Optional tables that nft refused; they are as they were. */
+  readonly refused: readonly RefusedTable[];
 }
 
 /**
@@ -40,35 +39,65 @@ export function mangleTable(family: Family): string {
  * and only rules and elements that differ are filled in anew.
  * @param keepHooks  whether packets may wait in a queue that must not be lost: chains that are not wanted any more are
  *                   then emptied and stand on, up to KEPT_CHAINS of a table
- * @returns names of the tables that were changed
+ * @throws KernelError, with nothing changed; it names the table that nft refuses
  */
 export async function applyTables(
   run: Run,
   wanted: readonly NftTable[],
   listed: ReadonlySet<string>,
   keepHooks: boolean,
-): Promise<string[]> {
-  const commands: Command[] = [];
-  const changed: string[] = [];
+  gate: RepairGate = ALL_REPAIRS,
+): Promise<AppliedTables> {
+  const changes: TableChange[] = [];
   const differences = await tableDifferences(run, wanted, listed);
   let anew = false;
   for (const [index, table] of wanted.entries()) {
-    const before = commands.length;
-    const name = `inet ${table.name}`;
     const difference = anew ? 'beyond repair' : differences[index]!;
-    if (difference === 'beyond repair') {
-      anew = true;
-      commands.push(...replaceCommands(table));
-    } else {
-      const keep = keepHooks && difference.surplus.chains.length <= KEPT_CHAINS;
-      commands.push(...mendCommands(table.name, difference, keep));
-    }
-    if (commands.length > before) changed.push(`table ${name}`);
+    const keep =
+      keepHooks && difference !== 'beyond repair' && difference.surplus.chains.length <= KEPT_CHAINS;
+    const commands =
+      difference === 'beyond repair' ? replaceCommands(table) : mendCommands(table.name, difference, keep);
+    if (commands.length === 0 || !gate.allows(`table inet ${table.name}`)) continue;
+    if (difference === 'beyond repair') anew = true;
+    changes.push({ table, commands });
   }
-  if (commands.length > 0) {
-    await execute(run, commands);
+  const refused = await executeChanges(run, changes);
+  const left = new Set(refused.map(({ name }) => name));
+  const changed = changes.filter(({ table }) => !left.has(table.name));
+  return { changed: changed.map(({ table }) => `table inet ${table.name}`), refused };
+}
+
+interface TableChange {
+  readonly table: NftTable;
+  readonly commands: readonly Command[];
+}
+
+/** All in one transaction, or all but the optional tables that nft refuses. @returns these */
+async function executeChanges(run: Run, changes: readonly TableChange[]): Promise<RefusedTable[]> {
+  if (changes.length === 0) return [];
+  const whole = await send(run, changes);
+  if (whole.exitCode === 0) return [];
+  const refused: RefusedTable[] = [];
+  for (const { table, commands } of changes) {
+    const answer = await tryCommands(run, commands);
+    if (answer.exitCode !== 0) refused.push(await refusalOf(run, table, answer));
   }
-  return changed;
+  const needed = refused.filter(({ optional }) => !optional);
+  if (needed.length > 0) throw new KernelError(needed.map(({ message }) => message).join('; '));
+  const left = new Set(refused.map(({ name }) => name));
+  const rest = changes.filter(({ table }) => !left.has(table.name));
+  if (rest.length === 0) return refused;
+  // Each was accepted by itself: the refusal is about all of them.
+  const last = rest.length === changes.length ? whole : await send(run, rest);
+  if (last.exitCode !== 0) {
+    throw new KernelError(`nft -j -f -: exit code ${last.exitCode}: ${last.stderr.trim()}`);
+  }
+  return refused;
+}
+
+function send(run: Run, changes: readonly TableChange[]): Promise<Answer> {
+  const input = JSON.stringify({ nftables: changes.flatMap(({ commands }) => commands) });
+  return run('nft', ['-j', '-f', '-'], { input, allowFailure: true });
 }
 
 /** How each of `wanted` differs from what the kernel holds. */
@@ -102,32 +131,30 @@ export async function removeMangle(run: Run, claim: MangleClaim, listed: Readonl
   if (!listed.has(table)) {
     return;
   }
-  await applyMangle(run, claim.family, [], await listMangle(run, claim.family));
-  if (claim.created && isEmptyMangle(listedObjects(await list(run, ['table', ...table.split(' ')])))) {
+  await clearMangle(run, claim.family, claimedMarks([claim]));
+  if (!claim.created) return;
+  const objects = await listObjects(run, ['table', ...table.split(' ')]);
+  if (objects !== null && isEmptyMangle(objects)) {
     await run('nft', ['delete', 'table', ...table.split(' ')]);
   }
 }
 
-/** Objects of a table of ours; none, so that it is made anew, if it went since it was listed or cannot be read. */
+/** Objects of a table of ours; none, so that it is made anew, if it went since it was listed or has a flag. */
 async function listTable(run: Run, name: string): Promise<ListedObject[]> {
-  const { exitCode, stdout } = await run('nft', ['-j', 'list', 'table', 'inet', name], {
-    allowFailure: true,
-  });
-  if (exitCode !== 0) return [];
   try {
-    return listedObjects(JSON.parse(stdout));
+    return (await listObjects(run, ['table', 'inet', name])) ?? [];
   } catch (error) {
-    // By nft 1.0.6 if it has a flag, which ours has not.
-    if (error instanceof SyntaxError) return [];
-    throw error;
+    if (!(error instanceof KernelError) || !(await hasFlags(run, name))) throw error;
+    // Ours has none. nft 1.0.6 prints JSON that nobody can read of a table that has one.
+    return [];
   }
 }
 
-async function list(run: Run, what: readonly string[]): Promise<unknown> {
-  const args = ['-j', 'list', ...what];
-  return parseJson((await run('nft', args)).stdout, `nft ${args.join(' ')}`);
+async function hasFlags(run: Run, name: string): Promise<boolean> {
+  const { stdout } = await run('nft', ['-t', 'list', 'table', 'inet', name]);
+  return stdout.startsWith(`table inet ${name} {\n\tflags `);
 }
 
-async function execute(run: Run, commands: readonly Command[]): Promise<void> {
+export async function execute(run: Run, commands: readonly Command[]): Promise<void> {
   await run('nft', ['-j', '-f', '-'], { input: JSON.stringify({ nftables: commands }) });
 }

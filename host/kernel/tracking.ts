@@ -6,8 +6,9 @@
  */
 import { readFileSync } from 'node:fs';
 import type { Run } from '../programs/command.js';
+import { excerpt } from '../programs/excerpt.js';
 import type { Family } from '../types/config.js';
-import { EnvironmentError } from '../types/errors.js';
+import { EnvironmentError, KernelError } from '../types/errors.js';
 import { DEFRAG_TABLE } from './nft.js';
 
 /** One rule that needs connection tracking. */
@@ -30,8 +31,12 @@ const NFT_RULE = new RegExp(
 /** `-j CT --notrack` does without. */
 const LEGACY_RULE = new RegExp(`-m (?:${MATCHES}) |-j (?:(?:${TARGETS}) |CT (?!--notrack))`);
 
-/** @param ruleset what `nft list ruleset` prints */
+/**
+ * @param ruleset what `nft list ruleset` prints
+ * @throws KernelError if that is not a whole ruleset
+ */
 export function trackingRules(ruleset: string): TrackingRule[] {
+  refuseCutOff(ruleset);
   let table = '';
   let chain = '';
   return ruleset.split('\n').flatMap(line => {
@@ -50,12 +55,29 @@ export function trackingRules(ruleset: string): TrackingRule[] {
   });
 }
 
+function refuseCutOff(ruleset: string): void {
+  const lines = ruleset.split('\n').filter(line => line !== '' && !line.startsWith('#'));
+  if (lines.length === 0 || (/^table .* \{$/.test(lines[0]!) && lines.at(-1) === '}')) return;
+  throw new KernelError(`nft list ruleset: not a whole ruleset: ${excerpt(ruleset.slice(-LAST))}`);
+}
+
+/** Characters of a listing that is cut off in a message. */
+const LAST = 100;
+
 function withoutCounter(rule: string): string {
   return rule.replace(/(^| )counter(?: packets \d+ bytes \d+)?(?= |$)/, '').trim();
 }
 
-/** @param saved what iptables-legacy-save prints */
+/**
+ * @param saved what iptables-legacy-save prints
+ * @throws KernelError if a table is not listed to its end
+ */
 export function legacyTrackingRules(saved: string, program: string): TrackingRule[] {
+  const begun = saved.match(/^\*/gm)?.length ?? 0;
+  const ended = saved.match(/^COMMIT$/gm)?.length ?? 0;
+  if (begun !== ended || begun === 0) {
+    throw new KernelError(`${program}-save: not a whole listing: ${excerpt(saved.slice(-LAST))}`);
+  }
   let table = '';
   return saved.split('\n').flatMap(line => {
     if (line.startsWith('*')) table = line.slice(1);

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { EnvironmentError, KernelError } from '../types/errors.js';
+import { excerpt } from './excerpt.js';
 import { onFile } from './file.js';
 
 export interface CommandResult {
@@ -115,10 +116,43 @@ async function runWith(
   return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
 }
 
-/** What `ip -j` lists. @throws KernelError */
+/** ip's words for a dump that the kernel could not finish as it was: it exits with 0 all the same. */
+const PARTIAL = /Dump was interrupted|Message truncated|Remnant of size/;
+/** A change meanwhile interrupts a dump; several in a row are a fault. */
+const MOST_DUMPS = 5;
+
+/** Run `ip` until it lists everything. @throws KernelError */
+export async function listWhole(
+  run: Run,
+  args: readonly string[],
+  options: CommandOptions = {},
+): Promise<string> {
+  for (let count = 1; ; count += 1) {
+    const { stdout, stderr } = await run('ip', args, options);
+    if (!isPartial(stderr)) return stdout;
+    if (count === MOST_DUMPS) {
+      throw new KernelError(`ip ${args.join(' ')}: ${count} listings were not whole: ${excerpt(stderr)}`);
+    }
+  }
+}
+
+/** Whether ip complains that its listing is not whole. */
+export function isPartial(stderr: string): boolean {
+  return PARTIAL.test(stderr);
+}
+
+/** What `ip -j` lists. @throws KernelError, also if it prints nothing: "nothing" is an empty list */
 export async function listJson(run: Run, args: readonly string[]): Promise<unknown[]> {
-  const { stdout } = await run('ip', args);
-  return stdout.trim() === '' ? [] : (parseJson(stdout, `ip ${args.join(' ')}`) as unknown[]);
+  return parseEntries(await listWhole(run, args), `ip ${args.join(' ')}`);
+}
+
+/** A list of JSON objects. @throws KernelError at anything else */
+export function parseEntries(output: string, what: string): unknown[] {
+  const entries = parseJson(output, what);
+  const areEntries =
+    Array.isArray(entries) && entries.every(entry => typeof entry === 'object' && entry !== null);
+  if (!areEntries) throw new KernelError(`${what}: its output is not a list of objects: ${excerpt(output)}`);
+  return entries;
 }
 
 /** The value of a command's JSON output. @throws KernelError if it is none */
@@ -126,6 +160,7 @@ export function parseJson(output: string, what: string): unknown {
   try {
     return JSON.parse(output);
   } catch (error) {
-    throw new KernelError(`${what}: its output is no JSON: ${(error as Error).message}`, { cause: error });
+    const shown = output.trim() === '' ? 'it printed nothing' : `its output is no JSON: ${excerpt(output)}`;
+    throw new KernelError(`${what}: ${shown}`, { cause: error });
   }
 }

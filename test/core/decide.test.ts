@@ -138,7 +138,7 @@ t.test('source prefixes and source ports decide too', async t => {
 });
 
 t.test(
-  'promiscuous ping: plain ICMP matches by addresses alone; without it only flows without protocols',
+  'promiscuous ping: a key of ICMP matches by addresses alone; without it only flows without protocols',
   async t => {
     const flows = [
       flowOf('tcp', 'a', {
@@ -154,6 +154,22 @@ t.test(
     t.equal(on.decide(echo).flow, 'tcp');
     t.equal(on.decide(echo6).flow, 'tcp');
     t.equal(on.decide(ip(client, '20.0.0.2', 1, icmp(8, 0, [0, 0, 0, 0]))).reason, 'no-flow');
+    // An error about a target's own ping, and ICMP of the other IP version, have such a key too.
+    const asked = ip(vip, client, 1, icmp(8, 0, [0x12, 0x34, 0, 1]));
+    const asked6 = ip(vip6, client6, 58, icmp(128, 0, [0x12, 0x34, 0, 1]));
+    const pings = [
+      ip('198.51.100.1', vip, 1, icmp(11, 0, [0, 0, 0, 0], asked)),
+      ip('198.51.100.1', vip, 1, icmp(11, 0, [0, 0, 0, 0], asked.subarray(0, 20))),
+      ip('2001:db8::f', vip6, 58, icmp(1, 0, [0, 0, 0, 0], asked6)),
+      ip(client, vip, 58, []),
+      ip(client6, vip6, 1, []),
+    ];
+    const reply = on.decide(ip(client, vip, 1, icmp(0, 0, [0x12, 0x34, 0, 1])));
+    t.strictSame(on.decide(pings[0]!), reply, 'an error about a ping goes where its reply goes');
+    for (const packet of pings) {
+      t.equal(on.decide(packet).flow, 'tcp');
+      t.equal(off.decide(packet).reason, 'no-flow');
+    }
     t.equal(off.decide(echo).reason, 'no-flow');
     t.equal(off.decide(echo6).reason, 'no-flow');
   },
@@ -208,6 +224,61 @@ t.test('an error goes to the target whose packet caused it', async t => {
   }
 });
 
+t.test('the packet inside an error is believed as far as its addresses and ports are there', async t => {
+  const simulator = Simulator.fromConfig(
+    configOf({
+      streams,
+      flows: [flowOf('f', 'a', { vips: [prefixOf('20.0.0.1/32'), prefixOf('2000::1/128')] })],
+    }),
+  );
+  const changed = (packet: Uint8Array, ...changes: readonly (readonly [number, number])[]) => {
+    const copy = packet.slice();
+    for (const [at, byte] of changes) copy[at] = byte;
+    return copy;
+  };
+  const error4 = (inner: Uint8Array) =>
+    simulator.decide(ip('198.51.100.1', vip, 1, icmp(3, 4, [0, 0, 5, 0x78], inner)));
+  const error6 = (inner: Uint8Array) =>
+    simulator.decide(ip('2001:db8::f', vip6, 58, icmp(2, 0, [0, 0, 5, 0], inner)));
+  const reply = ip(vip, client, TCP, transport(TCP, 4000, 1000));
+  const reply6 = ip(vip6, client6, TCP, transport(TCP, 4000, 1000));
+  const want = simulator.decide(ip(client, vip, TCP, transport(TCP, 1000, 4000)));
+  const want6 = simulator.decide(ip(client6, vip6, TCP, transport(TCP, 1000, 4000)));
+  t.equal(want.reason, 'ok');
+  for (const length of [0, 19, 20, 23, 24, 41, 0xffff])
+    t.strictSame(error4(changed(reply, [2, length >> 8], [3, length & 255])), want, `total length ${length}`);
+  for (const length of [0, 3, 4, 21, 0xffff])
+    t.strictSame(error6(changed(reply6, [4, length >> 8], [5, length & 255])), want6, `payload ${length}`);
+  for (const version of [0, 5, 6, 15]) {
+    t.strictSame(error4(changed(reply, [0, (version << 4) | 5])), want, `version ${version} in IPv4`);
+    t.strictSame(error6(changed(reply6, [0, version << 4])), want6, `version ${version} in IPv6`);
+  }
+  t.strictSame(error4(reply.subarray(0, 24)), want, 'the four port bytes suffice');
+  t.equal(error4(reply.subarray(0, 23)).reason, 'truncated');
+  t.equal(error6(reply6.subarray(0, 43)).reason, 'truncated');
+  t.equal(error4(changed(reply, [0, 0x44])).reason, 'bad-header', 'IHL 4');
+  t.equal(error4(changed(reply, [0, 0x4f])).reason, 'truncated', 'ports behind what the error carries');
+
+  // Without ports the addresses decide, so what follows them need not be there.
+  const gre = (more: readonly number[]) => ip(vip, client, 47, more);
+  const wantGre = simulator.decide(ip(client, vip, 47, []));
+  t.equal(wantGre.reason, 'ok');
+  t.strictSame(error4(gre([])), wantGre);
+  t.strictSame(error4(changed(gre([]), [0, 0x4f])), wantGre, 'options that are not there');
+  const wantGre6 = simulator.decide(ip(client6, vip6, 47, []));
+  t.strictSame(error6(ip(vip6, client6, 60, [47, 3])), wantGre6, 'an extension header that is cut short');
+  t.equal(error6(ip(vip6, client6, 60, [47])).reason, 'truncated');
+  t.equal(
+    error6(ip(vip6, client6, 44, [47, 0, 0])).reason,
+    'truncated',
+    'a fragment header without its offset',
+  );
+  const later = [TCP, 0, 0, 8, 0, 0, 0, 9];
+  t.equal(error6(ip(vip6, client6, 44, later)).reason, 'fragment-without-first');
+  const authenticated = [TCP, 4, ...new Array<number>(22).fill(0), ...transport(TCP, 4000, 1000)];
+  t.strictSame(error6(ip(vip6, client6, 51, authenticated)), want6, 'behind an authentication header');
+});
+
 t.test('bytes that do not make a packet get their reason', async t => {
   const simulator = Simulator.fromConfig(configOf({ streams, flows: [flowOf('f', 'a')] }));
   const hopByHop = (next: number) => [next, 0, 1, 4, 0, 0, 0, 0];
@@ -245,7 +316,6 @@ t.test('bytes that do not make a packet get their reason', async t => {
       ip(client6, vip6, 60, transport(TCP, 1, 2), { options: [TCP, 60, ...new Array<number>(486).fill(0)] }),
       'headers-too-deep',
     ],
-    ['an ICMP error that carries IPv6', ip(client, vip, 1, icmp(3, 1, [0, 0, 0, 0], six(0))), 'bad-header'],
     ['an echo request without identifier', ip(client, vip, 1, [8, 0, 0, 0]), 'truncated'],
     ['half an identifier', ip(client, vip, 1, [8, 0, 0, 0, 1]), 'truncated'],
     ['an echo request that ends with its identifier', ip(client, vip, 1, [8, 0, 0, 0, 1, 2]), 'ok'],
@@ -405,9 +475,18 @@ t.test('a byte statement that decides and cannot be read is never guessed', asyn
     'what was unread is forgotten with its packet',
   );
 
-  // An error carries 8 bytes of the packet inside: that the others are missing is no fault of anybody.
-  const reply = ip(vip, client, TCP, transport(TCP, 4000, 40000)).subarray(0, 28);
-  const error = ip('198.51.100.1', vip, 1, icmp(3, 4, [0, 0, 5, 0x78], reply));
-  t.match(flags.decide(error), { reason: 'ok', flow: 'low' });
-  t.match(flags.decide(error.subarray(0, 52), error.length), { reason: 'ok', flow: 'low' });
+  // The packet inside an error went the other way: statements say nothing about it, whether its bytes are there or not.
+  for (const quoted of [8, 13, 14, 20]) {
+    const reply = ip(vip, client, TCP, transport(TCP, 4000, 40000)).subarray(0, 20 + quoted);
+    const error = ip('198.51.100.1', vip, 1, icmp(3, 4, [0, 0, 5, 0x78], reply));
+    for (const value of [2, 0x10])
+      t.match(matching([statement(13, 1, value)]).decide(error), { reason: 'ok', flow: 'high' }, `${quoted}`);
+    t.match(flags.decide(error.subarray(0, 52), error.length), { reason: 'ok', flow: 'high' });
+  }
+  const reply6 = ip(vip6, client6, TCP, transport(TCP, 4000, 40000));
+  t.match(
+    matching([statement(13, 1, 0x10)]).decide(ip(client6, vip6, 58, icmp(2, 0, [0, 0, 5, 0], reply6))),
+    { reason: 'ok', flow: 'high' },
+    'ICMPv6',
+  );
 });

@@ -5,11 +5,8 @@ import { orderedFlows } from '../../host/core/image-parts.js';
 import { Simulator } from '../../host/simulator/simulator.js';
 import type { Config } from '../../host/types/config.js';
 import { configOf } from '../fixture/config.js';
-import { configTextOf, MOVED, type VectorFlowSet, vectors } from '../fixture/vectors.js';
+import { configTextOf, EXCEPTIONS, MOVED, type VectorFlowSet, vectors } from '../fixture/vectors.js';
 import { Reference } from '../reference/flow.js';
-
-/** Packets for which we choose otherwise than nfqlb, as [set, index into its packets] with the reason. */
-const EXCEPTIONS: readonly (readonly [set: number, packet: number, reason: string])[] = [];
 
 /** As an operator would write it: through text, validation and all. */
 const configOfSet = (set: VectorFlowSet, order?: 'written'): Config =>

@@ -23,9 +23,9 @@ t.test('what was kept is read again: name, text, time; nobody else may read it',
   t.equal(state.fault, null);
   t.equal(state.keptAt, KEPT.at);
   t.equal(statSync(path).mode & 0o777, 0o600);
-  t.same(new KeptState(path).read(), KEPT);
+  t.same(await new KeptState(path).read(), KEPT);
   await state.keep({ ...KEPT, text: '' });
-  t.same(new KeptState(path).read(), { ...KEPT, text: '' });
+  t.same(await new KeptState(path).read(), { ...KEPT, text: '' });
   t.notOk(existsSync(`${path}.new`));
 });
 
@@ -34,14 +34,14 @@ t.test('a file is preferred; without one what was kept is used and named', async
   const state = new KeptState(path);
   await state.keep(KEPT);
   const file = join(path, '../config.yaml');
-  t.match(firstConfiguration(file, state), { kind: 'file', name: file });
-  t.match(firstConfiguration(null, state), { kind: 'state', name: KEPT.name, text: TEXT });
+  t.match(await firstConfiguration(file, state), { kind: 'file', name: file });
+  t.match(await firstConfiguration(null, state), { kind: 'state', name: KEPT.name, text: TEXT });
 });
 
 t.test('a state that cannot be used is an error that names file and fault', async t => {
   const path = join(t.testdir(), 'state.json');
   const state = new KeptState(path);
-  t.throws(() => state.read(), { code: 'CONFIG_INVALID', message: `${path}: nothing is kept there` });
+  await t.rejects(state.read(), { code: 'CONFIG_INVALID', message: `${path}: nothing is kept there` });
   await state.keep(KEPT);
   const whole = readFileSync(path, 'utf8');
   const rows: [claim: string, text: string, fault: RegExp][] = [
@@ -66,20 +66,22 @@ t.test('a state that cannot be used is an error that names file and fault', asyn
   ];
   for (const [claim, text, fault] of rows) {
     writeFileSync(path, text);
-    t.throws(() => state.read(), { code: 'CONFIG_INVALID', message: fault }, claim);
-    t.throws(() => firstConfiguration(null, state), { message: path }, claim);
+    await t.rejects(state.read(), { code: 'CONFIG_INVALID', message: fault }, claim);
+    await t.rejects(firstConfiguration(null, state), { message: path }, claim);
     t.equal(readFileSync(path, 'utf8'), text, 'it stays');
   }
   rmSync(path);
   mkdirSync(path);
-  t.throws(() => state.read(), { message: /state\.json: cannot be read: EISDIR/ });
+  await t.rejects(state.read(), {
+    message: /state\.json: cannot be read: it is a directory, and a regular file is needed/,
+  });
 });
 
 t.test('a kept text that this version does not take is told by path and fault', async t => {
   const path = join(t.testdir(), 'state.json');
   const state = new KeptState(path);
   await state.keep({ ...KEPT, text: `${TEXT}colour: red\n` });
-  t.throws(() => firstConfiguration(null, state), {
+  await t.rejects(firstConfiguration(null, state), {
     code: 'CONFIG_INVALID',
     message: /^.*state\.json, kept of \/etc\/magmark\/config\.yaml: colour: /,
   });
@@ -105,7 +107,7 @@ t.test('what cannot be kept is a fault, the former stays, and once it can it is'
     t.match(state.fault, fault, claim);
     t.match(state.warnings, [/^what is in force is not kept for a start without a file: /]);
     t.equal(state.keptAt, KEPT.at, claim);
-    t.same(new KeptState(path).read(), KEPT, claim);
+    t.same(await new KeptState(path).read(), KEPT, claim);
     t.equal(
       lstatSync(`${path}.new`, { throwIfNoEntry: false }) !== undefined,
       left,
@@ -116,7 +118,7 @@ t.test('what cannot be kept is a fault, the former stays, and once it can it is'
   await state.keep(other);
   t.equal(state.fault, null);
   t.same(state.warnings, []);
-  t.same(new KeptState(path).read(), other);
+  t.same(await new KeptState(path).read(), other);
 
   const nowhere = new KeptState('/proc/none/state.json');
   await nowhere.keep(KEPT);

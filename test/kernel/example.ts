@@ -17,6 +17,7 @@ export const EXAMPLE: WantedKernel = {
     { family: 6, address: '2000::1', length: 128 },
   ],
   queues: { first: 0, last: 3 },
+  queueMark: 0x1000,
   interfaces: { external: 'ext-vlan0', internal: ['conduit-a-*'] },
   egress: [4, 6],
   portNats: [],
@@ -28,4 +29,5 @@ export const EXAMPLE: WantedKernel = {
     target(73, '172.16.1.8', 'fd00:0:0:1::8'),
   ],
   markRanges: [{ first: 5001, last: 5100 }],
+  unmatchedMarks: [],
 };

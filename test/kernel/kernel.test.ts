@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type AddOptions, Kernel } from '../../host/kernel/kernel.js';
 import type { WantedKernel } from '../../host/kernel/wanted.js';
+import type { Difference } from '../../host/types/difference.js';
 import { ClashError } from '../../host/types/errors.js';
 import { leeway } from '../../scripts/lab/wait.js';
 import { EXAMPLE, target } from './example.js';
@@ -62,6 +63,10 @@ if (insideNamespace(import.meta.url)) {
     serving: new Set(targets.map(({ fwmark }) => fwmark)),
   });
 
+  /** Differences of nftables and mangle tables. */
+  const tables = (differences: readonly Difference[]) =>
+    differences.filter(({ what }) => what.startsWith('table '));
+
   async function applyAll(kernel: Kernel, wanted: WantedKernel, options: AddOptions = {}) {
     const { pending, warnings } = await kernel.add(wanted, { ...servingAll(wanted), ...options });
     await kernel.applyRuleset(wanted);
@@ -110,10 +115,11 @@ if (insideNamespace(import.meta.url)) {
     t.equal(shell('nft list table inet meridio-nat'), 'table inet meridio-nat {\n}\n');
     t.equal(shell('nft list table inet meridio-nfqlb'), nfqlbText(kernel.carrier));
     if (kernel.carrier === 'xtables') {
-      const queue = '-m mark --mark 0x4d61676d -j NFQUEUE --queue-balance 0:3';
+      const rule = (mark: string) => `-m mark --mark ${mark} -j NFQUEUE --queue-balance 0:3`;
       for (const program of ['iptables-nft', 'ip6tables-nft']) {
         const listed = shell(`${program} -t mangle -S`);
-        t.ok(listed.endsWith(`-A PREROUTING ${queue}\n-A OUTPUT ${queue}\n`), listed);
+        const rules = `-A PREROUTING ${rule('0x1000/0x107f')}\n-A OUTPUT ${rule('0x1000')}\n`;
+        t.ok(listed.endsWith(rules), listed);
       }
     }
     t.equal(readFileSync('/proc/sys/net/ipv4/conf/ext-vlan0/rp_filter', 'utf8'), '0\n');
@@ -138,6 +144,49 @@ if (insideNamespace(import.meta.url)) {
     t.match(shell('ip route get 20.0.0.1 mark 5101'), /via 169.254.100.150/);
     shell('ip route del default via 169.254.100.150');
     t.end();
+  });
+
+  t.test('the guard lets former marks pass until no worker gives them', async t => {
+    const admitted = () => /elements = \{ (.*) \}/.exec(shell('nft list set inet magmark-guard marks'))?.[1];
+    const others: WantedKernel = {
+      ...EXAMPLE,
+      markRanges: [
+        { first: 5051, last: 5200 },
+        { first: 9001, last: 9001 },
+      ],
+      unmatchedMarks: [77],
+    };
+    for (const kernel of [await open(), await open()]) {
+      t.equal(admitted(), '0x00001389-0x000013ec', 'those of the example');
+      await kernel.add(others, servingAll(others));
+      t.equal(admitted(), '0x0000004d, 0x00001389-0x00001450, 0x00002329', 'before the image is published');
+      const handles = shell('nft -s -a list chain inet magmark-guard forward');
+      await kernel.applyRuleset(others, { unlessAsLast: true, keepsMarks: true });
+      t.equal(admitted(), '0x0000004d, 0x00001389-0x00001450, 0x00002329', 'with the ruleset');
+      t.equal(shell('nft -s -a list chain inet magmark-guard forward'), handles, 'nothing differed');
+      t.match(
+        tables(await kernel.compare(others)),
+        [{ kind: 'changed', what: 'table inet magmark-guard: set marks' }],
+        'diff',
+      );
+      await kernel.removeStale(others);
+      t.equal(admitted(), '0x0000004d, 0x000013bb-0x00001450, 0x00002329', 'former ones go last');
+      t.same(await kernel.compare(others), []);
+      await applyAll(kernel, EXAMPLE);
+    }
+    t.equal((await (await open()).readGuard())?.dropped[4], 0);
+  });
+
+  t.test('a counter that somebody removed comes back with the guard', async t => {
+    shell('nft flush chain inet magmark-guard forward; nft delete counter inet magmark-guard ipv6-dropped');
+    const former = state();
+    const kernel = await open();
+    await applyAll(kernel, EXAMPLE);
+    t.not(state(), former);
+    t.same((await kernel.readGuard())?.dropped, { 4: 0, 6: 0 });
+    shell('nft delete table inet magmark-guard');
+    t.equal(await kernel.readGuard(), null);
+    await applyAll(kernel, EXAMPLE);
   });
 
   t.test('other VIPs refill the sets and leave the counters', async t => {
@@ -321,6 +370,25 @@ if (insideNamespace(import.meta.url)) {
     t.equal(state(), former);
   });
 
+  t.test('another queue mark takes the place of the former one, also that of an old version', async t => {
+    const kernel = await open();
+    if (kernel.carrier === 'nft') return;
+    const mangle = () => shell('iptables-nft -t mangle -S; ip6tables-nft -t mangle -S');
+    const former = mangle();
+    await applyAll(kernel, { ...EXAMPLE, queueMark: 0x77000 });
+    t.match(mangle(), /PREROUTING -m mark --mark 0x77000\/0x7707f -j NFQUEUE/);
+    t.notMatch(mangle(), /0x1000/);
+    t.match(shell('nft list chain inet meridio-nfqlb nfqlb'), /meta mark set 0x00077000/);
+    t.same(await kernel.compare({ ...EXAMPLE, queueMark: 0x77000 }).then(tables), []);
+    // By a process that knows it from the journal alone.
+    await applyAll(await open(), EXAMPLE);
+    t.equal(mangle(), former);
+    shell('ip6tables-nft -t mangle -A OUTPUT -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 9');
+    t.match(await kernel.compare(EXAMPLE).then(tables), [{ kind: 'surplus', what: /--mark 0x4d61676d/ }]);
+    await applyAll(await open(), EXAMPLE);
+    t.equal(mangle(), former);
+  });
+
   t.test('a rule of ours that stands twice is reduced to one', async t => {
     const former = state();
     const journal = JSON.parse(readFileSync(journalPath, 'utf8'));
@@ -444,6 +512,54 @@ if (insideNamespace(import.meta.url)) {
     shell('nft delete table ip mangle');
     t.equal(state(), before);
   });
+
+  t.test(
+    'rules that queue stay one each, and all go, where iptables-nft refuses to list their table',
+    async t => {
+      const kernel = await open();
+      if (kernel.carrier !== 'xtables') return;
+      await applyAll(kernel, EXAMPLE);
+      for (const family of ['ip', 'ip6'])
+        shell(`nft add rule ${family} mangle PREROUTING iifname "zz0" meta mark set ct mark`);
+      t.notMatch(shell('iptables-nft-save -t mangle 2>&1'), /NFQUEUE/, 'it lists nothing');
+      const listed = () => shell('nft -s -a list table ip mangle; nft -s -a list table ip6 mangle');
+      const queueing = () =>
+        listed().match(/meta mark (& 0x0000107f == 0x00001000|0x00001000|0x4d61676d)/g)?.length ?? 0;
+      const former = listed();
+      t.same(await kernel.compare(EXAMPLE), []);
+      t.same(await kernel.applyRuleset(EXAMPLE), []);
+      t.equal(listed(), former, 'nothing was changed');
+      const other = { ...EXAMPLE, queues: { first: 2, last: 2 } };
+      t.same(
+        (await kernel.applyRuleset(other)).filter(name => name.includes('mangle')),
+        ['table ip mangle', 'table ip6 mangle'],
+        'rules for other queues take the place of the former ones',
+      );
+      t.equal(queueing(), 4);
+      t.equal(
+        shell('iptables-nft -t mangle -C PREROUTING -m mark --mark 0x1000/0x107f -j NFQUEUE --queue-num 2'),
+        '',
+      );
+      shell('nft flush chain ip6 mangle OUTPUT');
+      // As former versions left them.
+      for (let count = 0; count < 3; count += 1)
+        shell('iptables-nft -t mangle -I OUTPUT -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 2');
+      t.match(await kernel.compare(other), [
+        { kind: 'surplus', what: /^table ip mangle: -A OUTPUT \(the rule with handle/ },
+        { kind: 'surplus' },
+        { kind: 'surplus' },
+        { kind: 'missing', what: /^table ip6 mangle: -A OUTPUT -m mark/ },
+      ]);
+      await kernel.applyRuleset(other);
+      t.equal(queueing(), 4, listed());
+      t.same(await kernel.compare(other), []);
+      await kernel.removeAll();
+      t.equal(queueing(), 0, listed());
+      t.match(listed(), /"zz0" meta mark set ct mark/, 'the rule of others stays');
+      shell('nft delete table ip mangle; nft delete table ip6 mangle');
+      t.equal(state(), before);
+    },
+  );
 
   t.test('a table or route of ours that no journal claims is a clash, and nothing changes', async t => {
     shell('nft add table inet meridio-defrag');
@@ -641,7 +757,7 @@ if (insideNamespace(import.meta.url)) {
 
 function nfqlbText(carrier: 'nft' | 'xtables'): string {
   const priority = carrier === 'nft' ? 'filter' : 'mangle - 1';
-  const steer = carrier === 'nft' ? 'queue to 0-3' : 'meta mark set 0x4d61676d';
+  const steer = carrier === 'nft' ? 'queue to 0-3' : 'meta mark set 0x00001000';
   return `table inet meridio-nfqlb {
 	set ipv4-vips {
 		type ipv4_addr

@@ -13,6 +13,8 @@ export interface ReferenceDecision {
 }
 
 const NUMBERS = { tcp: TCP, udp: UDP, sctp: SCTP } as const;
+/** ICMP and ICMPv6, under either IP version. */
+const PINGS: readonly number[] = [1, 58];
 
 /** One entry of the list that is searched; `encapsulated`: it finds SCTP inside UDP, and stands for no stream. */
 interface Entry {
@@ -65,7 +67,7 @@ export class Reference {
 
   /** The first entry that matches; a refusal where it is not known whether that is one. */
   private find(parsed: Parsed, withHidden: boolean): Entry | Refusal | undefined {
-    const byAddress = this.config.promiscuousPing && parsed.ping;
+    const byAddress = this.config.promiscuousPing && PINGS.includes(parsed.key.protocol);
     for (const entry of this.entries) {
       const { flow, encapsulated } = entry;
       // The hidden entry is for UDP alone: the flow itself, next in the list, has the same addresses.
@@ -117,11 +119,11 @@ function portMatches(ranges: readonly PortRange[], port: number): boolean {
 }
 
 /**
- * A statement about another protocol is ignored; one about bytes that the packet has not does not hold; one about bytes
+ * A statement about another protocol is ignored, and so is each of an ICMP error; one about bytes that the packet has not does not hold; one about bytes
  * that it has and that are not here is a refusal.
  */
 function holds(statement: ByteMatch, parsed: Parsed): boolean | Refusal {
-  if (NUMBERS[statement.protocol] !== parsed.key.protocol) return true;
+  if (parsed.inner || NUMBERS[statement.protocol] !== parsed.key.protocol) return true;
   const at = parsed.transport + statement.offset;
   if (!parsed.bytes.hasOnWire(at, statement.width)) return false;
   const lack = parsed.bytes.lack(at, statement.width);

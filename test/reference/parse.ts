@@ -1,6 +1,6 @@
 /**
  * From bytes to the 40-byte key, in the plainest words (RFC 791, 792, 4302, 4443, 6946, 8200): exists to be compared with
- * the core. Offsets count from the first byte of the outer IP header; addresses are 128-bit numbers, IPv4 as ::ffff:a.b.c.d.
+ * the core. Of the packet inside an error nothing is asked but the bytes that decide. Offsets count from the first byte of the outer IP header; addresses are 128-bit numbers, IPv4 as ::ffff:a.b.c.d.
  */
 
 /** Reasons of packets that no flow is asked for. */
@@ -18,8 +18,6 @@ export interface Key {
 
 export interface Parsed {
   readonly key: Key;
-  /** An ICMP or ICMPv6 message that carries no packet. */
-  readonly ping: boolean;
   /** The key is that of the packet inside an error, swapped. */
   readonly inner: boolean;
   /** Offset of the transport header that decides. */
@@ -95,12 +93,9 @@ export class Bytes {
     return value;
   }
 
-  /** What follows `end` is padding. A packet inside an error is cut short by design, all others must be whole. */
-  statedEnd(end: number, inner: boolean): void {
-    if (end > this.wireEnd) {
-      if (inner) return;
-      throw new Refused('truncated');
-    }
+  /** What follows `end` is padding. */
+  statedEnd(end: number): void {
+    if (end > this.wireEnd) throw new Refused('truncated');
     this.wireEnd = end;
     this.end = Math.min(this.end, end);
   }
@@ -145,7 +140,7 @@ function parseIp(bytes: Bytes, at: number, version: 4 | 6, inner: boolean): Pars
     sourcePort: 0,
     destinationPort: 0,
   };
-  const parsed = { key, ping: false, inner, transport, bytes };
+  const parsed = { key, inner, transport, bytes };
 
   if (protocol === TCP || protocol === UDP || protocol === SCTP) {
     const ports = parsePorts(bytes, transport, inner);
@@ -156,13 +151,11 @@ function parseIp(bytes: Bytes, at: number, version: 4 | 6, inner: boolean): Pars
 
   const type = bytes.u8(transport);
   if ((ERRORS[version] as readonly number[]).includes(type)) {
-    if (bytes.u8(transport + 8) >> 4 !== version) throw new Refused('bad-header');
     return parseIp(bytes, transport + 8, version, true);
   }
-  if (type !== ECHO_REQUEST[version]) return { ...parsed, ping: true };
+  if (type !== ECHO_REQUEST[version]) return parsed;
   return {
     ...parsed,
-    ping: true,
     key: { ...key, echoId: [bytes.u8(transport + 4), bytes.u8(transport + 5)] },
   };
 }
@@ -170,21 +163,26 @@ function parseIp(bytes: Bytes, at: number, version: 4 | 6, inner: boolean): Pars
 function skipIpv4(bytes: Bytes, at: number, inner: boolean): { transport: number; protocol: number } {
   bytes.need(at, 20);
   const headerLength = (bytes.u8(at) & 15) * 4;
-  const onWire = bytes.wireEnd - at;
-  const stated = bytes.u16(at + 2);
-  const totalLength = stated === 0 && !inner && onWire > 65_535 ? onWire : stated;
-  if (headerLength < 20 || totalLength < headerLength) throw new Refused('bad-header');
-  bytes.statedEnd(at + totalLength, inner);
-  bytes.need(at, headerLength);
+  if (headerLength < 20) throw new Refused('bad-header');
+  if (!inner) {
+    const onWire = bytes.wireEnd - at;
+    const stated = bytes.u16(at + 2);
+    const totalLength = stated === 0 && onWire > 65_535 ? onWire : stated;
+    if (totalLength < headerLength) throw new Refused('bad-header');
+    bytes.statedEnd(at + totalLength);
+    bytes.need(at, headerLength);
+  }
   if ((bytes.u16(at + 6) & 0x1fff) !== 0) throw new Refused('fragment-without-first');
   return { transport: at + headerLength, protocol: bytes.u8(at + 9) };
 }
 
 function skipIpv6(bytes: Bytes, at: number, inner: boolean): { transport: number; protocol: number } {
   bytes.need(at, 40);
-  const onWire = bytes.wireEnd - at - 40;
-  const stated = bytes.u16(at + 4);
-  bytes.statedEnd(at + 40 + (stated === 0 && !inner && onWire > 65_535 ? onWire : stated), inner);
+  if (!inner) {
+    const onWire = bytes.wireEnd - at - 40;
+    const stated = bytes.u16(at + 4);
+    bytes.statedEnd(at + 40 + (stated === 0 && onWire > 65_535 ? onWire : stated));
+  }
 
   let protocol = bytes.u8(at + 6);
   let transport = at + 40;
@@ -196,7 +194,7 @@ function skipIpv6(bytes: Bytes, at: number, inner: boolean): { transport: number
     let length = (words + 1) * 8;
     if (protocol === AUTHENTICATION) length = (words + 2) * 4;
     if (protocol === FRAGMENT) length = 8;
-    bytes.need(transport, length);
+    if (!inner || protocol === FRAGMENT) bytes.need(transport, length);
     if (protocol === FRAGMENT && bytes.u16(transport + 2) >> 3 !== 0)
       throw new Refused('fragment-without-first');
     protocol = bytes.u8(transport);

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { dump } from 'js-yaml';
 import t from 'tap';
 import { pcapOf } from '../fixture/pcap.js';
-import { configTextOf, vectors } from '../fixture/vectors.js';
+import { configTextOf, EXCEPTIONS, vectors } from '../fixture/vectors.js';
 
 const MAGMARK = fileURLToPath(new URL('../../host/bin/magmark.js', import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), 'magmark-replay-'));
@@ -34,9 +34,11 @@ t.test(
         .filter(Boolean)
         .map(line => JSON.parse(line) as { flow: string | null; fwmark: number | null })
         .map(({ flow, fwmark }) => ({ flow, fwmark: fwmark ?? -1 }));
+      const isCompared = (_: unknown, packet: number) =>
+        !EXCEPTIONS.some(each => each[0] === index && each[1] === packet);
       t.strictSame(
-        decided,
-        set.packets.map(({ flow, fwmark }) => ({ flow, fwmark })),
+        decided.filter(isCompared),
+        set.packets.map(({ flow, fwmark }) => ({ flow, fwmark })).filter(isCompared),
         `flowSets[${index}]`,
       );
     }

@@ -79,6 +79,42 @@ t.test('a record tells what the core decided, by the names of the configuration'
   t.notOk(decider.watched, 'nobody watches any more: the workers are told');
 });
 
+t.test('a record of an error whose packet has no ports shows that packet, not a mixture of both', async t => {
+  const decider = new Decider(CONFIG);
+  const tracer = new Tracer({ images: decider.images, firstQueue: 0 });
+  const reader = await tracer.open({ flows: [], snapLength: 512 });
+  const error4 = (inner: Uint8Array) => ip('198.51.100.1', '20.0.0.1', 1, icmp(11, 1, [0, 0, 0, 0], inner));
+  const error6 = (inner: Uint8Array) => ip('2001:db8::f', '2000::1', 58, icmp(3, 1, [0, 0, 0, 0], inner));
+  const later = ip('20.0.0.1', '192.0.2.1', UDP, [1, 2, 3, 4, 5, 6, 7, 8], { fragment: 0x00b9, id: 7 });
+  const fragment = [UDP, 0, 0x05, 0xc8, 0, 0, 0, 9];
+  const later6 = ip('2000::1', '2001:db8::1', 44, [1, 2, 3, 4], { options: fragment });
+  const reply = ip('20.0.0.1', '192.0.2.1', TCP, transport(TCP, 80, 1000));
+  decider.decide([
+    error4(later),
+    error6(later6),
+    error4(reply.subarray(0, 22)),
+    error6(ip('2000::1', '2001:db8::1', 60, [UDP])),
+    error4(reply.subarray(0, 12)),
+  ]);
+  await reader.close();
+  const inside = {
+    inner: true,
+    sourcePort: 0,
+    destinationPort: 0,
+    source: '192.0.2.1',
+    destination: '20.0.0.1',
+  };
+  const inside6 = { ...inside, source: '2001:db8::1', destination: '2000::1' };
+  t.match(await collect(reader), [
+    { ...inside, reason: 'fragment-without-first', protocol: 'udp' },
+    { ...inside6, reason: 'fragment-without-first', protocol: 'udp' },
+    { ...inside, reason: 'truncated', protocol: 'tcp' },
+    { ...inside6, reason: 'truncated', protocol: '60' },
+    // Its addresses are not there: the error's own are shown.
+    { inner: false, reason: 'truncated', protocol: 'icmp', source: '198.51.100.1', destination: '20.0.0.1' },
+  ]);
+});
+
 const FILTERS: readonly (readonly [
   claim: string,
   written: WrittenConditions,
@@ -91,9 +127,9 @@ const FILTERS: readonly (readonly [
   ['destination ports', { dports: '81-90,53' }, [dns, stranger]],
   ['source ports; errors by the packet inside', { sports: '1000' }, [web, error]],
   [
-    'bytes; a packet that was cut off before them has not',
+    'bytes; a packet that was cut off before them has not, and they say nothing about an error',
     { match: 'tcp[2:2] = 81', protocols: 'tcp' },
-    [stranger],
+    [stranger, error],
   ],
 ];
 for (const [claim, written, wanted] of FILTERS)

@@ -12,11 +12,13 @@ import { join } from 'node:path';
 import { type Carrier, probeCarrier } from '../../../host/kernel/carrier.js';
 import { applyMangle, listMangle } from '../../../host/kernel/mangle.js';
 import { renderTables } from '../../../host/kernel/nft.js';
-import { applyTables, listTables } from '../../../host/kernel/ruleset.js';
+import { listTables } from '../../../host/kernel/nft-list.js';
+import { applyTables } from '../../../host/kernel/ruleset.js';
 import { type Run, run as runHere } from '../../../host/programs/command.js';
+import { QUEUE_MARK } from '../../../host/types/marks.js';
 import { Processes } from '../../lab/processes.js';
 import { removeRun } from '../../lab/removal.js';
-import { type RunState, STATE_DIRECTORY, saveState, startTicks } from '../../lab/run-state.js';
+import { type RunState, STATE_DIRECTORY, saveState, thisProcess } from '../../lab/run-state.js';
 import { waitFor } from '../../lab/wait.js';
 import type { Compiled, Program } from './compile.js';
 import { PLACEMENT } from './placement.js';
@@ -68,8 +70,8 @@ export class QueueNetwork {
       id,
       namespaces: [`${id}-snd`, `${id}-lb`, `${id}-rcv`],
       directory: join(STATE_DIRECTORY, id),
-      owner: { pid: process.pid, startTicks: startTicks(process.pid)! },
-      kept: false,
+      owner: thisProcess(),
+      keptFor: null,
     };
   }
 
@@ -177,15 +179,19 @@ export class QueueNetwork {
     const wanted = {
       vips: [{ family: 4 as const, address: VIP, length: 32 }],
       queues,
+      queueMark: QUEUE_MARK,
       interfaces: { external: 'ext-vlan0', internal: ['conduit'] },
       egress: [],
       portNats: [],
       targets: [],
-      markRanges: [],
+      // Whatever a program gives: the guard lets it pass.
+      markRanges: [{ first: 1, last: 0xffffffff }],
+      unmatchedMarks: [],
       fragments: 'kernel' as const,
     };
     await applyTables(run, renderTables(wanted, this.carrier), await listTables(run), true);
-    await applyMangle(run, 4, this.carrier.mangleRules(queues), await listMangle(run, 4));
+    const rules = this.carrier.mangleRules(queues, QUEUE_MARK);
+    await applyMangle(run, 4, rules, await listMangle(run, 4, rules));
     this.steered = queue;
   }
 
