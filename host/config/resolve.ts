@@ -15,13 +15,8 @@ import type {
   Prefix,
   Stream,
 } from '../types/config.js';
-<<<<<<< HEAD
 import { ConfigError, MOST_FAULTS } from '../types/errors.js';
-import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES, RESERVED_MARK } from '../types/marks.js';
-=======
-import { ConfigError } from '../types/errors.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES } from '../types/marks.js';
->>>>>>> main
 import { coveredBy, coversIpv4, heldByAny, parseHost, parsePrefix, prefixText } from './address.js';
 import { parseByteMatch } from './byte-match.js';
 import { parseDuration } from './duration.js';
@@ -181,21 +176,11 @@ const SPOKEN_FOR: readonly MarkRange[] = [
 ];
 
 /** One offset a stream: as written, else the lowest from 5000 on whose whole range is free. Depends on the file alone. */
-<<<<<<< HEAD
-function assignOffsets(streams: Written['streams'], faults: string[]): number[] {
-  // Ascending by `first`, so that one pass finds the lowest gap.
-  const taken = SPOKEN_FOR.toSorted((one, other) => one.first - other.first);
-  const take = (wanted: MarkRange) => taken.splice(placeAfter(taken, wanted.first), 0, wanted);
-=======
 function assignOffsets(streams: Written['streams'], queueMark: number, faults: string[]): number[] {
   const queueing = { first: queueMark, last: queueMark, owner: 'queueMark' };
-  // Ascending, so that one pass finds the lowest gap.
+  // Ascending by `first`, so that one pass finds the lowest gap.
   const taken = [...SPOKEN_FOR, queueing].toSorted((one, other) => one.first - other.first);
-  const take = (wanted: MarkRange) => {
-    const place = taken.findIndex(({ first }) => first > wanted.first);
-    taken.splice(place < 0 ? taken.length : place, 0, wanted);
-  };
->>>>>>> main
+  const take = (wanted: MarkRange) => taken.splice(placeAfter(taken, wanted.first), 0, wanted);
   const range = (offset: number, stream: Written['streams'][number]): MarkRange => ({
     first: offset + 1,
     last: offset + stream.maxTargets,

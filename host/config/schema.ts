@@ -3,11 +3,8 @@
  * (`magmark schema`) both come from this one value.
  */
 import { z } from 'zod';
-<<<<<<< HEAD
-import { shown } from '../types/text.js';
-=======
 import { QUEUE_MARK } from '../types/marks.js';
->>>>>>> main
+import { shown } from '../types/text.js';
 import { parseGateway, parseNextHop, parsePrefix, parseRouterId } from './address.js';
 import { parseByteMatch } from './byte-match.js';
 import { durationWithin } from './duration.js';
