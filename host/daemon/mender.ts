@@ -46,6 +46,7 @@ export class Mender {
       log,
       check: inspect => inTurn(() => tally.looks.count(() => this.check(inspect))),
       ask: hops => inTurn(() => this.ask(hops, 'ask')),
+      verify: hops => inTurn(() => this.verify(hops)),
       restore: hops => inTurn(() => this.restore(hops, 'ask')),
       askAnew: hops => inTurn(() => this.restore(hops, 'askAnew')),
       reviewMain: () => inTurn(() => this.reviewMain()),
@@ -75,9 +76,9 @@ export class Mender {
   }
 
   /** What a change of configuration found, or a look. */
-  keep({ pending, hops, warnings, forgotten, lost }: AddOutcome): void {
+  keep({ pending, hops, gateways, missing, warnings, forgotten, lost }: AddOutcome): void {
     const config = this.options.config();
-    this.options.warnings.find({ look: warnings, local: lost.map(lostVipText) });
+    this.options.warnings.find({ look: [...missing, ...warnings], local: lost.map(lostVipText) });
     this.forgotten.add(forgotten);
     const targets = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
     const tables = new Set([
@@ -85,7 +86,7 @@ export class Mender {
       BLACKHOLE_TABLE,
       ...(config.gateways.length > 0 ? [EGRESS_TABLE] : []),
     ]);
-    this.keeper.keep({ pending, hops, tables });
+    this.keeper.keep({ pending, hops, tables, gateways });
     this.probe.keep(hops);
   }
 
@@ -132,6 +133,8 @@ export class Mender {
     await this.reviewMain();
     // Last: a BIRD that hangs must not keep the kernel from being mended.
     await service.announceServed();
+    await service.judgeGateways(config, outcome);
+    await service.reviewGateways();
   }
 
   /** Repairs that wait, and things that others change again and again. */
@@ -169,6 +172,11 @@ export class Mender {
     );
     this.forgotten.add(silent);
     await this.ask(silent, 'askAnew');
+  }
+
+  /** An entry that has changed since it was listed is looked at by its event. */
+  private async verify(hops: readonly NextHop[]): Promise<void> {
+    if (!this.options.stop.aborted) await this.options.kernel.probe(hops, []);
   }
 
   /** Neighbour entries that somebody removed or changed, or that were forgotten from here: those are no repair. */
