@@ -14,6 +14,8 @@ export interface Facts {
     /** VIPs that they are told of. */
     readonly announced: number;
   } | null;
+  /** Programs that have run for longer than 10 s: `nft has not ended for 12 s`. */
+  readonly hanging: readonly string[];
   readonly stopping: boolean;
 }
 
@@ -32,17 +34,20 @@ export function judgeAlive({ queues }: Pick<Facts, 'queues'>): Judgement {
 
 /** Ready: a packet that comes now gets to a target, and gateways send some. */
 export function judgeReady(facts: Facts): Judgement {
-  const { queues, kernelAsWanted, targets, gateways, stopping } = facts;
+  const { queues, kernelAsWanted, hanging, targets, gateways, stopping } = facts;
   const bound = queues.filter(queue => queue.bound).length;
   return judgementOf([
     ...(stopping ? [{ name: 'running', ok: false, detail: 'magmark is stopping' }] : []),
     { name: 'workers', ok: bound === queues.length, detail: `${bound} of ${queues.length} queues are bound` },
     {
       name: 'ruleset',
-      ok: kernelAsWanted,
-      detail: kernelAsWanted
-        ? 'rules, routes and tables are applied'
-        : 'rules, routes or tables could not be compared or mended: see the log',
+      ok: kernelAsWanted && hanging.length === 0,
+      detail:
+        hanging.length > 0
+          ? `${hanging.join(', ')}: rules, routes and tables cannot be compared`
+          : kernelAsWanted
+            ? 'rules, routes and tables are applied'
+            : 'rules, routes or tables could not be compared or mended: see the log',
     },
     {
       name: 'targets',

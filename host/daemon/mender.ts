@@ -9,6 +9,7 @@ import { Keeper } from './keeper.js';
 import type { Log } from './log.js';
 import type { Service } from './service.js';
 import type { Tally } from './tally.js';
+import { KERNEL_STEP_MS, type Turn } from './turns.js';
 import type { Warnings } from './warnings.js';
 
 export interface MenderOptions {
@@ -24,7 +25,7 @@ export interface MenderOptions {
   readonly wanted: (config: Config) => WantedKernel;
   readonly withdrawUnserved: () => void;
   /** A look is a change like others: one after the other. */
-  readonly inTurn: <Result>(change: () => Promise<Result>) => Promise<Result>;
+  readonly inTurn: <Result>(name: string, change: (turn: Turn) => Promise<Result>) => Promise<Result>;
 }
 
 export class Mender {
@@ -35,13 +36,15 @@ export class Mender {
 
   constructor(private readonly options: MenderOptions) {
     const { log, tally, inTurn } = options;
+    const one = (name: string, work: () => Promise<void>) =>
+      inTurn('repair', turn => turn.step(name, work, KERNEL_STEP_MS));
     this.keeper = new Keeper({
       log,
-      check: inspect => inTurn(() => tally.looks.count(() => this.check(inspect))),
-      ask: hops => inTurn(() => this.ask(hops, 'ask')),
-      restore: hops => inTurn(() => this.restore(hops, 'ask')),
-      askAnew: hops => inTurn(() => this.restore(hops, 'askAnew')),
-      reviewMain: () => inTurn(() => this.reviewMain()),
+      check: inspect => inTurn('repair', turn => tally.looks.count(() => this.check(turn, inspect))),
+      ask: hops => one('neighbours', () => this.ask(hops, 'ask')),
+      restore: hops => one('neighbours', () => this.restore(hops, 'ask')),
+      askAnew: hops => one('neighbours', () => this.restore(hops, 'askAnew')),
+      reviewMain: () => one("main's routes", () => this.reviewMain()),
     });
   }
 
@@ -94,24 +97,35 @@ export class Mender {
    * Compare everything with the kernel, and mend what differs.
    * @param inspect routing tables to look through: of the others, the default routes alone
    */
-  private async check(inspect: readonly number[]): Promise<void> {
+  private async check(turn: Turn, inspect: readonly number[]): Promise<void> {
     const { stop, kernel, service, warnings } = this.options;
     if (stop.aborted) return;
     const config = this.options.config();
     const wanted = this.options.wanted(config);
     const serving = service.servingMarks(config);
-    const outcome = await kernel.add(wanted, { serving, clashesAreWarnings: true, inspect });
-    await service.review(outcome.pending);
+    const outcome = await turn.step(
+      'rules and routes',
+      () => kernel.add(wanted, { serving, clashesAreWarnings: true, inspect }),
+      KERNEL_STEP_MS,
+    );
+    await turn.step('image', signal => service.review(outcome.pending, signal));
     this.options.withdrawUnserved();
-    const tables = await kernel.applyRuleset(wanted);
-    const removed = await kernel.removeStale(wanted);
+    const tables = await turn.step('ruleset', () => kernel.applyRuleset(wanted), KERNEL_STEP_MS);
+    const removed = await turn.step(
+      'remove rules and routes',
+      () => kernel.removeStale(wanted),
+      KERNEL_STEP_MS,
+    );
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
     if (mended.length > 0) this.count(mended);
     this.keep(outcome);
-    warnings.find({ fragments: await kernel.tracking(wanted) });
-    await this.reviewMain();
+    const review = async (): Promise<void> => {
+      warnings.find({ fragments: await kernel.tracking(wanted) });
+      await this.reviewMain();
+    };
+    await turn.step('warnings', review, KERNEL_STEP_MS);
     // Last: a BIRD that hangs must not keep the kernel from being mended.
-    await service.announceServed();
+    await turn.step('announce', () => service.announceServed());
   }
 
   private count(mended: readonly string[]): void {

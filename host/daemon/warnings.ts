@@ -20,8 +20,8 @@ export interface WarningParts {
 }
 
 export class Warnings {
-  /** All that hold. */
-  lines: readonly string[] = [];
+  /** As they were found. */
+  private held: readonly string[] = [];
   private readonly parts: WarningParts = {
     look: [],
     fragments: [],
@@ -32,7 +32,16 @@ export class Warnings {
   };
   private ofConfig: { readonly config: Config; readonly lines: readonly string[] } | null = null;
 
-  constructor(private readonly log: Log) {}
+  constructor(
+    private readonly log: Log,
+    /** Those that hold at the moment at which they are asked for. */
+    private readonly momentary: () => readonly string[] = () => [],
+  ) {}
+
+  /** All that hold. */
+  get lines(): readonly string[] {
+    return [...this.held, ...this.momentary()];
+  }
 
   /** Found, and not told before `tell`. */
   find(parts: Partial<WarningParts>): void {
@@ -44,8 +53,8 @@ export class Warnings {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
     const { look, fragments, main, image, refused, kept } = this.parts;
-    const told = new Set([...this.lines, ...refused]);
-    this.lines = [...refused, ...this.ofConfig.lines, ...look, ...fragments, ...main, ...image, ...kept];
-    for (const line of this.lines) if (!told.has(line)) this.log.warn(line);
+    const told = new Set([...this.held, ...refused]);
+    this.held = [...refused, ...this.ofConfig.lines, ...look, ...fragments, ...main, ...image, ...kept];
+    for (const line of this.held) if (!told.has(line)) this.log.warn(line);
   }
 }

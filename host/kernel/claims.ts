@@ -29,6 +29,16 @@ export function claimsNothing(claims: Claims): boolean {
   return Object.values(claims).every(list => list.length === 0);
 }
 
+/** For people: `table inet meridio-nfqlb`, `12 ip rules`. */
+export function claimWords({ tables, mangle, rules, routes }: Claims): string[] {
+  return [
+    ...tables.map(name => `table inet ${name}`),
+    ...mangle.map(({ family }) => `rules in table mangle of IPv${family}`),
+    ...(rules.length > 0 ? [`${rules.length} ip rules`] : []),
+    ...(routes.length > 0 ? [`${routes.length} default routes`] : []),
+  ];
+}
+
 /** Both, each thing once; of two claims to a mangle table the first counts. `first` itself if it holds all of both. */
 export function unitedClaims(first: Claims, second: Partial<Claims>): Claims {
   const united = {

@@ -33,6 +33,9 @@ export interface Observation {
   readonly sessions: readonly SessionObservation[];
   readonly vips: readonly { readonly prefix: string; readonly announced: boolean }[];
   readonly warnings: number;
+  /** That no part of the daemon expected. */
+  readonly internalErrors: number;
+  readonly logLinesDropped: number;
 }
 
 export interface QueueObservation {

@@ -8,6 +8,7 @@ const READY: Facts = {
   kernelAsWanted: true,
   targets: { all: 4, active: 1 },
   gateways: GATEWAYS,
+  hanging: [],
   stopping: false,
 };
 

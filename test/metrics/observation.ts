@@ -61,6 +61,8 @@ export function observationOf(more: Partial<Observation> = {}): Observation {
     ],
     vips: [{ prefix: '20.0.0.1/32', announced: true }],
     warnings: 1,
+    internalErrors: 2,
+    logLinesDropped: 3,
     ...more,
   };
 }
