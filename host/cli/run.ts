@@ -2,8 +2,8 @@
 import { namespaceFile, socketPath } from '../control/socket.js';
 import type { Daemon } from '../daemon/daemon.js';
 import { FileWatch } from '../daemon/file-watch.js';
-import { statePath } from '../daemon/kept-state.js';
 import { Incidents } from '../daemon/incidents.js';
+import { statePath } from '../daemon/kept-state.js';
 import { createLog, logLosses } from '../daemon/log.js';
 import { namespaceName } from '../daemon/namespace.js';
 import { answersOf } from '../daemon/observation.js';
@@ -161,7 +161,8 @@ export async function run(options: RunOptions): Promise<void> {
 function lossWarnings(): string[] {
   const { dropped, isStuck } = logLosses();
   const lines = [];
-  if (isStuck) lines.push('the reader of the log does not read: lines wait, and are dropped when there are too many');
+  if (isStuck)
+    lines.push('the reader of the log does not read: lines wait, and are dropped when there are too many');
   if (dropped > 0) lines.push(`${dropped} lines of the log were dropped: its reader did not read them`);
   return lines;
 }

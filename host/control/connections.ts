@@ -1,16 +1,15 @@
 /**
- * Connections of a server, so many at most. Where there is no room, the one that has asked nothing for longest makes
- * room: idle connections take no descriptor from the daemon's programs, and keep no command out.
+ * Connections of a server: so many at most that ask nothing, and so many that are being answered. Of those that ask nothing,
+ * the oldest makes room for a new one: idle connections take no descriptor from the daemon's programs, and keep no
+ * command out.
  */
 import type { Socket } from 'node:net';
 
 /** Each command has one for a moment. */
 const MOST = 64;
-const FULL = JSON.stringify({ error: 'too many requests at once: try again' });
-const REFUSAL = `HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: ${FULL.length}\r\nconnection: close\r\n\r\n${FULL}`;
 
 export class Connections {
-  /** Those that ask nothing, the longest first. */
+  /** Those that ask nothing, the oldest first. */
   private readonly idle = new Set<Socket>();
   private readonly working = new Set<Socket>();
 
@@ -19,18 +18,20 @@ export class Connections {
   /** One that is new. */
   add(socket: Socket): void {
     const [oldest] = this.idle;
-    if (this.idle.size + this.working.size < this.most) this.idle.add(socket);
-    else if (oldest !== undefined) {
+    if (oldest !== undefined && this.idle.size >= this.most) {
       this.forget(oldest);
       oldest.destroy();
-      this.idle.add(socket);
-    } else socket.end(REFUSAL);
+    }
+    this.idle.add(socket);
     socket.once('close', () => this.forget(socket));
   }
 
-  /** It asks. */
-  work(socket: Socket): void {
-    if (this.idle.delete(socket)) this.working.add(socket);
+  /** It asks. @returns false if too many do */
+  work(socket: Socket): boolean {
+    if (this.working.size >= this.most) return false;
+    this.idle.delete(socket);
+    this.working.add(socket);
+    return true;
   }
 
   /** It was answered. */

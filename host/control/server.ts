@@ -132,8 +132,8 @@ export class ControlServer {
       ended.abort();
       this.connections.rest(socket);
     });
-    this.connections.work(socket);
     try {
+      if (!this.connections.work(socket)) throw new RequestError(503, 'too many requests at once: try again');
       const reply = await this.replyTo(request, AbortSignal.any([ended.signal, this.stopping.signal]));
       if (reply instanceof Streamed) {
         // Who gives a stream bounds their number.

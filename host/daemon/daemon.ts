@@ -28,8 +28,8 @@ import { type KnownService, Service } from './service.js';
 import { type Found, found, type Source } from './source.js';
 import { proceed, Stopped } from './stopped.js';
 import { Stopwatch } from './stopwatch.js';
-import { KERNEL_STEP_MS, type Turn, Turns } from './turns.js';
 import { Tally } from './tally.js';
+import { KERNEL_STEP_MS, type Turn, Turns } from './turns.js';
 import { wantedKernel } from './wanted.js';
 import { Warnings } from './warnings.js';
 
@@ -393,7 +393,10 @@ export class Daemon {
           await turn.step(name, step, limitMs);
         } catch (error) {
           clean = false;
-          log.error({ step: name, faults: (error as Error).message.split('\n') }, 'not everything could be removed');
+          log.error(
+            { step: name, faults: (error as Error).message.split('\n') },
+            'not everything could be removed',
+          );
         }
       }
       seat?.unlock();
@@ -524,14 +527,16 @@ export class Daemon {
 
   private onHealth(): void {
     this.withdrawUnserved();
-    this.turns.take('health', async turn => {
-      if (this.options.stop.aborted) return;
-      await turn.step('image', signal => this.service.review(undefined, signal));
-      await turn.step('announce', () => this.service.announceServed());
-    }).catch((error: Error) => {
-      this.options.log.error({ err: error }, 'a change of health could not be brought about');
-      this.mender.look();
-    });
+    this.turns
+      .take('health', async turn => {
+        if (this.options.stop.aborted) return;
+        await turn.step('image', signal => this.service.review(undefined, signal));
+        await turn.step('announce', () => this.service.announceServed());
+      })
+      .catch((error: Error) => {
+        this.options.log.error({ err: error }, 'a change of health could not be brought about');
+        this.mender.look();
+      });
   }
 
   /** Waited for by nobody: neither an nft that hangs may keep a VIP announced, nor a BIRD that hangs the kernel as it is. */

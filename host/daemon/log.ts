@@ -27,7 +27,9 @@ export function createLog(level: string): Log {
     },
   });
   const first = sink === null;
-  sink ??= new LogSink(2, { onDropped: dropped => log.warn({ dropped }, 'the reader of the log did not read: lines were dropped') });
+  sink ??= new LogSink(2, {
+    onDropped: dropped => log.warn({ dropped }, 'the reader of the log did not read: lines were dropped'),
+  });
   const log: Log = pino(
     {
       level,

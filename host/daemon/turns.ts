@@ -23,8 +23,11 @@ export const STEP_MS = 60_000;
 export const KERNEL_STEP_MS = 180_000;
 
 class Present implements Turn {
-  private current: { readonly name: string; readonly began: number; readonly end: (why: string) => void } | null =
-    null;
+  private current: {
+    readonly name: string;
+    readonly began: number;
+    readonly end: (why: string) => void;
+  } | null = null;
   private givenUp: string | null = null;
 
   constructor(readonly change: string) {}

@@ -8,8 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { EnvironmentError, KernelError } from '../types/errors.js';
-import { excerpt } from './excerpt.js';
 import { refuseWithoutDescriptors } from './descriptors.js';
+import { excerpt } from './excerpt.js';
 import { onFile } from './file.js';
 import { programs, type Running } from './running.js';
 
@@ -139,7 +139,11 @@ function shortened(words: string): string {
 
 /** Why it was not started, or which signal ended it. */
 function endOf(
-  result: { readonly code?: string | undefined; readonly shortMessage?: string | undefined; readonly signal?: string | undefined },
+  result: {
+    readonly code?: string | undefined;
+    readonly shortMessage?: string | undefined;
+    readonly signal?: string | undefined;
+  },
   program: string,
   line: string,
 ): Error {

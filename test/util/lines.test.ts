@@ -35,5 +35,8 @@ t.test('a stream without a line end fills no memory', async t => {
     stream.write(piece);
     await new Promise(resolve => setImmediate(resolve));
   }
-  t.strictSame(lines.map(line => line.length), [65_536]);
+  t.strictSame(
+    lines.map(line => line.length),
+    [65_536],
+  );
 });

@@ -38,13 +38,18 @@ t.test('a reader that stops costs lines, which are counted, and no time', { time
   t.ok(sink.dropped > 3000, 'a pipe has 64 KiB');
   t.strictSame(told, [], 'nobody could read it');
   let text = '';
-  for (const end = Date.now() + 60_000; told.length === 0 && Date.now() < end; await delay(5)) text += readAll(reader);
+  for (const end = Date.now() + 60_000; told.length === 0 && Date.now() < end; await delay(5))
+    text += readAll(reader);
   text += readAll(reader);
   const { dropped } = sink;
   t.strictSame(told, [dropped]);
   t.notOk(sink.isStuck);
   const kept = 5000 - dropped;
-  t.equal(text, Array.from({ length: kept }, (_, n) => line(n)).join(''), 'the first ones are whole and in order');
+  t.equal(
+    text,
+    Array.from({ length: kept }, (_, n) => line(n)).join(''),
+    'the first ones are whole and in order',
+  );
   sink.write(line(1));
   t.equal(readAll(reader), line(1));
   closeSync(reader);
