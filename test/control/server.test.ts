@@ -184,7 +184,7 @@ t.test(
 t.test('idle connections keep nobody out, and take no more than their share of descriptors', async t => {
   const { path } = await started(t);
   const open: Socket[] = [];
-  t.teardown(() => open.forEach(socket => socket.destroy()));
+  t.teardown(() => open.map(socket => socket.destroy()));
   let closed = 0;
   for (let n = 0; n < 300; n++) {
     const socket = connect(path);

@@ -255,7 +255,7 @@ t.test('ip prints without end, descriptors run out: each an error, and the repai
   // Whoever opens them all at once, and asks nothing.
   const socketPath = `/run/magmark/net-${/\d+/.exec(await inLoadBalancer(topology, 'readlink', '/proc/self/ns/net'))![0]}.sock`;
   const idle: Socket[] = [];
-  t.teardown(() => idle.forEach(socket => socket.destroy()));
+  t.teardown(() => idle.map(socket => socket.destroy()));
   for (let n = 0; n < 1000; n++) {
     const socket = connect(socketPath);
     idle.push(socket);
