@@ -140,7 +140,12 @@ export async function run(options: RunOptions): Promise<void> {
       const onChange = async (): Promise<void> => {
         if (await running.fileDiffers()) reload(running);
       };
-      watch = FileWatch.start({ file, log, onChange: () => void onChange().catch(unexpected) });
+      watch = FileWatch.start({
+        file,
+        log,
+        onChange: () => void onChange().catch(unexpected),
+        onFaults: lines => running.warnWatch(lines),
+      });
     }
   } catch (error) {
     if (error instanceof Stopped) {

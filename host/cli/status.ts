@@ -110,12 +110,22 @@ export function statusText(status: StatusReply, mostTargets = SHOWN_TARGETS): st
     ...(shown.length < targets.length ? [`and ${targets.length - shown.length} more: magmark targets`] : []),
     ...(status.gateways.length === 0 ? [] : [gatewaysText(status)]),
     queuesText(status),
+    ...passageLines(status),
     ...status.warnings.slice(0, SHOWN_WARNINGS).map(warning => painted('yellow', `warning: ${warning}`)),
     ...(status.warnings.length > SHOWN_WARNINGS
       ? [`and ${status.warnings.length - SHOWN_WARNINGS} more warnings: magmark status --json`]
       : []),
     '',
   ].join('\n');
+}
+
+/** What is lost on its way through this host; none where nothing was. */
+function passageLines({ passage: { dropped, left, lost } }: StatusReply): string[] {
+  const unmarked = dropped.ipv4 + dropped.ipv6;
+  return [
+    ...(unmarked === 0 ? [] : [`${unmarked} packets to VIPs dropped: they had none of our marks`]),
+    ...(lost === 0 ? [] : [`${lost} packets lost after their decision, ${left} left`]),
+  ].map(line => painted('red', line));
 }
 
 function birdText(status: StatusReply['bird']['status']): string {

@@ -116,8 +116,21 @@ export interface StatusReply {
     readonly restarts: number;
     readonly lastError: string | null;
   };
-  /** `announced`: gateways by BGP are told of it. */
-  readonly vips: readonly { readonly prefix: string; readonly announced: boolean }[];
+  /** `announced`: gateways by BGP are told of it. `lost`: why packets to it, or to a part of it, reach no target; null: they do. */
+  readonly vips: readonly {
+    readonly prefix: string;
+    readonly announced: boolean;
+    readonly lost: string | null;
+  }[];
+  /** Packets to VIPs, since the daemon started, as of the last 10 s. */
+  readonly passage: {
+    /** That had none of our marks: the host forwards none of them. */
+    readonly dropped: { readonly ipv4: number; readonly ipv6: number };
+    /** That left this host with a target's mark. */
+    readonly left: number;
+    /** That got a target's mark and did not leave, more than usual. */
+    readonly lost: number;
+  };
   /** What others changed and the daemon mended, since it started. */
   readonly repairs: { readonly count: number; readonly changes: number; readonly lastAt: string | null };
   readonly warnings: readonly string[];
@@ -156,6 +169,8 @@ export interface ExplainReply {
     readonly device: string | null;
     /** As the kernel lists the neighbour, null where it has none. */
     readonly neighbour: string | null;
+    /** Why it reaches no target: this host itself takes it, or drops it; null: it does. */
+    readonly local: string | null;
     /** The kernel's answer where it has no route. */
     readonly error: string | null;
   } | null;

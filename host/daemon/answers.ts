@@ -54,7 +54,7 @@ export function routesOf(daemon: Daemon): Routes {
     'GET /v1/explain': ({ query }) => explainLive(daemon, query.get('packet') ?? ''),
 
     'GET /v1/status': (): StatusReply => {
-      const { config, options, pool, kernel, tally } = daemon;
+      const { config, options, pool, kernel, tally, guardWatch } = daemon;
       const names = reasonNames(daemon.images.core);
       const pending = new Map(daemon.service.idle.map(target => [target.fwmark, target.reason]));
       const { bird, sessions } = daemon.frontend.state();
@@ -107,7 +107,15 @@ export function routesOf(daemon: Daemon): Routes {
         vips: config.vips.map(vip => ({
           prefix: prefixText(vip),
           announced: daemon.service.announced.some(other => prefixText(other) === prefixText(vip)),
+          lost:
+            daemon.service.lost.find(({ vip: other }) => prefixText(other) === prefixText(vip))?.reason ??
+            null,
         })),
+        passage: {
+          dropped: { ipv4: guardWatch.dropped[4], ipv6: guardWatch.dropped[6] },
+          left: guardWatch.left,
+          lost: guardWatch.lost,
+        },
         repairs: {
           count: tally.repairs.times,
           changes: tally.repairs.changes,

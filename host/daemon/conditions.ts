@@ -5,6 +5,8 @@ export interface Facts {
   readonly queues: readonly { readonly queue: number; readonly bound: boolean; readonly unboundMs: number }[];
   /** The last look at the kernel found all as it is wanted, or mended it. */
   readonly kernelAsWanted: boolean;
+  /** Things that differ still after their repair. */
+  readonly vainRepairs?: readonly string[];
   readonly targets: { readonly all: number; readonly active: number };
   /** null: none are configured. */
   readonly gateways: {
@@ -14,6 +16,10 @@ export interface Facts {
     /** VIPs that they are told of. */
     readonly announced: number;
   } | null;
+  /** VIPs, and why packets to some of them reach no target. */
+  readonly vips: { readonly all: number; readonly lost: readonly { vip: string; reason: string }[] };
+  /** Warnings about packets that are dropped or lost on their way through this host. */
+  readonly passage: readonly string[];
   /** Programs that have run for longer than 10 s: `nft has not ended for 12 s`. */
   readonly hanging: readonly string[];
   readonly stopping: boolean;
@@ -21,6 +27,9 @@ export interface Facts {
 
 /** A worker that died is back after a second at most, unless it cannot be bound again: far beyond that and a slow start. */
 const DEAD_MS = 10_000;
+
+/** Things that a detail names. */
+const SHOWN = 3;
 
 /** Alive: the one who asks was answered, and every worker serves or is about to. */
 export function judgeAlive({ queues }: Pick<Facts, 'queues'>): Judgement {
@@ -34,28 +43,45 @@ export function judgeAlive({ queues }: Pick<Facts, 'queues'>): Judgement {
 
 /** Ready: a packet that comes now gets to a target, and gateways send some. */
 export function judgeReady(facts: Facts): Judgement {
-  const { queues, kernelAsWanted, hanging, targets, gateways, stopping } = facts;
+  const { queues, kernelAsWanted, hanging, targets, gateways, vips, passage, stopping } = facts;
+  // A setting that others keep otherwise is a warning alone.
+  const vain = (facts.vainRepairs ?? []).filter(what => !what.startsWith('sysctl '));
   const bound = queues.filter(queue => queue.bound).length;
   return judgementOf([
     ...(stopping ? [{ name: 'running', ok: false, detail: 'magmark is stopping' }] : []),
     { name: 'workers', ok: bound === queues.length, detail: `${bound} of ${queues.length} queues are bound` },
     {
       name: 'ruleset',
-      ok: kernelAsWanted && hanging.length === 0,
+      ok: kernelAsWanted && hanging.length === 0 && vain.length === 0,
       detail:
         hanging.length > 0
           ? `${hanging.join(', ')}: rules, routes and tables cannot be compared`
-          : kernelAsWanted
-            ? 'rules, routes and tables are applied'
-            : 'rules, routes or tables could not be compared or mended: see the log',
+          : !kernelAsWanted
+            ? 'rules, routes or tables could not be compared or mended: see the log'
+            : vain.length > 0
+              ? `the repair of ${vain.slice(0, SHOWN).join(', ')} does not help: see the warnings of magmark status`
+              : 'rules, routes and tables are applied',
     },
     {
       name: 'targets',
       ok: targets.active > 0,
       detail: `${targets.active} of ${targets.all} targets take traffic`,
     },
+    ...(vips.lost.length === 0 ? [] : [lost(vips)]),
     ...(gateways === null ? [] : [announced(gateways)]),
+    // No reason to send packets elsewhere: a few may be lost.
+    ...passage.map(detail => ({ name: 'packets', ok: true, detail })),
   ]);
+}
+
+/** Packets to the other VIPs still reach a target. */
+function lost({ all, lost }: Facts['vips']): Condition {
+  const reasons = lost.map(({ vip, reason }) => `${vip}: ${reason}`).join('; ');
+  return {
+    name: 'vips',
+    ok: lost.length < all,
+    detail: `${lost.length} of ${all} VIPs receive no traffic (${reasons})`,
+  };
 }
 
 function announced(gateways: NonNullable<Facts['gateways']>): Condition {

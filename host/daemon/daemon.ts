@@ -18,6 +18,7 @@ import type { WorkerPool } from '../queue/pool.js';
 import type { Config } from '../types/config.js';
 import type { Difference } from '../types/difference.js';
 import { ConfigError, MagmarkError } from '../types/errors.js';
+import { decidedPackets, GuardWatch } from './guard-watch.js';
 import type { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
 import { Mender } from './mender.js';
@@ -116,6 +117,7 @@ export class Daemon {
   /** What `GET /v1/trace-text` tells of. */
   readonly traceFlows = new TraceFlows();
   readonly warnings: Warnings;
+  readonly guardWatch: GuardWatch;
   source: Source;
   /** Of the file, as it was read last; null: it was never read, or could not be. */
   fileText: string | null = null;
@@ -159,6 +161,15 @@ export class Daemon {
       addresses,
       onHealth,
       ...(known && { known }),
+    });
+    this.guardWatch = new GuardWatch({
+      log,
+      read: () => kernel.readGuard(),
+      decided: () => this.decidedPackets(),
+      warn: passage => {
+        warnings.find({ passage });
+        warnings.tell(this.config);
+      },
     });
     this.mender = new Mender({
       log,
@@ -204,6 +215,7 @@ export class Daemon {
     const { seat } = this.holdings;
     if (seat !== null) seat.control.routes = routes;
     this.mender.start();
+    this.guardWatch.start();
   }
 
   get pool(): WorkerPool {
@@ -252,6 +264,12 @@ export class Daemon {
       log.info({ file: configFile, generation, milliseconds: watch.milliseconds() }, 'reloaded');
     });
     return this.waitingReload;
+  }
+
+  /** What keeps the file from being watched. */
+  warnWatch(lines: readonly string[]): void {
+    this.warnings.find({ watch: lines });
+    this.warnings.tell(this.config);
   }
 
   /** Whether the file holds something else than when it was read last; one that is gone does. */
@@ -451,7 +469,7 @@ export class Daemon {
         const serving = this.service.servingMarks(config);
         this.mender.keep(await this.kernel.add(wanted, { serving, clashesAreWarnings: true }));
       }
-      await this.kernel.applyRuleset(wanted);
+      await this.kernel.applyRuleset(wanted, { keepsMarks: true });
     } catch (error) {
       log.error({ err: error }, 'the ruleset could not be taken back; it is tried again');
     }
@@ -465,7 +483,7 @@ export class Daemon {
 
   /** No look and no health check any more. */
   async stopWatching(): Promise<void> {
-    await Promise.all([this.mender.stop(), this.service.health.stop()]);
+    await Promise.all([this.mender.stop(), this.guardWatch.stop(), this.service.health.stop()]);
   }
 
   /**
@@ -483,6 +501,7 @@ export class Daemon {
     ahead?: Ahead,
   ): Promise<void> {
     const wanted = this.wanted(config);
+    this.mender.repairs.forget();
     this.proceed();
     // Passwords that cannot be read are a fault before anything is changed.
     await turn.step('read passwords', () => readPasswords(config.gateways));
@@ -496,9 +515,14 @@ export class Daemon {
       KERNEL_STEP_MS,
     );
     this.proceed();
+    this.service.lost = outcome.lost;
     await turn.step('image', signal => this.service.publish(config, outcome.pending, signal));
     watch.lap('image');
-    await turn.step('ruleset', () => this.kernel.applyRuleset(wanted, true), KERNEL_STEP_MS);
+    await turn.step(
+      'ruleset',
+      () => this.kernel.applyRuleset(wanted, { unlessAsLast: true, keepsMarks: true }),
+      KERNEL_STEP_MS,
+    );
     watch.lap('ruleset');
     this.proceed();
     await turn.step('steered', onSteered, KERNEL_STEP_MS);
@@ -513,7 +537,10 @@ export class Daemon {
     await turn.step(
       'warnings',
       async () => {
-        this.warnings.find({ fragments: await this.kernel.tracking(wanted) });
+        this.warnings.find({
+          ruleset: this.kernel.rulesetWarnings,
+          fragments: await this.kernel.tracking(wanted),
+        });
         await this.mender.reviewMain({ unlessAsLast: true });
       },
       KERNEL_STEP_MS,
@@ -523,6 +550,14 @@ export class Daemon {
 
   private wanted(config: Config): WantedKernel {
     return wantedKernel(config, this.pool.queues);
+  }
+
+  /** Packets that a target was chosen for and whose verdict the kernel took. */
+  private decidedPackets(): number {
+    const { images, config } = this;
+    const queues = this.pool.statistics();
+    const refused = queues.reduce((sum, { shim }) => sum + shim.verdictErrors, 0);
+    return decidedPackets(images, queues.length, config) - refused;
   }
 
   private onHealth(): void {

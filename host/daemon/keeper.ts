@@ -69,6 +69,8 @@ export class Keeper {
   private timer: NodeJS.Timeout | null = null;
   private due = Number.POSITIVE_INFINITY;
   private looking = false;
+  /** Looks in a row that failed: each waits twice as long as the one before. An event does not wait. */
+  private failures = 0;
   private asking: NodeJS.Timeout | null = null;
   private reviewing: NodeJS.Timeout | null = null;
   private stopped = false;
@@ -138,9 +140,11 @@ export class Keeper {
     if (isFull) this.fullAt = now;
     try {
       await this.options.check(inspect);
+      this.failures = 0;
     } catch (error) {
       this.options.log.error({ err: error }, 'what the kernel holds could not be compared or mended');
-      this.look(RETRY_MS);
+      this.look(Math.min(RETRY_MS * 2 ** this.failures, SLOW_MS));
+      this.failures += 1;
     }
     this.looking = false;
     // Reasons that came meanwhile, or the slow round.

@@ -1,6 +1,8 @@
 /** Looks at the kernel: what others changed there is mended, and what was found is kept for whoever decides when to look again. */
 import { prefixText } from '../config/address.js';
 import type { AddOutcome, Kernel } from '../kernel/kernel.js';
+import { lostVipText } from '../kernel/local-route.js';
+import { Repairs } from '../kernel/repairs.js';
 import type { NextHop, WantedKernel } from '../kernel/wanted.js';
 import type { Config } from '../types/config.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
@@ -30,6 +32,7 @@ export interface MenderOptions {
 
 export class Mender {
   private readonly keeper: Keeper;
+  readonly repairs = new Repairs();
   private readonly forgotten = new Forgotten();
   /** VIPs that main was last asked about, as one text. */
   private mainVips = '';
@@ -64,9 +67,9 @@ export class Mender {
   }
 
   /** What a change of configuration found, or a look. */
-  keep({ pending, hops, warnings, forgotten }: AddOutcome): void {
+  keep({ pending, hops, warnings, forgotten, lost }: AddOutcome): void {
     const config = this.options.config();
-    this.options.warnings.find({ look: warnings });
+    this.options.warnings.find({ look: warnings, local: lost.map(lostVipText) });
     this.forgotten.add(forgotten);
     const targets = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
     const tables = new Set([
@@ -103,29 +106,42 @@ export class Mender {
     const config = this.options.config();
     const wanted = this.options.wanted(config);
     const serving = service.servingMarks(config);
+    const gate = this.repairs;
+    gate.beginRound();
     const outcome = await turn.step(
       'rules and routes',
-      () => kernel.add(wanted, { serving, clashesAreWarnings: true, inspect }),
+      () => kernel.add(wanted, { serving, clashesAreWarnings: true, inspect, gate }),
       KERNEL_STEP_MS,
     );
+    service.lost = outcome.lost;
     await turn.step('image', signal => service.review(outcome.pending, signal));
     this.options.withdrawUnserved();
-    const tables = await turn.step('ruleset', () => kernel.applyRuleset(wanted), KERNEL_STEP_MS);
+    const tables = await turn.step('ruleset', () => kernel.applyRuleset(wanted, { gate }), KERNEL_STEP_MS);
     const removed = await turn.step(
       'remove rules and routes',
-      () => kernel.removeStale(wanted),
+      () => kernel.removeStale(wanted, gate),
       KERNEL_STEP_MS,
     );
+    gate.endRound();
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
     if (mended.length > 0) this.count(mended);
     this.keep(outcome);
+    this.reviewRepairs();
     const review = async (): Promise<void> => {
-      warnings.find({ fragments: await kernel.tracking(wanted) });
+      warnings.find({ ruleset: kernel.rulesetWarnings, fragments: await kernel.tracking(wanted) });
       await this.reviewMain();
     };
     await turn.step('warnings', review, KERNEL_STEP_MS);
     // Last: a BIRD that hangs must not keep the kernel from being mended.
     await turn.step('announce', () => service.announceServed());
+  }
+
+  /** Repairs that wait, and things that others change again and again. */
+  private reviewRepairs(): void {
+    const { dueMs, vain } = this.repairs;
+    if (dueMs !== null) this.keeper.look(dueMs);
+    this.options.tally.repairs.vain = vain;
+    this.options.warnings.find({ repairs: this.repairs.warnings() });
   }
 
   private count(mended: readonly string[]): void {

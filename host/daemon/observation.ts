@@ -11,6 +11,7 @@ import {
 import type { ImageStore, ImageStream } from '../core/image.js';
 import { targetKey } from '../core/image-parts.js';
 import { reasonNames } from '../core/reason.js';
+import type { LostVip } from '../kernel/local-route.js';
 import type { Observation, QueueObservation, StreamObservation } from '../metrics/observation.js';
 import type { Answers } from '../metrics/server.js';
 import { programs } from '../programs/running.js';
@@ -32,12 +33,13 @@ export function answersOf(daemon: Daemon): Answers {
   };
 }
 
-function factsOf({ config, frontend, options, pool, service, tally }: Daemon): Facts {
+function factsOf({ config, frontend, options, pool, service, tally, guardWatch }: Daemon): Facts {
   const targets = config.streams.reduce((sum, stream) => sum + stream.targets.length, 0);
   const { bird, sessions } = frontend.state();
   return {
     queues: pool.bindings(),
     kernelAsWanted: tally.looks.lastSucceeded,
+    vainRepairs: tally.repairs.vain,
     targets: { all: targets, active: targets - service.idle.length },
     gateways:
       config.gateways.length === 0
@@ -48,9 +50,19 @@ function factsOf({ config, frontend, options, pool, service, tally }: Daemon): F
             sessionsUp: sessions.filter(({ up }) => up).length,
             announced: service.announced.length,
           },
+    vips: { all: config.vips.length, lost: lostOnce(service.lost) },
+    passage: guardWatch.lines,
     hanging: programs.slow(HANGS_MS),
     stopping: options.stop.aborted,
   };
+}
+
+/** Each VIP once that is lost as a whole. */
+function lostOnce(lost: readonly LostVip[]): { vip: string; reason: string }[] {
+  const reasons = new Map(
+    lost.filter(({ whole }) => whole).map(({ vip, reason }) => [prefixText(vip), reason]),
+  );
+  return [...reasons].map(([vip, reason]) => ({ vip, reason }));
 }
 
 function observe(daemon: Daemon): Observation {
@@ -99,6 +111,7 @@ function observe(daemon: Daemon): Observation {
       bfdUp: bfd === 'none' ? null : bfd === 'up',
     })),
     vips: config.vips.map(prefixText).map(prefix => ({ prefix, announced: announced.has(prefix) })),
+    passage: daemon.guardWatch,
     warnings: daemon.warnings.lines.length,
     internalErrors: daemon.options.process.internalErrors,
     logLinesDropped: logLosses().dropped,

@@ -3,10 +3,12 @@
  * one of them serves are announced.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { prefixText } from '../config/address.js';
 import type { ImageStore } from '../core/image.js';
 import type { Frontend } from '../frontend/frontend.js';
 import { deriveRouterId, type InterfaceAddress } from '../frontend/router-id.js';
 import { HealthChecker, type KnownHealth } from '../health/checker.js';
+import type { LostVip } from '../kernel/local-route.js';
 import type { PendingTarget } from '../kernel/wanted.js';
 import type { Config, Prefix, Target } from '../types/config.js';
 import type { Log } from './log.js';
@@ -47,6 +49,8 @@ export class Service {
   idle: readonly IdleTarget[] = [];
   /** VIPs that the gateways were told of. */
   announced: readonly Prefix[] = [];
+  /** VIPs whose packets reach no target, by the last look at the kernel: none is announced that is lost as a whole. */
+  lost: readonly LostVip[] = [];
   /** Ways of the targets that take traffic. */
   private serving: ReadonlySet<string>;
   /** The daemon stops: no VIP is announced any more. */
@@ -125,7 +129,7 @@ export class Service {
   async withdrawUnserved(): Promise<void> {
     const { config } = this.options.images.current!;
     const marks = new Set(this.idleBy(config, this.pending).map(({ fwmark }) => fwmark));
-    const served = commonVips(this.announced, announcedVips(config, marks));
+    const served = commonVips(this.announced, this.reachedVips(announcedVips(config, marks)));
     if (served.length < this.announced.length) await this.tellVips(served);
   }
 
@@ -162,7 +166,13 @@ export class Service {
 
   private servedVips(config: Config): Prefix[] {
     if (this.withdrawn) return [];
-    return announcedVips(config, new Set(this.idle.map(({ fwmark }) => fwmark)));
+    return this.reachedVips(announcedVips(config, new Set(this.idle.map(({ fwmark }) => fwmark))));
+  }
+
+  /** Those of `vips` whose packets the kernel does not deliver elsewhere. */
+  private reachedVips(vips: readonly Prefix[]): Prefix[] {
+    const lost = new Set(this.lost.filter(({ whole }) => whole).map(({ vip }) => prefixText(vip)));
+    return vips.filter(vip => !lost.has(prefixText(vip)));
   }
 
   private idleBy(config: Config, pending: readonly PendingTarget[]): IdleTarget[] {

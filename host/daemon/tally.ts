@@ -29,6 +29,8 @@ class Repairs {
   /** Settings, rules, routes, tables and neighbour entries. */
   changes = 0;
   lastAt: Date | null = null;
+  /** Things whose repair does not help now. */
+  vain: readonly string[] = [];
 
   count(changes: number): void {
     this.times++;

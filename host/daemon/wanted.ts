@@ -24,5 +24,6 @@ export function wantedKernel(config: Config, queues: WantedKernel['queues']): Wa
       first: stream.fwmarkOffset + 1,
       last: stream.fwmarkOffset + stream.maxTargets,
     })),
+    unmatchedMarks: [config.noFlowFwmark, config.noTargetsFwmark].filter(mark => mark !== null),
   };
 }

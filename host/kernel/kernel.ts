@@ -13,8 +13,11 @@ import { type Carrier, probeCarrier } from './carrier.js';
 import { type Claims, claimWords, type TableClaim, tableKey, unitedClaims } from './claims.js';
 import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
 import { routingDifferences } from './difference.js';
-import { rulesInFront } from './in-front.js';
+import { type GuardReading, readGuard } from './guard.js';
+import { lastMarkPriority, rulesInFront } from './in-front.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
+import { familiesWithoutMain, missingKernelRules } from './kernel-rules.js';
+import { type LostVip, lostVips } from './local-route.js';
 import {
   askForNeighbours,
   flushNeighbours,
@@ -23,6 +26,7 @@ import {
   neighbourKey,
 } from './neighbour.js';
 import { type Reached, reachOf } from './reach.js';
+import { ALL_REPAIRS, NO_REPAIRS, type RepairGate } from './repairs.js';
 import type { ListedRoute, NarrowRoute } from './route.js';
 import {
   additions,
@@ -36,7 +40,7 @@ import {
 } from './routing.js';
 import { applyChanges, applyRemovals, listRouting, throwAny } from './routing-apply.js';
 import { type Rule, ruleKey } from './rule.js';
-import { Steering } from './steering.js';
+import { type RulesetOptions, Steering } from './steering.js';
 import { applySysctls, type Ipv6State, ipv6State } from './sysctl.js';
 import { together } from './together.js';
 import { listTrackingRules, trackingWarnings } from './tracking.js';
@@ -69,6 +73,8 @@ export interface AddOptions {
   readonly inspect?: readonly number[];
   /** A listing from `listAhead`; of tables that are new, other routes than the default one are left to the next look. */
   readonly ahead?: Ahead | undefined;
+  /** Asked for each thing that differs; default: all is repaired. */
+  readonly gate?: RepairGate;
   /** Called after each part of the work, with its name: for a breakdown of its time. */
   readonly lap?: (part: string) => void;
 }
@@ -90,6 +96,8 @@ export interface AddOutcome {
   readonly hops: NextHop[];
   /** Neighbours whose entries were removed, to be made anew. */
   readonly forgotten: readonly Host[];
+  /** VIPs whose packets the kernel delivers elsewhere before it asks our rules. */
+  readonly lost: readonly LostVip[];
 }
 
 const NOBODY: ReadonlyMap<number, readonly string[]> = new Map();
@@ -101,6 +109,8 @@ export class Kernel {
   private last: Promise<unknown> = Promise.resolve();
   /** What the last `add` listed has something of ours that is not wanted, or nothing was listed yet. */
   private maybeStale = true;
+  /** Families whose rule that leads to main is missing, by the last `add`. */
+  private withoutMain: readonly Family[] = [];
   /** As they were found when their table was last inspected, by its number. */
   private readonly narrow = new Map<number, readonly NarrowRoute[]>();
   private constructor(
@@ -144,6 +154,11 @@ export class Kernel {
     return this.steering.carrier.name;
   }
 
+  /** One line for each part of the ruleset that nft refused and traffic can do without. */
+  get rulesetWarnings(): string[] {
+    return this.steering.warnings;
+  }
+
   /** Families that are served. */
   private get families(): Family[] {
     return this.ipv6 === 'enabled' ? [4, 6] : [4];
@@ -157,14 +172,14 @@ export class Kernel {
    */
   add(wanted: WantedKernel, options: AddOptions = {}): Promise<AddOutcome> {
     return this.inTurn(async () => {
-      const { serving = new Set(), patienceMs = 0, lap = () => {} } = options;
+      const { serving = new Set(), patienceMs = 0, gate = ALL_REPAIRS, lap = () => {} } = options;
       this.ipv6 = await ipv6State();
       const ahead = options.ahead?.ipv6 === this.ipv6 ? options.ahead : undefined;
       const before = this.journal.claims;
       const claimed = new Set(before.routes.map(({ table }) => table));
       const marks = wanted.targets.map(({ fwmark }) => fwmark);
       const inspected = new Set([...(options.inspect ?? []), ...marks.filter(mark => !claimed.has(mark))]);
-      const { listing, neighbours: listed } = await (ahead?.listed ?? this.list([...inspected]));
+      const { listing, neighbours: listed, local } = await (ahead?.listed ?? this.list([...inspected]));
       lap('listed');
       const routing = wantedRouting(wanted, listing, before);
       const clashing = clashes(routing, listing, before);
@@ -175,7 +190,7 @@ export class Kernel {
       const written = this.journal.write(unitedClaims(before, claimsOf(routing, listing, before)));
       // While the disk is being waited for; what fails here is told after that.
       written.catch(() => undefined);
-      const added = additions(routing, listing, foreign);
+      const added = additions(routing, listing, foreign).filter(change => gate.allows(changeText(change)));
       const { changes, asked, forgotten } = neighbourChanges(
         routing,
         listing,
@@ -185,15 +200,19 @@ export class Kernel {
       );
       await written;
       lap('journal');
+      await this.steering.admit(wanted, before);
       const [settings, outcome] = await together([
-        applySysctls(this.ipv6),
+        applySysctls(this.ipv6, undefined, gate),
         added.length + changes.length === 0
           ? { refused: NOBODY, warnings: [], routes: listing.routes, neighbours: listed }
           : applyChanges(this.run, this.present, [...added, ...changes], { ...listing, neighbours: listed }),
       ]);
       lap('rules and routes');
       const inFront = rulesInFront(wanted, routing, listing, before);
-      const warnings = [...clashing, ...inFront, ...settings.warnings, ...outcome.warnings];
+      const lost = lostVips(wanted.vips, local, listing.rules, lastMarkPriority(routing));
+      this.withoutMain = familiesWithoutMain(listing.rules);
+      const missing = missingKernelRules(listing.rules);
+      const warnings = [...missing, ...clashing, ...inFront, ...settings.warnings, ...outcome.warnings];
       const refused = unitedReasons(outcome.refused, foreign);
       this.maybeStale = isMoreThan(this.journal.claims, routing, listing);
       const { families } = this;
@@ -204,8 +223,9 @@ export class Kernel {
       const { pending, hops } = await this.settle(first, reachBy, asked, patienceMs);
       lap('neighbours');
       const made = added.filter(({ of }) => of.kind !== 'route' || !outcome.refused.has(of.route.table));
-      const changed = made.map(({ family, line }) => `ip -${family} ${line}`);
-      return { pending, hops, warnings, forgotten, changes: [...settings.changes, ...changed] };
+      const changed = made.map(changeText);
+      for (const what of changed) gate.repaired(what);
+      return { pending, hops, warnings, forgotten, lost, changes: [...settings.changes, ...changed] };
     });
   }
 
@@ -237,15 +257,18 @@ export class Kernel {
   vipsWithoutRoute(vips: readonly Prefix[]): Promise<string[]> {
     return this.inTurn(async () => {
       const lines = await Promise.all(
-        this.families.map(async family => {
-          const addresses = vips.filter(vip => vip.family === family).map(vip => vip.address);
-          const questions = addresses.map(address => `route get ${address}`);
-          const failures = await runBatch(this.run, family, questions);
-          return [...failures.keys()].map(
-            index =>
-              `main has no route to VIP ${addresses[index]}: a target whose answers are too big for the way out is not told so`,
-          );
-        }),
+        // Where main cannot be found at all, `add` warns of that.
+        this.families
+          .filter(family => !this.withoutMain.includes(family))
+          .map(async family => {
+            const addresses = vips.filter(vip => vip.family === family).map(vip => vip.address);
+            const questions = addresses.map(address => `route get ${address}`);
+            const failures = await runBatch(this.run, family, questions);
+            return [...failures.keys()].map(
+              index =>
+                `main has no route to VIP ${addresses[index]}: a target whose answers are too big for the way out is not told so`,
+            );
+          }),
       );
       return lines.flat();
     });
@@ -260,12 +283,19 @@ export class Kernel {
 
   /**
    * The nftables tables, in one transaction, behind the rules that queue.
-   * @param unlessAsLast  leave the kernel unasked if the same was wanted when it was last brought about
    * @returns names of the tables that were changed
    * @throws ClashError, with nothing changed, if a table of our name stands that is not ours; KernelError
    */
-  applyRuleset(wanted: WantedKernel, unlessAsLast = false): Promise<string[]> {
-    return this.inTurn(() => this.steering.apply(wanted, this.families, this.journal, unlessAsLast));
+  applyRuleset(wanted: WantedKernel, options: RulesetOptions = {}): Promise<string[]> {
+    return this.inTurn(() => this.steering.apply(wanted, this.families, this.journal, options));
+  }
+
+  /** What the guard has counted, and how often the tables were changed; null: the guard does not exist. */
+  readGuard(): Promise<GuardReading | null> {
+    return this.inTurn(async () => {
+      const counts = await readGuard(this.run);
+      return counts === null ? null : { ...counts, changes: this.steering.changes };
+    });
   }
 
   /**
@@ -280,7 +310,7 @@ export class Kernel {
       const routing = wantedRouting(wanted, listing, claims);
       const foreign = foreignRoutes(routing, listing, claims);
       const united = unitedClaims(claims, claimsOf(routing, listing, claims));
-      const settings = await applySysctls(ipv6, undefined, false);
+      const settings = await applySysctls(ipv6, undefined, NO_REPAIRS);
       const steering = await this.steering.compare(wanted, this.families);
       return [
         ...settings.changes.map(what => ({ kind: 'changed' as const, what })),
@@ -298,16 +328,18 @@ export class Kernel {
   }
 
   /**
-   * Rules and routes of ours that are not wanted, also those that a crashed run left. Follows `add`.
-   * @returns how many went
+   * Rules, routes and marks of ours that are not wanted, also those that a crashed run left. Follows `add`, when no worker
+   * gives the former marks.
+   * @returns how many rules and routes went
    * @throws KernelError
    */
-  removeStale(wanted: WantedKernel): Promise<number> {
+  removeStale(wanted: WantedKernel, gate: RepairGate = ALL_REPAIRS): Promise<number> {
     return this.inTurn(async () => {
+      await this.steering.settle(wanted);
       // What `add` listed had nothing to go: another look would find the same.
       if (!this.maybeStale) return 0;
       const { listing } = await this.list();
-      return this.removeRouting(wantedRouting(wanted, listing, this.journal.claims), listing);
+      return this.removeRouting(wantedRouting(wanted, listing, this.journal.claims), listing, gate);
     });
   }
 
@@ -352,12 +384,17 @@ export class Kernel {
 
   /** @param inspected tables of targets whose other routes are listed anew; of others they are what they were */
   private async list(inspected: readonly number[] = []): ReturnType<typeof listRouting> {
-    const { listing, neighbours } = await listRouting(this.run, this.present, this.families, inspected);
+    const { listing, neighbours, local } = await listRouting(
+      this.run,
+      this.present,
+      this.families,
+      inspected,
+    );
     for (const table of inspected) this.narrow.delete(table);
     for (const route of listing.narrow) {
       this.narrow.set(route.table, [...(this.narrow.get(route.table) ?? []), route]);
     }
-    return { listing: { ...listing, narrow: [...this.narrow.values()].flat() }, neighbours };
+    return { listing: { ...listing, narrow: [...this.narrow.values()].flat() }, neighbours, local };
   }
 
   /** Ask for neighbours, save those that were, and look until all have answered or failed, for `patienceMs` at most. */
@@ -383,11 +420,18 @@ export class Kernel {
     return latest;
   }
 
-  private async removeRouting(wanted: WantedRouting, listing: RoutingListing): Promise<number> {
+  private async removeRouting(
+    wanted: WantedRouting,
+    listing: RoutingListing,
+    gate: RepairGate = ALL_REPAIRS,
+  ): Promise<number> {
     const { claims } = this.journal;
-    const removed = removals(wanted, listing, claims);
+    const surplus = removals(wanted, listing, claims);
+    const removed = surplus.filter(removal => gate.allows(changeText(removal)));
+    const waiting = surplus.filter(removal => !removed.includes(removal));
     const refused = await applyRemovals(this.run, removed);
-    const left = refused.map(([removal]) => removal.claim);
+    const left = [...refused.map(([removal]) => removal), ...waiting].map(({ claim }) => claim);
+    for (const removal of removed) gate.repaired(changeText(removal));
     const rules = new Set([...wanted.rules, ...left.filter(isRule)].map(ruleKey));
     const tables = new Set(
       [...wanted.routes, ...wanted.egress, ...left.flatMap(claim => (isRule(claim) ? [] : [claim]))].map(
@@ -423,6 +467,11 @@ function isMoreThan(claims: Claims, wanted: WantedRouting, listing: RoutingListi
     [...claims.rules.map(ruleKey), ...claims.routes.map(tableKey)].some(key => !kept.has(key)) ||
     removals(wanted, listing, claims).length > 0
   );
+}
+
+/** As it is logged, and as repairs know it. */
+function changeText({ family, line }: { readonly family: Family; readonly line: string }): string {
+  return `ip -${family} ${line}`;
 }
 
 /** A target whose table holds another's default route cannot be reached by it. */

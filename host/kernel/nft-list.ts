@@ -34,7 +34,31 @@ export function listedTables(listing: string): Set<string> {
  * @throws KernelError
  */
 export async function listObjects(run: Run, of: readonly string[]): Promise<ListedObject[] | null> {
-  const args = ['-j', 'list', ...of];
+  const [kind = '', , ...names] = of;
+  return listWhole(run, of, kind, names.at(-1)!);
+}
+
+/** Packets of the counters `names` of a table of family inet, in their order; null: it does not exist. @throws KernelError */
+export async function listCounters(
+  run: Run,
+  table: string,
+  names: readonly string[],
+): Promise<number[] | null> {
+  const objects = await listWhole(run, ['counters', 'table', 'inet', table], 'counter', names[0]!);
+  return (
+    objects &&
+    names.map(name => Number(objects.find(({ counter }) => counter?.name === name)?.counter?.packets ?? 0))
+  );
+}
+
+/** @param kind  of an object that a whole listing contains by its name */
+async function listWhole(
+  run: Run,
+  what: readonly string[],
+  kind: string,
+  name: string,
+): Promise<ListedObject[] | null> {
+  const args = ['-j', 'list', ...what];
   const command = `nft ${args.join(' ')}`;
   const { exitCode, stdout, stderr } = await run('nft', args, { allowFailure: true });
   if (exitCode !== 0) {
@@ -42,8 +66,7 @@ export async function listObjects(run: Run, of: readonly string[]): Promise<List
     throw new KernelError(`${command}: exit code ${exitCode}: ${excerpt(stderr)}`);
   }
   const objects = nftObjects(stdout, command);
-  const [kind = '', , ...names] = of;
-  if (!objects.some(object => object[kind]?.name === names.at(-1))) {
+  if (!objects.some(object => object[kind]?.name === name)) {
     throw new KernelError(`${command}: the listing does not contain the ${kind}: ${excerpt(stdout)}`);
   }
   return objects;

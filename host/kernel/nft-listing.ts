@@ -2,6 +2,7 @@
 
 import { addressNumber, type Interval, prefixInterval, unitedIntervals } from '../types/address.js';
 import type { Family } from '../types/config.js';
+import type { MarkRange } from './marks.js';
 import {
   frameObjects,
   type NftContents,
@@ -18,8 +19,8 @@ interface Fields {
 export type ListedObject = Readonly<Record<string, Fields>>;
 
 /**
- * `beyond repair` where the table is missing, or holds one of our names with another meaning or what is neither set nor
- * chain.
+ * `beyond repair` where the table is missing, lacks a counter, or holds one of our names with another meaning or what is
+ * neither set nor chain.
  * @param objects of `nft -j list table`
  */
 export function differenceOf(
@@ -35,10 +36,11 @@ export function differenceOf(
     }
     return canonicalText(object) === canonicalText(asked);
   });
-  if (!frame.some(({ table }) => table !== undefined) || !isMendable) {
+  const listed = new Set(frame.map(nameOf));
+  const counts = (wanted.counters ?? []).every(name => listed.has(`counter ${name}`));
+  if (!frame.some(({ table }) => table !== undefined) || !isMendable || !counts) {
     return 'beyond repair';
   }
-  const listed = new Set(frame.map(nameOf));
   const pick = (isListed: boolean): NftContents => ({
     chains: wanted.chains.filter(({ name }) => listed.has(`chain ${name}`) === isListed),
     sets: wanted.sets.filter(({ name }) => listed.has(`set ${name}`) === isListed),
@@ -80,6 +82,15 @@ function surplusChain(objects: readonly ListedObject[], chain: Fields): SurplusC
   return { name, harmless: chain.policy === 'accept', empty: rulesOf(objects, name).length === 0 };
 }
 
+/** The elements of the set of marks `name`. */
+export function listedMarks(objects: readonly ListedObject[], name: string): MarkRange[] {
+  const elements = (objects.find(({ set }) => set?.name === name)?.set?.elem ?? []) as unknown[];
+  return elements
+    .map(elementInterval)
+    .filter(({ first }) => first >= 0n)
+    .map(({ first, last }) => ({ first: Number(first), last: Number(last) }));
+}
+
 /** True if a listed table has no rule, and no chain but those that xtables makes by itself. */
 export function isEmptyMangle(objects: readonly ListedObject[]): boolean {
   return objects.every(
@@ -112,6 +123,9 @@ function canonicalValue(key: string, value: unknown): unknown {
     // Newer versions of nft print a single flag so.
     return [value];
   }
+  if (key === 'match' && isProtocolMatch(value)) {
+    return canonicalValue(key, { ...value, right: PROTOCOL_NUMBERS[value.right] });
+  }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return value;
   }
@@ -121,6 +135,14 @@ function canonicalValue(key: string, value: unknown): unknown {
     ([name]) => !VOLATILE.has(name) && !(isNamed && name === 'expr'),
   );
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** nft lists a protocol by its name where /etc/protocols has one. */
+const PROTOCOL_NUMBERS: Readonly<Record<string, number>> = { icmp: 1, icmpv6: 58, 'ipv6-icmp': 58 };
+
+function isProtocolMatch(value: unknown): value is { readonly right: string } {
+  const { left, right } = value as { left?: { meta?: { key?: string } }; right?: unknown };
+  return left?.meta?.key === 'l4proto' && typeof right === 'string' && right in PROTOCOL_NUMBERS;
 }
 
 function intervalsText(elements: readonly unknown[]): string {

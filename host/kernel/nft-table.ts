@@ -18,7 +18,7 @@ export interface NftSet {
 export interface NftHook {
   /** `route`: what its rules change is routed once more. */
   readonly type: 'filter' | 'route';
-  readonly at: 'prerouting' | 'output';
+  readonly at: 'prerouting' | 'forward' | 'output' | 'postrouting';
   readonly priority: number;
 }
 
@@ -45,6 +45,8 @@ export interface NftContents {
 /** A table of family inet. */
 export interface NftTable extends NftContents {
   readonly name: string;
+  /** Names of its counter objects; default: none. */
+  readonly counters?: readonly string[];
 }
 
 /** How a listed table differs from the wanted one whose name it has. */
@@ -67,11 +69,12 @@ export interface SurplusChain {
 
 export type Command = Readonly<Record<string, unknown>>;
 
-/** The table, its sets and its chains as the objects of a listing, without elements and rules. */
+/** The table, its counters, its sets and its chains as the objects of a listing, without elements and rules. */
 export function frameObjects(table: NftTable): Command[] {
   const place = { family: 'inet', table: table.name };
   return [
     { table: { family: 'inet', name: table.name } },
+    ...(table.counters ?? []).map(name => ({ counter: { ...place, name } })),
     ...table.sets.map(({ name, type }) => ({ set: { ...place, name, type, flags: ['interval'] } })),
     ...table.chains.map(({ name, hook }) => ({ chain: { ...place, name, ...hookFields(hook) } })),
   ];

@@ -1,21 +1,30 @@
-/** The nftables tables of a configuration: the reference document's, and two of our own. */
+/** The nftables tables of a configuration: the reference document's, and those of our own. */
 
 import type { Family } from '../types/config.js';
 import type { Carrier, Statement } from './carrier.js';
+import { GUARD_TABLE, guardTable } from './guard.js';
+import type { MarkRange } from './marks.js';
 import { NAT_TABLE, natTable } from './nat.js';
 import { NAT_ERRORS_TABLE, natErrorsTable } from './nat-errors.js';
 import type { NftTable } from './nft-table.js';
 import { SNAT_LOCAL_TABLE, snatLocalTable } from './snat-local.js';
-import { ACCEPT, addressOf, addressSet, COUNTER, compares, equals, NOTRACK } from './statement.js';
+import { ACCEPT, addressOf, addressSet, COUNTER, compares, equals, ICMP, NOTRACK } from './statement.js';
 import type { WantedKernel } from './wanted.js';
 
 export const NFQLB_TABLE = 'meridio-nfqlb';
 export const DEFRAG_TABLE = 'meridio-defrag';
 /**
  * In the order in which the reference lists its three, which is that of their making; one transaction makes them all.
- * The last two are ours.
+ * Those after them are ours.
  */
-export const TABLES = [NFQLB_TABLE, NAT_TABLE, DEFRAG_TABLE, SNAT_LOCAL_TABLE, NAT_ERRORS_TABLE] as const;
+export const TABLES = [
+  NFQLB_TABLE,
+  NAT_TABLE,
+  DEFRAG_TABLE,
+  SNAT_LOCAL_TABLE,
+  NAT_ERRORS_TABLE,
+  GUARD_TABLE,
+] as const;
 
 /** In chain `in` of DEFRAG_TABLE: a rule about `ct state` is what switches the kernel's reassembly on, of what is not untracked by then. */
 export const REASSEMBLY_RULE: readonly Statement[] = [
@@ -23,17 +32,24 @@ export const REASSEMBLY_RULE: readonly Statement[] = [
   ACCEPT,
 ];
 
-/**
- * The tables of a configuration, in the order of TABLES.
- * @param keepsReassembly  REASSEMBLY_RULE stays although the configuration does without it
- */
-export function renderTables(wanted: WantedKernel, carrier: Carrier, keepsReassembly = false): NftTable[] {
+export interface Kept {
+  /** REASSEMBLY_RULE stays although the configuration does without it. */
+  readonly reassembly: boolean;
+  /** Marks that the guard lets pass besides those of the configuration. */
+  readonly marks: readonly MarkRange[];
+}
+
+const NOTHING_KEPT: Kept = { reassembly: false, marks: [] };
+
+/** The tables of a configuration, in the order of TABLES. @param kept of a former configuration */
+export function renderTables(wanted: WantedKernel, carrier: Carrier, kept = NOTHING_KEPT): NftTable[] {
   return [
     nfqlbTable(wanted, carrier),
     natTable(wanted.portNats),
-    defragTable(wanted, wanted.fragments === 'kernel' || keepsReassembly),
+    defragTable(wanted, wanted.fragments === 'kernel' || kept.reassembly),
     snatLocalTable(wanted),
     natErrorsTable(wanted.portNats),
+    guardTable(wanted, kept.marks),
   ];
 }
 
@@ -44,7 +60,7 @@ function nfqlbTable(wanted: WantedKernel, carrier: Carrier): NftTable {
     COUNTER,
     steer,
   ];
-  const protocol = (name: string): Statement => equals({ meta: { key: 'l4proto' } }, name);
+  const protocol = (number: number): Statement => equals({ meta: { key: 'l4proto' } }, number);
   const priority = carrier.chainPriority;
   return {
     name: NFQLB_TABLE,
@@ -55,8 +71,8 @@ function nfqlbTable(wanted: WantedKernel, carrier: Carrier): NftTable {
         name: 'nfqlb-local',
         hook: { type: 'filter', at: 'output', priority },
         rules: [
-          [protocol('icmp'), ...toVips(4)],
-          [protocol('ipv6-icmp'), ...toVips(6)],
+          [protocol(ICMP[4]), ...toVips(4)],
+          [protocol(ICMP[6]), ...toVips(6)],
         ],
       },
     ],

@@ -14,6 +14,9 @@ export interface RepairGate {
 /** Of a change of configuration: it repairs whatever differs. */
 export const ALL_REPAIRS: RepairGate = { allows: () => true, repaired: () => {} };
 
+/** Of a comparison: it changes nothing. */
+export const NO_REPAIRS: RepairGate = { allows: () => false, repaired: () => {} };
+
 /** The first repairs follow at once: what differs after one of them may have been changed since. */
 const FREE_REPAIRS = 2;
 const FIRST_WAIT_MS = 1000;

@@ -15,6 +15,8 @@ import {
   type NftTable,
   replaceCommands,
 } from './nft-table.js';
+import { type Answer, type RefusedTable, refusalOf, tryCommands } from './refused-table.js';
+import { ALL_REPAIRS, type RepairGate } from './repairs.js';
 
 /** Each costs every packet a little, and the kernel takes 1,024 chains at a hook (MAX_HOOK_COUNT). */
 const KEPT_CHAINS = 32;
@@ -24,41 +26,78 @@ export function mangleTable(family: Family): string {
   return family === 4 ? 'ip mangle' : 'ip6 mangle';
 }
 
+export interface AppliedTables {
+  /** Names of the tables that were changed. */
+  readonly changed: readonly string[];
+  /** Optional tables that nft refused; they are as they were. */
+  readonly refused: readonly RefusedTable[];
+}
+
 /**
  * Make all of `wanted` what the kernel holds, in one transaction. A table is made anew only where it is missing or beyond
  * repair, or one before it is: the kernel lists tables in the order of their making. Of the others chains and sets stay,
  * and only rules and elements that differ are filled in anew.
  * @param keepHooks  whether packets may wait in a queue that must not be lost: chains that are not wanted any more are
  *                   then emptied and stand on, up to KEPT_CHAINS of a table
- * @returns names of the tables that were changed
+ * @throws KernelError, with nothing changed; it names the table that nft refuses
  */
 export async function applyTables(
   run: Run,
   wanted: readonly NftTable[],
   listed: ReadonlySet<string>,
   keepHooks: boolean,
-): Promise<string[]> {
-  const commands: Command[] = [];
-  const changed: string[] = [];
+  gate: RepairGate = ALL_REPAIRS,
+): Promise<AppliedTables> {
+  const changes: TableChange[] = [];
   const differences = await tableDifferences(run, wanted, listed);
   let anew = false;
   for (const [index, table] of wanted.entries()) {
-    const before = commands.length;
-    const name = `inet ${table.name}`;
     const difference = anew ? 'beyond repair' : differences[index]!;
-    if (difference === 'beyond repair') {
-      anew = true;
-      commands.push(...replaceCommands(table));
-    } else {
-      const keep = keepHooks && difference.surplus.chains.length <= KEPT_CHAINS;
-      commands.push(...mendCommands(table.name, difference, keep));
-    }
-    if (commands.length > before) changed.push(`table ${name}`);
+    const keep =
+      keepHooks && difference !== 'beyond repair' && difference.surplus.chains.length <= KEPT_CHAINS;
+    const commands =
+      difference === 'beyond repair' ? replaceCommands(table) : mendCommands(table.name, difference, keep);
+    if (commands.length === 0 || !gate.allows(`table inet ${table.name}`)) continue;
+    if (difference === 'beyond repair') anew = true;
+    changes.push({ table, commands });
   }
-  if (commands.length > 0) {
-    await execute(run, commands);
+  const refused = await executeChanges(run, changes);
+  const left = new Set(refused.map(({ name }) => name));
+  const changed = changes.filter(({ table }) => !left.has(table.name));
+  return { changed: changed.map(({ table }) => `table inet ${table.name}`), refused };
+}
+
+interface TableChange {
+  readonly table: NftTable;
+  readonly commands: readonly Command[];
+}
+
+/** All in one transaction, or all but the optional tables that nft refuses. @returns these */
+async function executeChanges(run: Run, changes: readonly TableChange[]): Promise<RefusedTable[]> {
+  if (changes.length === 0) return [];
+  const whole = await send(run, changes);
+  if (whole.exitCode === 0) return [];
+  const refused: RefusedTable[] = [];
+  for (const { table, commands } of changes) {
+    const answer = await tryCommands(run, commands);
+    if (answer.exitCode !== 0) refused.push(await refusalOf(run, table, answer));
   }
-  return changed;
+  const needed = refused.filter(({ optional }) => !optional);
+  if (needed.length > 0) throw new KernelError(needed.map(({ message }) => message).join('; '));
+  const left = new Set(refused.map(({ name }) => name));
+  const rest = changes.filter(({ table }) => !left.has(table.name));
+  if (rest.length === 0) return refused;
+  // Each was accepted by itself: the refusal is about all of them.
+  const last = rest.length === changes.length ? whole : await send(run, rest);
+  if (last.exitCode !== 0) {
+    throw new KernelError(`nft -j -f -: exit code ${last.exitCode}: ${last.stderr.trim()}`);
+  }
+  return refused;
+}
+
+function send(run: Run, changes: readonly TableChange[]): Promise<Answer> {
+  const input = JSON.stringify({ nftables: changes.flatMap(({ commands }) => commands) });
+  return run('nft', ['-j', '-f', '-'], { input, allowFailure: true });
 }
 
 /** How each of `wanted` differs from what the kernel holds. */
@@ -116,6 +155,6 @@ async function hasFlags(run: Run, name: string): Promise<boolean> {
   return stdout.startsWith(`table inet ${name} {\n\tflags `);
 }
 
-async function execute(run: Run, commands: readonly Command[]): Promise<void> {
+export async function execute(run: Run, commands: readonly Command[]): Promise<void> {
   await run('nft', ['-j', '-f', '-'], { input: JSON.stringify({ nftables: commands }) });
 }

@@ -14,10 +14,10 @@
  * A checksum is a sum of 16-bit words, so each word counts the same in either place (RFC 1071).
  */
 
-import { unitedRanges } from '../types/address.js';
 import type { Family } from '../types/config.js';
 import type { Statement } from './carrier.js';
-import type { Element, NftRule, NftTable } from './nft-table.js';
+import { unitedRanges } from './marks.js';
+import type { NftRule, NftTable } from './nft-table.js';
 import {
   addressOf,
   addressSet,
@@ -26,6 +26,7 @@ import {
   equals,
   headerField,
   isError,
+  markSet,
   namedRule,
   networkBits,
   sets,
@@ -60,7 +61,7 @@ export function snatLocalTable({ vips, markRanges }: WantedKernel): NftTable {
     sets: [
       addressSet('ipv4-vips', 4, vips),
       addressSet('ipv6-vips', 6, vips),
-      { name: 'stream-marks', type: 'mark', elements: unitedRanges(markRanges).map(markElement) },
+      markSet('stream-marks', unitedRanges(markRanges)),
     ],
     chains: [
       {
@@ -103,8 +104,4 @@ function setsSourceToVip(family: Family): Statement[] {
     sets(raw, kept),
     sets(networkBits(source, words * 16), transportBits(innerDestination, words * 16)),
   ];
-}
-
-function markElement({ first, last }: { first: number; last: number }): Element {
-  return first === last ? first : { range: [first, last] };
 }

@@ -6,18 +6,41 @@ import { ClashError } from '../types/errors.js';
 import type { Carrier } from './carrier.js';
 import { type Claims, unitedClaims } from './claims.js';
 import { mangleDifferences, tableDifference } from './difference.js';
+import { admitCommands, admits, GUARD_TABLE, listAdmitted, ownMarks } from './guard.js';
 import type { Journal } from './journal.js';
-import { applyMangle, listMangle } from './mangle.js';
-import { renderTables, TABLES } from './nft.js';
+import { applyMangle, listMangle, renderMangle } from './mangle.js';
+import type { MarkRange } from './marks.js';
+import { type Kept, renderTables, TABLES } from './nft.js';
 import { listTables } from './nft-list.js';
 import type { NftTable } from './nft-table.js';
-import { applyTables, mangleTable, removeMangle, removeTables, tableDifferences } from './ruleset.js';
+import { ALL_REPAIRS, type RepairGate } from './repairs.js';
+import {
+  applyTables,
+  execute,
+  mangleTable,
+  removeMangle,
+  removeTables,
+  tableDifferences,
+} from './ruleset.js';
 import { isOwn, listTrackingRules } from './tracking.js';
 import type { WantedKernel } from './wanted.js';
+
+export interface RulesetOptions {
+  /** Leave the kernel unasked if the same was wanted when it was last brought about. */
+  readonly unlessAsLast?: boolean;
+  /** Workers may still give marks of a former configuration: the guard goes on to let them pass until `settle`. */
+  readonly keepsMarks?: boolean;
+  /** Asked for each table that differs; default: all are repaired. */
+  readonly gate?: RepairGate;
+}
 
 export class Steering {
   /** What was wanted when it was last brought about; null: that failed, or it was removed. */
   private last: string | null = null;
+  /** Marks that the guard lets pass, as last written; null: not known. */
+  private admitted: readonly MarkRange[] | null = null;
+  /** How often the tables were changed. */
+  changes = 0;
 
   /**
    * @param stands  false before the first ruleset of this process, unless it takes over: packets that wait then nobody
@@ -29,9 +52,19 @@ export class Steering {
     private stands: boolean,
   ) {}
 
+  /** Optional tables that nft refused, one line each: what was wanted of them, and the answer. */
+  private refused: ReadonlyMap<string, { readonly asked: string; readonly message: string }> = new Map();
+
+  /** One line for each optional table that nft refused. */
+  get warnings(): string[] {
+    return [...this.refused.values()].map(({ message }) => message);
+  }
+
   /** It may have been changed by another daemon. */
   forget(): void {
     this.last = null;
+    this.refused = new Map();
+    this.admitted = null;
   }
 
   /** @throws ClashError if a table of our name stands that is not claimed */
@@ -40,8 +73,33 @@ export class Steering {
   }
 
   /**
+   * Has a guard that exists let the marks of `wanted` pass too. It precedes the image that gives them; `settle` follows
+   * when no worker gives the former ones.
+   * @throws KernelError
+   */
+  async admit(wanted: WantedKernel, claims: Claims): Promise<void> {
+    const marks = ownMarks(wanted);
+    if (!claims.tables.includes(GUARD_TABLE)) return;
+    if (this.admitted !== null && admits(this.admitted, marks)) return;
+    const standing = await listAdmitted(this.run);
+    // It comes with the ruleset.
+    if (standing === null) return;
+    this.admitted = [...standing, ...marks];
+    if (!admits(standing, marks)) await this.writeAdmitted(this.admitted);
+  }
+
+  /** Has the guard let the marks of `wanted` alone pass. @throws KernelError */
+  async settle(wanted: WantedKernel): Promise<void> {
+    const marks = ownMarks(wanted);
+    if (this.admitted === null || admits(marks, this.admitted)) return;
+    this.admitted = marks;
+    await this.writeAdmitted(marks);
+  }
+
+  /**
    * The nftables tables, in one transaction, behind the rules that queue.
-   * @param unlessAsLast  leave the kernel unasked if the same was wanted when it was last brought about
+   * An optional table that nft refuses is left out, with a warning; a check does not try it again, a change does.
+   * @param unlessAsLast  a change: leave the kernel unasked if the same was wanted when it was last brought about
    * @returns names of the tables that were changed
    * @throws ClashError, with nothing changed, if a table of our name stands that is not ours; KernelError
    */
@@ -49,14 +107,19 @@ export class Steering {
     wanted: WantedKernel,
     families: readonly Family[],
     journal: Journal,
-    unlessAsLast: boolean,
+    { unlessAsLast = false, keepsMarks = false, gate = ALL_REPAIRS }: RulesetOptions = {},
   ): Promise<string[]> {
     const changed: string[] = [];
     const mangleRules = this.carrier.mangleRules(wanted.queues);
     const asked = JSON.stringify([renderTables(wanted, this.carrier), mangleRules, families]);
-    if (unlessAsLast && asked === this.last) return [];
+    if (unlessAsLast && asked === this.last && this.refused.size === 0) return [];
     this.last = null;
-    const tables = await this.render(wanted);
+    const guarded = keepsMarks && journal.claims.tables.includes(GUARD_TABLE);
+    const marks = guarded ? ((await listAdmitted(this.run)) ?? []) : [];
+    const rendered = await this.render(wanted, marks);
+    const known = (table: NftTable) =>
+      !unlessAsLast && this.refused.get(table.name)?.asked === JSON.stringify(table);
+    const tables = rendered.filter(table => !known(table));
     const [listed, ...standing] = await Promise.all([
       listTables(this.run),
       ...(mangleRules.length > 0 ? families : []).map(family => listMangle(this.run, family, mangleRules)),
@@ -69,12 +132,25 @@ export class Steering {
       // Before the chains that set the reserved mark: a packet that bears it must find who queues it.
       // One after the other: the kernel lists tables in the order of their making.
       for (const [index, family] of families.entries()) {
-        if (await applyMangle(this.run, family, mangleRules, standing[index]!)) {
-          changed.push(`table ${mangleTable(family)}`);
-        }
+        const name = `table ${mangleTable(family)}`;
+        const differs = renderMangle(standing[index]!.rules, mangleRules) !== null;
+        if (!differs || !gate.allows(name)) continue;
+        await applyMangle(this.run, family, mangleRules, standing[index]!);
+        changed.push(name);
       }
     }
-    changed.push(...(await applyTables(this.run, tables, listed, this.stands)));
+    const applied = await applyTables(this.run, tables, listed, this.stands, gate);
+    changed.push(...applied.changed);
+    const messages = new Map(applied.refused.map(({ name, message }) => [name, message]));
+    this.refused = new Map(
+      rendered.flatMap(table => {
+        const message = known(table) ? this.refused.get(table.name)!.message : messages.get(table.name);
+        return message === undefined ? [] : [[table.name, { asked: JSON.stringify(table), message }]];
+      }),
+    );
+    for (const name of changed) gate.repaired(name);
+    if (changed.length > 0) this.changes++;
+    this.admitted = [...marks, ...ownMarks(wanted)];
     this.stands = true;
     this.last = asked;
     return changed;
@@ -83,7 +159,7 @@ export class Steering {
   /** What `apply` would do, without doing it. @throws KernelError */
   async compare(wanted: WantedKernel, families: readonly Family[]): Promise<Difference[]> {
     const mangleRules = this.carrier.mangleRules(wanted.queues);
-    const tables = await this.render(wanted);
+    const tables = await this.render(wanted, []);
     const listed = await listTables(this.run);
     const differences = await tableDifferences(this.run, tables, listed);
     const queueing = mangleRules.length > 0 ? families : [];
@@ -100,7 +176,7 @@ export class Steering {
 
   /** What is claimed of it: from now on no packet is steered. @throws KernelError */
   async remove(journal: Journal): Promise<void> {
-    this.last = null;
+    this.forget();
     const { claims } = journal;
     if (claims.tables.length === 0 && claims.mangle.length === 0) return;
     const listed = await listTables(this.run);
@@ -113,10 +189,15 @@ export class Steering {
    * The wanted tables. The rule that has the kernel put fragments together stays while packets may wait: with the hooks that
    * it registered they would go. It does nothing where chain `pre-defrag` untracks everything.
    */
-  private async render(wanted: WantedKernel): Promise<NftTable[]> {
-    const stays =
+  private async render(wanted: WantedKernel, marks: Kept['marks']): Promise<NftTable[]> {
+    const reassembly =
       wanted.fragments === 'track' && this.stands && (await listTrackingRules(this.run)).some(isOwn);
-    return renderTables(wanted, this.carrier, stays);
+    return renderTables(wanted, this.carrier, { reassembly, marks });
+  }
+
+  private writeAdmitted(marks: readonly MarkRange[]): Promise<void> {
+    this.changes++;
+    return execute(this.run, admitCommands(marks));
   }
 }
 

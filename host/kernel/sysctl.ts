@@ -5,6 +5,7 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { onFile } from '../programs/file.js';
+import { ALL_REPAIRS, NO_REPAIRS, type RepairGate } from './repairs.js';
 
 const IPV4: readonly (readonly [path: string, wanted: string])[] = [
   ['net/ipv4/ip_forward', '1'],
@@ -29,7 +30,11 @@ const IPV4_LINKS: readonly (readonly [name: string, wanted: string])[] = [
   // balancer. By `fwmark_reflect` it would even go to the target instead. IPv6 has no such setting, and makes none for
   // next hops that are not link-local (RFC 4861, section 8.2).
   ['send_redirects', '0'],
+  // A link of this host that comes up, or gets another MAC address, tells its neighbours: their answers to clients go there.
+  ['arp_notify', '1'],
 ];
+/** The same of IPv6: neighbours keep the former MAC address for 16 s otherwise. */
+const IPV6_LINKS: readonly (readonly [name: string, wanted: string])[] = [['ndisc_notify', '1']];
 
 /** Entries of net/ipv6/conf that stand for no way out of this host. */
 const NO_LINKS = new Set(['all', 'default', 'lo']);
@@ -93,22 +98,21 @@ export interface SysctlOutcome {
 
 /**
  * Set what differs in the network namespace of this process.
- * @param writes  false: only tell what would be set
+ * @param gate  NO_REPAIRS: only tell what would be set
  */
 export async function applySysctls(
   ipv6: Ipv6State,
   procSys = '/proc/sys',
-  writes = true,
+  gate: RepairGate = ALL_REPAIRS,
 ): Promise<SysctlOutcome> {
   const warnings = [...IPV6_WARNINGS[ipv6]];
   const changes: string[] = [];
-  const folder = join(procSys, 'net/ipv4/conf');
-  const interfaces = await onFile('list', folder, () => readdir(folder));
-  const links = interfaces.flatMap(name =>
-    IPV4_LINKS.map(([setting, wanted]) => [`net/ipv4/conf/${name}/${setting}`, wanted] as const),
-  );
+  const links = [
+    ...(await ofEachLink(procSys, 'net/ipv4/conf', IPV4_LINKS)),
+    ...(ipv6 === 'enabled' ? await ofEachLink(procSys, 'net/ipv6/conf', IPV6_LINKS) : []),
+  ];
   // What `ip_forward` is set to becomes the setting of all interfaces: theirs follow.
-  const one = ([path, wanted]: readonly [string, string]) => applySysctl(procSys, path, wanted, writes);
+  const one = ([path, wanted]: readonly [string, string]) => applySysctl(procSys, path, wanted, gate);
   const general = await Promise.all([...IPV4, ...(ipv6 === 'enabled' ? IPV6 : [])].map(one));
   for (const { change, warning } of [...general, ...(await Promise.all(links.map(one)))]) {
     if (change !== undefined) changes.push(change);
@@ -117,18 +121,31 @@ export async function applySysctls(
   return { changes, warnings };
 }
 
+/** Paths of `settings`, of each entry of `folder`: `all`, `default`, and each interface. */
+async function ofEachLink(
+  procSys: string,
+  folder: string,
+  settings: readonly (readonly [name: string, wanted: string])[],
+): Promise<(readonly [path: string, wanted: string])[]> {
+  const path = join(procSys, folder);
+  const names = await onFile('list', path, () => readdir(path));
+  return names.flatMap(name =>
+    settings.map(([setting, wanted]) => [`${folder}/${name}/${setting}`, wanted] as const),
+  );
+}
+
 async function applySysctl(
   procSys: string,
   path: string,
   wanted: string,
-  writes: boolean,
+  gate: RepairGate,
 ): Promise<{ change?: string; warning?: string }> {
   const file = join(procSys, path);
   let found: string;
   try {
     found = (await readFile(file, 'utf8')).trim();
   } catch (error) {
-    if (path.startsWith('net/ipv4/conf/') && (error as NodeJS.ErrnoException).code === 'ENOENT') {
+    if (/^net\/ipv[46]\/conf\/(?!all\/)/.test(path) && (error as NodeJS.ErrnoException).code === 'ENOENT') {
       // The interface went since it was listed.
       return {};
     }
@@ -138,8 +155,14 @@ async function applySysctl(
     return {};
   }
   try {
-    if (writes) await writeFile(file, wanted);
-    return { change: `sysctl ${path} from ${found} to ${wanted}` };
+    const what = `sysctl ${path}`;
+    if (gate.allows(what)) {
+      await writeFile(file, wanted);
+      gate.repaired(what);
+    } else if (gate !== NO_REPAIRS) {
+      return {};
+    }
+    return { change: `${what} from ${found} to ${wanted}` };
   } catch (error) {
     return { warning: `sysctl ${path} is ${found}, ${wanted} is wanted: ${(error as Error).message}` };
   }

@@ -23,6 +23,8 @@ export interface WantedKernel {
   readonly targets: readonly WantedTarget[];
   /** Marks that belong to the streams, whether a target has them or not: such packets never reach the main table. */
   readonly markRanges: readonly MarkRange[];
+  /** Marks of packets without a flow or without a target, where the configuration gives them some. */
+  readonly unmatchedMarks: readonly number[];
 }
 
 /** What keeps a target from being reached: it has no route, its link is down, or its neighbour does not answer. */

@@ -32,6 +32,12 @@ export interface Observation {
   readonly bird: { readonly wanted: boolean; readonly up: boolean; readonly restarts: number };
   readonly sessions: readonly SessionObservation[];
   readonly vips: readonly { readonly prefix: string; readonly announced: boolean }[];
+  /** Packets to VIPs: dropped without one of our marks, left with one, and lost between. */
+  readonly passage: {
+    readonly dropped: Readonly<Record<Family, number>>;
+    readonly left: number;
+    readonly lost: number;
+  };
   readonly warnings: number;
   /** That no part of the daemon expected. */
   readonly internalErrors: number;

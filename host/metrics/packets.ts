@@ -19,6 +19,27 @@ const DECISIONS = 'magmark_batch_decision_seconds';
 
 export const PACKET_FAMILIES: readonly MetricFamily[] = [
   {
+    name: 'magmark_guard_dropped_packets_total',
+    help: 'Packets to a VIP that were dropped since they had none of our marks; read every 10 s.',
+    type: 'counter',
+    samples: ({ passage: { dropped } }) => [
+      sample(dropped[4], { family: 'ipv4' }),
+      sample(dropped[6], { family: 'ipv6' }),
+    ],
+  },
+  {
+    name: 'magmark_left_packets_total',
+    help: "Packets to a VIP that left this host with a target's mark; read every 10 s.",
+    type: 'counter',
+    samples: ({ passage: { left } }) => [sample(left)],
+  },
+  {
+    name: 'magmark_lost_packets_total',
+    help: "Packets to a VIP that got a target's mark and did not leave this host, where they are more than usual.",
+    type: 'counter',
+    samples: ({ passage: { lost } }) => [sample(lost)],
+  },
+  {
     name: 'magmark_packets_total',
     help: 'Packets that were decided, by verdict and reason.',
     type: 'counter',

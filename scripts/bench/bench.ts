@@ -26,12 +26,16 @@ interface Options {
 /** @throws UsageError */
 function options(): Options {
   const names = PARTS.map(({ name }) => name);
-  const values = optionsOf('bench', {
-    json: { type: 'boolean', default: false },
-    quick: { type: 'boolean', default: false },
-    only: { type: 'string', default: names.join(',') },
-    output: { type: 'string', default: 'docs' },
-  });
+  const values = optionsOf(
+    'bench',
+    'Every benchmark, one after the other; writes benchmarks.md with plots. Takes about 20 minutes. Needs root.',
+    {
+      json: { type: 'boolean', default: false, help: 'one JSON document' },
+      quick: { type: 'boolean', default: false, help: 'short and worthless: only to see that they run' },
+      only: { type: 'string', value: 'NAME,...', default: names.join(','), help: 'these alone' },
+      output: { type: 'string', value: 'FOLDER', default: 'docs', help: 'where benchmarks.md goes' },
+    },
+  );
   const wanted = values.only.split(',');
   const unknown = wanted.filter(name => !names.includes(name));
   if (unknown.length > 0)

@@ -10,6 +10,8 @@ import { countOf, endWith, optionsOf } from './usage.js';
 
 const TEST = fileURLToPath(new URL('../../test/property/classifier.test.js', import.meta.url));
 
+const ABOUT = 'Decisions of the classifier and of the linear walk, compared. Takes about 1 minute.';
+
 export interface ClassifierReport {
   /** Compared without a difference. */
   readonly pairs: number;
@@ -20,9 +22,9 @@ export interface ClassifierReport {
 }
 
 await endWith(async () => {
-  const { json, pairs: wanted } = optionsOf('bench:classifier', {
-    json: { type: 'boolean', default: false },
-    pairs: { type: 'string', default: '10000000' },
+  const { json, pairs: wanted } = optionsOf('bench:classifier', ABOUT, {
+    json: { type: 'boolean', default: false, help: 'one JSON document' },
+    pairs: { type: 'string', default: '10000000', help: 'pairs of configuration and packet' },
   });
   const most = countOf('bench:classifier', 'pairs', wanted);
   // Outside of tap the test prints the same text.

@@ -13,6 +13,7 @@ import { ask } from '../../host/control/client.js';
 import { NFQLB } from '../lab/daemon.js';
 import { waitFor } from '../lab/wait.js';
 import { median } from './figures.js';
+import { Progress } from './progress.js';
 import { countOf, endWith, optionsOf } from './usage.js';
 
 const LIMIT_MS = 70;
@@ -56,6 +57,9 @@ interface Sample {
   readonly command: number;
 }
 
+const ABOUT =
+  'Milliseconds that each nfqlb command takes beyond `node -e 0`. Takes about 1 minute. Needs root.';
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Milliseconds of one process. */
@@ -68,9 +72,9 @@ function time(args: readonly string[], environment: Environment): number {
 }
 
 await endWith(async () => {
-  const values = optionsOf('bench:cli', {
-    json: { type: 'boolean', default: false },
-    rounds: { type: 'string', default: `${ROUNDS}` },
+  const values = optionsOf('bench:cli', ABOUT, {
+    json: { type: 'boolean', default: false, help: 'one JSON document' },
+    rounds: { type: 'string', default: `${ROUNDS}`, help: 'rounds of each measurement' },
   });
   const rounds = countOf('bench:cli', 'rounds', values.rounds);
   const directory = mkdtempSync(join(tmpdir(), 'mm-'));
@@ -91,12 +95,17 @@ await endWith(async () => {
     }
     // Beside each other, so that both meet the same load.
     const samples = COMMANDS.map((): Sample[] => []);
+    const progress = new Progress('bench:cli');
+    progress.begin('commands', rounds * COMMANDS.length);
     for (let round = 0; round < rounds; round++)
-      for (const [at, command] of COMMANDS.entries())
+      for (const [at, command] of COMMANDS.entries()) {
         samples[at]!.push({
           bare: time(['-e', '0'], environment),
           command: time([NFQLB, ...command.split(' ')], environment),
         });
+        progress.step();
+      }
+    progress.end();
     const rows = COMMANDS.map((command, at) => ({
       command,
       moreMs: median(samples[at]!.map(each => each.command)) - median(samples[at]!.map(each => each.bare)),

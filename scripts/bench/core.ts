@@ -9,6 +9,7 @@ import { measureRow, OneFlow, type Row } from './decision.js';
 import { type Figures, median } from './figures.js';
 import { type Garbage, measureGarbage } from './garbage.js';
 import { Opponent } from './opponent.js';
+import { Progress } from './progress.js';
 import { CASES, ONE_FLOW } from './shape.js';
 import { type Table as MeasuredTable, measureTables } from './tables.js';
 import { tableOf } from './text-table.js';
@@ -45,19 +46,31 @@ async function bench(
   const opponent = Opponent.compile(workload.core);
   try {
     const oneFlow = new OneFlow(opponent, sampleMs);
-    const rows = CASES.filter(({ flows }) => flows <= mostFlows).map(each =>
-      measureRow(each, opponent, oneFlow, rounds, sampleMs),
-    );
+    const progress = new Progress('bench:core');
+    const cases = CASES.filter(({ flows }) => flows <= mostFlows);
+    progress.begin('decisions', cases.length);
+    const rows = cases.map(each => {
+      const row = measureRow(each, opponent, oneFlow, rounds, sampleMs);
+      progress.step();
+      return row;
+    });
+    progress.begin('garbage, traces, tables and images', 5);
     // All of the rows' rounds have warmed the loop: what it still allocates, it allocates for ever.
     const batches = Math.ceil(loopPackets / workload.core.Limit.Batch);
     const garbage = await measureGarbage(
       () => decideBatches(workload, batches),
       batches * workload.core.Limit.Batch,
     );
+    progress.step();
     const watching = await measureWatching(workload, rounds, sampleMs, median);
+    progress.step();
     const changed = measureChanged(rounds, sampleMs);
+    progress.step();
     const tables = await measureTables(Math.min(rounds, MOST_TABLE_ROUNDS));
+    progress.step();
     const building = measureBuilding(BUILT_FLOWS.filter(flows => flows <= mostFlows));
+    progress.step();
+    progress.end();
     const clean = garbage.collections === 0 && garbage.heapGrowthBytes <= MOST_HEAP_GROWTH_BYTES;
     const ok = rows.every(row => row.agree) && clean && garbage.control > 0;
     const { compiler } = opponent;
@@ -153,14 +166,18 @@ function text(report: CoreReport): string {
   ].join('\n');
 }
 
+const ABOUT =
+  'The decision in Wasm beside that of one flow in C, in nanoseconds a packet; what images and tables cost to build.\n' +
+  'Takes about 4 minutes. Needs a C compiler.';
+
 /** @throws UsageError */
 function options() {
-  const { json, ...texts } = optionsOf('bench:core', {
-    json: { type: 'boolean', default: false },
-    rounds: { type: 'string', default: '9' },
-    'sample-ms': { type: 'string', default: '60' },
-    'loop-packets': { type: 'string', default: '5000000' },
-    'most-flows': { type: 'string', default: '100000' },
+  const { json, ...texts } = optionsOf('bench:core', ABOUT, {
+    json: { type: 'boolean', default: false, help: 'one JSON document' },
+    rounds: { type: 'string', default: '9', help: 'rounds of each measurement' },
+    'sample-ms': { type: 'string', default: '60', help: 'length of one measurement' },
+    'loop-packets': { type: 'string', default: '5000000', help: 'decisions in the search for garbage' },
+    'most-flows': { type: 'string', default: '100000', help: 'cases with more flows are left out' },
   });
   const count = (name: keyof typeof texts) => countOf('bench:core', name, texts[name]);
   return {

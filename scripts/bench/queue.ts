@@ -8,6 +8,7 @@ import { EnvironmentError } from '../../host/types/errors.js';
 import { NFQLB } from '../lab/daemon.js';
 import { meets } from './figures.js';
 import { removedAtEnd } from './interrupted.js';
+import { Progress } from './progress.js';
 import { type Compiled, compile } from './queue/compile.js';
 import { BATCHED, inC, nfqlb, PLAIN_FORWARDING, removeTables, SINGLE } from './queue/contestant.js';
 import { measureLadder } from './queue/ladder.js';
@@ -41,6 +42,10 @@ interface Options extends Span {
   readonly nfqlb: string | null;
 }
 
+const ABOUT =
+  'Packets through one queue: magmark beside C programs that only answer, and beside plain forwarding.\n' +
+  'Takes about 7 minutes, with --ladder 20. Needs root, and works in network namespaces of its own.';
+
 /** @throws UsageError */
 function options(): Options {
   const {
@@ -48,13 +53,13 @@ function options(): Options {
     'sample-ms': milliseconds,
     nfqlb = null,
     ...flags
-  } = optionsOf('bench:queue', {
-    json: { type: 'boolean', default: false },
-    ladder: { type: 'boolean', default: false },
-    profile: { type: 'boolean', default: false },
-    nfqlb: { type: 'string' },
-    rounds: { type: 'string', default: '9' },
-    'sample-ms': { type: 'string', default: '500' },
+  } = optionsOf('bench:queue', ABOUT, {
+    json: { type: 'boolean', default: false, help: 'one JSON document' },
+    ladder: { type: 'boolean', default: false, help: 'the C program with one option changed at a time' },
+    profile: { type: 'boolean', default: false, help: "where the worker's time goes, by perf" },
+    nfqlb: { type: 'string', value: 'PATH', help: 'an nfqlb to measure beside magmark' },
+    rounds: { type: 'string', default: '9', help: 'rounds of each measurement' },
+    'sample-ms': { type: 'string', default: '500', help: 'length of one measurement' },
   });
   if (nfqlb !== null) refuseNoProgram(nfqlb);
   return {
@@ -92,11 +97,12 @@ async function bench(
   network: QueueNetwork,
   compiled: Compiled,
   options: Options,
+  progress: Progress,
 ): Promise<{ text: string; report: QueueReport }> {
   const common = { compiler: compiled.compiler, node: process.version, rounds: options.rounds };
   const machine = `Medians of ${options.rounds} rounds, taken by turns. Node.js ${common.node}; ${common.compiler}, -O3.`;
   if (options.ladder) {
-    const ladder = await measureLadder(network, compiled, options);
+    const ladder = await measureLadder(network, compiled, options, progress);
     return {
       text: `${ladderText(ladder)}\n${machine}`,
       report: { ok: true, figures: [], ladder, ...common },
@@ -123,7 +129,7 @@ async function bench(
   const before = collections(magmark.logFile);
   // The worker's own start makes garbage.
   if (before === 0) throw new Error(`no collection was seen in ${magmark.logFile}: --trace-gc says nothing`);
-  const measured = await measureAll(network, contestants, options);
+  const measured = await measureAll(network, contestants, options, progress);
   const named = figuresOf(measured, collections(magmark.logFile) - before);
   const shares = await profile(network, magmark, options.milliseconds);
   const text = [
@@ -150,8 +156,11 @@ async function main(): Promise<number> {
   const compiled = compile();
   const network = new QueueNetwork(compiled);
   const measure = async (): Promise<number> => {
+    const progress = new Progress('bench:queue');
+    progress.begin('preparing networks', 1);
     await network.create();
-    const { text, report } = await bench(network, compiled, given);
+    const { text, report } = await bench(network, compiled, given, progress);
+    progress.end();
     console.log(given.json ? JSON.stringify(report) : text);
     return report.ok ? 0 : 1;
   };

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import Table from 'cli-table3';
 import { TREE_SHAPE, type TreeShape } from '../../host/kernel/mark-tree.js';
 import { figures, median } from './figures.js';
+import { Progress } from './progress.js';
 import { type Layout, Range } from './router.js';
 import { countOf, endWith, optionsOf } from './usage.js';
 
@@ -44,13 +45,22 @@ interface Options {
   readonly shapes: readonly TreeShape[];
 }
 
+const ABOUT =
+  'Packets that the kernel forwards by the rules of so many targets, as a list and as a tree, against those by one.\n' +
+  'Takes about 3 minutes. Needs root, and works in network namespaces of its own.';
+
 /** @throws UsageError */
 function options(): Options {
-  const values = optionsOf('bench:rules', {
-    json: { type: 'boolean', default: false },
-    rounds: { type: 'string', default: String(ROUNDS) },
-    targets: { type: 'string', default: TARGETS },
-    shapes: { type: 'string', default: `${TREE_SHAPE.bits}/${TREE_SHAPE.lookups}` },
+  const values = optionsOf('bench:rules', ABOUT, {
+    json: { type: 'boolean', default: false, help: 'one JSON document' },
+    rounds: { type: 'string', default: String(ROUNDS), help: 'rounds of each measurement' },
+    targets: { type: 'string', value: 'N,N,...', default: TARGETS, help: 'numbers of targets' },
+    shapes: {
+      type: 'string',
+      value: 'BITS/LOOKUPS,...',
+      default: `${TREE_SHAPE.bits}/${TREE_SHAPE.lookups}`,
+      help: 'shapes of the tree of rules',
+    },
   });
   const count = (name: string, text: string) => countOf('bench:rules', name, text);
   return {
@@ -99,14 +109,23 @@ function variants({ targets: counts, shapes }: Options): Variant[] {
 function measure(given: Options): RulesRow[] {
   const range = new Range();
   try {
-    const measured = variants(given).map(variant => ({ variant, router: range.addRouter(variant) }));
-    return ([4, 6] as const).flatMap(family => {
+    const progress = new Progress('bench:rules');
+    const wanted = variants(given);
+    progress.begin('making rules', wanted.length);
+    const measured = wanted.map(variant => {
+      const router = range.addRouter(variant);
+      progress.step();
+      return { variant, router };
+    });
+    const rows = ([4, 6] as const).flatMap(family => {
       const rates = measured.map((): number[] => []);
+      progress.begin(`IPv${family}`, (given.rounds + 1) * measured.length);
       // The first round warms up.
       for (let round = 0; round <= given.rounds; round++) {
         for (const [at, { router }] of measured.entries()) {
           const rate = range.send(router, family, SEND_MS);
           if (round > 0) rates[at]!.push(rate);
+          progress.step();
         }
       }
       return measured.map(({ variant }, at): RulesRow => {
@@ -122,6 +141,8 @@ function measure(given: Options): RulesRow[] {
         };
       });
     });
+    progress.end();
+    return rows;
   } finally {
     range.close();
   }

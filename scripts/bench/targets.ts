@@ -6,6 +6,7 @@
 import Table from 'cli-table3';
 import { type Figures, figures, ratios } from './figures.js';
 import { removedAtEnd } from './interrupted.js';
+import { Progress } from './progress.js';
 import { compile } from './queue/compile.js';
 import { type Crowd, crowd } from './queue/many.js';
 import { saturate } from './queue/measure.js';
@@ -35,13 +36,17 @@ interface Options {
   readonly targets: readonly number[];
 }
 
+const ABOUT =
+  "Packets through magmark's daemon (queue, core, rules) with so many targets, against those with one.\n" +
+  'Takes about 1 minute. Needs root, and works in network namespaces of its own.';
+
 /** @throws UsageError */
 function options(): Options {
-  const values = optionsOf('bench:targets', {
-    json: { type: 'boolean', default: false },
-    rounds: { type: 'string', default: '9' },
-    'sample-ms': { type: 'string', default: '500' },
-    targets: { type: 'string', default: '1,100,1000,10000' },
+  const values = optionsOf('bench:targets', ABOUT, {
+    json: { type: 'boolean', default: false, help: 'one JSON document' },
+    rounds: { type: 'string', default: '9', help: 'rounds of each measurement' },
+    'sample-ms': { type: 'string', default: '500', help: 'length of one measurement' },
+    targets: { type: 'string', value: 'N,N,...', default: '1,100,1000,10000', help: 'numbers of targets' },
   });
   const count = (name: string, text: string) => countOf('bench:targets', name, text);
   return {
@@ -58,16 +63,22 @@ async function measure(
 ): Promise<TargetsReport> {
   const compiled = compile();
   const crowds: Crowd[] = [];
+  const progress = new Progress('bench:targets');
+  progress.begin('starting daemons', targets.length);
   // One after the other: each start has the machine for itself.
-  for (const count of targets) crowds.push(await crowd(compiled, count, made));
+  for (const count of targets) {
+    crowds.push(await crowd(compiled, count, made));
+    progress.step();
+  }
   const networks = new Map(crowds.map(({ contestant, network }) => [contestant, network]));
   const contestants = crowds.map(({ contestant }) => contestant);
   // Once for nothing: compilers settle.
   for (const each of contestants) await saturate(networks.get(each)!, each, milliseconds);
-  const rates = await byTurns(contestants, rounds, async each => {
+  const rates = await byTurns(contestants, rounds, progress, 'packets a second', async each => {
     const { rate } = await saturate(networks.get(each)!, each, milliseconds);
     return rate;
   });
+  progress.end();
   return {
     rounds,
     rows: crowds.map(({ targets }, at) => ({

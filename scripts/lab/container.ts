@@ -22,6 +22,8 @@ export const SYSCTLS: readonly string[] = [
   ...['all', 'default', 'lo', EXTERNAL.name, ...CONDUITS.map(({ name }) => name)].flatMap(name => [
     `net.ipv4.conf.${name}.rp_filter=0`,
     `net.ipv4.conf.${name}.send_redirects=0`,
+    `net.ipv4.conf.${name}.arp_notify=1`,
+    `net.ipv6.conf.${name}.ndisc_notify=1`,
   ]),
 ];
 

@@ -22,7 +22,8 @@ import { fragments, ping, tcp } from './traffic-steps.js';
 
 const CONFIG = fileURLToPath(new URL('../../../scripts/lab/config.yaml', import.meta.url));
 
-const { values: options } = parseArgs({
+const { values: options, positionals: ids } = parseArgs({
+  allowPositionals: true,
   options: {
     json: { type: 'boolean' },
     keep: { type: 'boolean' },
@@ -177,7 +178,7 @@ async function demonstrate(): Promise<number> {
       // First the container: it holds the namespace.
       await (container?.remove() ?? Promise.resolve()).finally(() => topology.destroy());
     } catch (error) {
-      process.stderr.write(`demo: ${(error as Error).message}\nwhat is left, scripts/demo --clean removes\n`);
+      process.stderr.write(`demo: ${(error as Error).message}\nscripts/demo --clean removes what is left\n`);
       return interruption?.exitCode ?? 1;
     }
   }
@@ -198,7 +199,7 @@ async function demonstrate(): Promise<number> {
     };
     say(`\n${topology.id} is left running. To look at it:\n`);
     for (const command of pasteableCommands(topology)) say(`  ${command}`);
-    say('\nTo remove it: scripts/demo --clean');
+    say(`\nTo remove it: scripts/demo --clean ${topology.id}`);
   }
   if (document.ok) say(`all ${expectations.all.length} expectations held`);
   else {
@@ -224,4 +225,4 @@ function tailOf(file: string, lineCount = 30): string {
   }
 }
 
-process.exit(options.clean ? await clean(say) : await demonstrate());
+process.exit(options.clean ? await clean(ids, say) : await demonstrate());

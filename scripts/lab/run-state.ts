@@ -7,9 +7,11 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmdirSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -25,10 +27,18 @@ export interface RunState {
   readonly namespaces: readonly string[];
   /** Files of the run. */
   readonly directory: string;
-  /** The process that made it, known again by its start time: pids are used again. */
-  readonly owner: { readonly pid: number; readonly startTicks: string };
-  /** Left running on purpose. */
-  readonly kept: boolean;
+  /** The process that made it. */
+  readonly owner: ProcessIdentity;
+  /** The run was left running on purpose, for the people of this session (a login, a terminal); null: it was not kept. */
+  readonly keptFor: ProcessIdentity | null;
+}
+
+/** A process, known again by its start time: pids are used again. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  readonly startTicks: string;
+  /** A pid means something within its pid namespace alone, as `/proc/PID/ns/pid` names it. */
+  readonly pidNamespace: string;
 }
 
 const stateFile = (id: string): string => join(STATE_DIRECTORY, `${id}.json`);
@@ -68,14 +78,62 @@ export function listStates(): RunState[] {
 }
 
 /** Field 22 of /proc/PID/stat, start of the process in clock ticks since boot; null: there is no such process. */
-export function startTicks(pid: number): string | null {
-  const stat = readOfProcess(pid, 'stat');
-  // The second field is the program's name in parentheses, in which anything may stand.
-  return stat === null ? null : (stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? null);
+function startTicks(pid: number): string | null {
+  return statOf(pid)?.[19] ?? null;
 }
 
-export function ownerLives(state: RunState): boolean {
-  return startTicks(state.owner.pid) === state.owner.startTicks;
+/** The fields of /proc/PID/stat from the third on; null: there is no such process. */
+function statOf(pid: number): string[] | null {
+  const stat = readOfProcess(pid, 'stat');
+  // The second field is the program's name in parentheses, which may hold any character.
+  return stat === null ? null : stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+}
+
+const pidNamespace = (): string => readlinkSync('/proc/self/ns/pid');
+
+/** This process. */
+export function thisProcess(): ProcessIdentity {
+  return { pid: process.pid, startTicks: startTicks(process.pid)!, pidNamespace: pidNamespace() };
+}
+
+/** The leader of this process's session; this process itself where that has ended or is outside of the pid namespace. */
+export function thisSession(): ProcessIdentity {
+  // Field 6 of /proc/PID/stat.
+  const leader = Number(statOf(process.pid)![3]);
+  const ticks = leader === 0 ? null : startTicks(leader);
+  return ticks === null ? thisProcess() : { pid: leader, startTicks: ticks, pidNamespace: pidNamespace() };
+}
+
+/** `unknown`: it is of another pid namespace, as a container has one. */
+export function lifeOf(identity: ProcessIdentity): 'lives' | 'ended' | 'unknown' {
+  if (identity.pidNamespace !== pidNamespace()) return 'unknown';
+  return startTicks(identity.pid) === identity.startTicks ? 'lives' : 'ended';
+}
+
+/** Processes in the namespaces of a run that are not its own: somebody's shell, or a capture. */
+export function visitorsOf(state: RunState): number[] {
+  const inodes = new Set(
+    state.namespaces
+      .map(name => join('/run/netns', name))
+      .filter(existsSync)
+      .map(path => statSync(path).ino),
+  );
+  const own = new Set(processesOf(state.id));
+  return readdirSync('/proc')
+    .filter(name => /^[0-9]+$/.test(name))
+    .map(Number)
+    .filter(pid => !own.has(pid) && pid !== process.pid)
+    .filter(pid => inodes.has(networkOf(pid) ?? -1));
+}
+
+/** Inode of a process's network namespace; null: the process ended, or hides it from us. */
+function networkOf(pid: number): number | null {
+  try {
+    return statSync(`/proc/${pid}/ns/net`).ino;
+  } catch (error) {
+    if (isGone(error)) return null;
+    throw error;
+  }
 }
 
 /** Pids of the processes that belong to a run. */
@@ -92,8 +150,10 @@ function readOfProcess(pid: number, name: string): string | null {
   try {
     return readFileSync(`/proc/${pid}/${name}`, 'utf8');
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes(code!)) return null;
+    if (isGone(error)) return null;
     throw error;
   }
 }
+
+const isGone = (error: unknown): boolean =>
+  ['ENOENT', 'ESRCH', 'EACCES', 'EPERM'].includes((error as NodeJS.ErrnoException).code!);

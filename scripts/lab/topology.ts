@@ -24,7 +24,7 @@ import {
 import { FAMILIES, GATEWAYS, TARGETS, VIP } from './plan.js';
 import { Processes } from './processes.js';
 import { removeRun } from './removal.js';
-import { type RunState, STATE_DIRECTORY, saveState, startTicks } from './run-state.js';
+import { type RunState, STATE_DIRECTORY, saveState, thisProcess, thisSession } from './run-state.js';
 import { waitFor } from './wait.js';
 
 export interface TopologyOptions {
@@ -71,8 +71,8 @@ export class Topology {
         ...TARGETS.map(each => this.target(each.identifier)),
       ],
       directory: join(STATE_DIRECTORY, id),
-      owner: { pid: process.pid, startTicks: startTicks(process.pid)! },
-      kept: false,
+      owner: thisProcess(),
+      keptFor: null,
     };
   }
 
@@ -153,7 +153,7 @@ export class Topology {
 
   /** Leave it when this process ends, until somebody cleans up. */
   keep(): void {
-    this.state = { ...this.state, kept: true };
+    this.state = { ...this.state, keptFor: thisSession() };
     saveState(this.state);
   }
 

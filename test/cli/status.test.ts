@@ -32,7 +32,8 @@ const status = (targets: number, pending: number): StatusReply => ({
   })),
   gateways: [],
   bird: { status: 'off', pid: null, restarts: 0, lastError: null },
-  vips: [{ prefix: '20.0.0.1/32', announced: true }],
+  vips: [{ prefix: '20.0.0.1/32', announced: true, lost: null }],
+  passage: { dropped: { ipv4: 0, ipv6: 0 }, left: 990, lost: 0 },
   repairs: { count: 0, changes: 0, lastAt: null },
   warnings: [],
 });

@@ -6,8 +6,10 @@ const GATEWAYS = { birdUp: true, sessions: 2, sessionsUp: 1, announced: 1 };
 const READY: Facts = {
   queues: [bound, { ...bound, queue: 1 }],
   kernelAsWanted: true,
+  passage: [],
   targets: { all: 4, active: 1 },
   gateways: GATEWAYS,
+  vips: { all: 2, lost: [] },
   hanging: [],
   stopping: false,
 };
@@ -23,6 +25,11 @@ t.test('ready takes workers, rules, one target, and gateways that are told of a 
     ['BIRD does not run', { gateways: { ...GATEWAYS, birdUp: false } }, 'announced'],
     ['no session is up', { gateways: { ...GATEWAYS, sessionsUp: 0 } }, 'announced'],
     ['no VIP is served', { gateways: { ...GATEWAYS, announced: 0 } }, 'announced'],
+    [
+      'all VIPs are addresses of this host',
+      { vips: { all: 1, lost: [{ vip: '20.0.0.1/32', reason: '20.0.0.1 is an address of lo' }] } },
+      'vips',
+    ],
     ['it is stopping', { stopping: true }, 'running'],
   ];
   for (const [claim, facts, condition] of rows) {

@@ -1,13 +1,14 @@
 /** scripts/demo, run for real, as a newcomer runs it. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { REFERENCE_LOOKUP } from '../../scripts/lab/plan.js';
-import type { RunState } from '../../scripts/lab/run-state.js';
+import { type RunState, thisProcess, visitorsOf } from '../../scripts/lab/run-state.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 
 const DEMO = fileURLToPath(new URL('../../../scripts/demo', import.meta.url));
@@ -212,7 +213,27 @@ t.test('a kept run can be looked at with the commands that it prints, and is cle
     t.equal(failure, null, command);
   }
   t.not(leftOf(run).namespaces.length, 0, 'it is left running');
-  const clean = new Run(['--clean']);
+  const stays = async (why: string) => {
+    const early = new Run(['--clean']);
+    t.equal((await early.ended).code, 0);
+    t.match(early.stdout, new RegExp(`${kept.id} .*${why}.* and stays; .*--clean ${kept.id}`));
+    t.not(leftOf(run).namespaces.length, 0, why);
+  };
+  const visitor = spawn('ip', ['netns', 'exec', kept.loadBalancer, 'sleep', '600']);
+  await waitFor('somebody in a namespace of the run', STEP_MS, () => visitorsOf(states()[0]!).length > 0);
+  await stays(`in use by pid ${visitor.pid}`);
+  visitor.kill('SIGKILL');
+  await once(visitor, 'exit');
+  // This process lives, and is not of the session of a run's script.
+  const [state] = states();
+  const file = join(directory, `${kept.id}.json`);
+  writeFileSync(file, JSON.stringify({ ...state, keptFor: thisProcess() }));
+  await stays(`kept by another session \\(pid ${process.pid}\\)`);
+  const unknown = new Run(['--clean', 'mm-nothing']);
+  t.equal((await unknown.ended).code, 1);
+  t.match(unknown.stdout, 'there is no run mm-nothing');
+  t.not(leftOf(run).namespaces.length, 0, 'a name that does not exist removes nothing');
+  const clean = new Run(['--clean', kept.id]);
   t.equal((await clean.ended).code, 0);
   t.match(clean.stdout, `${kept.id} was removed`);
   t.strictSame(leftOf(run), NOTHING);
@@ -235,7 +256,7 @@ t.test('--clean leaves a run alone until its owner is gone, and then removes it'
 });
 
 t.test('an option that is not there is refused with the usage', async t => {
-  for (const args of [['--jsn'], ['--clean', '--keep'], ['extra']]) {
+  for (const args of [['--jsn'], ['--clean', '--keep'], ['extra'], ['mm-3f9a1c']]) {
     const run = new Run(args);
     t.equal((await run.ended).code, 2, args.join(' '));
     t.match(run.stderr, 'usage: scripts/demo');

@@ -78,11 +78,13 @@ const DAMAGES: readonly (readonly [claim: string, script: string])[] = [
     'the chain that steers is deleted',
     'nft flush chain inet meridio-nfqlb nfqlb; nft delete chain inet meridio-nfqlb nfqlb',
   ],
+  ['the guard is opened', 'nft flush chain inet magmark-guard forward'],
+  ['a mark is put into the guard', 'nft add element inet magmark-guard marks { 99 }'],
   ['the chain of port NAT is emptied', nftJson({ flush: { chain: natChain } })],
   ['the set of port NAT is emptied', nftJson({ flush: { set: { ...natChain, name: '80-4000-TCP-ipv4' } } })],
   [
     'the tables are deleted, one by one',
-    'for name in nfqlb nat defrag snat-local; do nft delete table inet meridio-$name; done',
+    'for name in nfqlb nat defrag snat-local; do nft delete table inet meridio-$name; done; nft delete table inet magmark-guard',
   ],
   ['the whole ruleset is flushed', 'nft flush ruleset'],
   ['a table is put to sleep', "nft add table inet meridio-nfqlb '{ flags dormant; }'"],
@@ -201,7 +203,10 @@ t.test('what others remove or change is mended, logged and counted; what is thei
     const milliseconds = await mended(daemon, 'ip rule flush; ip -6 rule flush');
     const rules = await inside('ip rule; ip -6 rule');
     t.notMatch(rules, /lookup main\s*$.*32766|lookup 7[78]/m);
-    t.match((await daemon.status()).warnings.join('\n'), /main has no route to VIP/);
+    const warnings = (await daemon.status()).warnings.join('\n');
+    for (const family of [4, 6])
+      t.match(warnings, `IPv${family} rule "32766: from all lookup main" is missing`);
+    t.notMatch(warnings, /main has no route to VIP/, 'main has one');
     await inside(`for f in 4 6; do ip -$f rule add priority 32766 lookup main; done
       ip rule add priority 32767 lookup default`);
     await inside(
@@ -211,6 +216,41 @@ t.test('what others remove or change is mended, logged and counted; what is thei
     );
     await untilQuiet(daemon, whole, settings);
     t.pass(`mended in ${milliseconds} ms`);
+  });
+
+  await t.test("the kernel's own rules that somebody deletes are named", async t => {
+    const rows = [
+      ['ip rule', 'priority 32766 lookup main', /IPv4 rule "32766: from all lookup main" is missing/],
+      ['ip -6 rule', 'priority 32766 lookup main', /IPv6 rule "32766: from all lookup main" is missing/],
+      ['ip rule', 'priority 0 lookup local', /IPv4 rule "0: from all lookup local" is missing/],
+    ] as const;
+    for (const [command, rule, warning] of rows) {
+      await inside(`${command} del ${rule}`);
+      await waitFor(`a warning of ${rule}`, 60_000, async () =>
+        warning.test((await daemon.status()).warnings.join('\n')),
+      );
+      await inside(`${command} add ${rule}`);
+      await waitFor(
+        `no warning of ${rule}`,
+        60_000,
+        async () => !warning.test((await daemon.status()).warnings.join('\n')),
+      );
+    }
+    t.pass('each is named while it is missing');
+    await untilQuiet(daemon, whole, settings);
+  });
+
+  await t.test('what somebody removes again and again is a warning', async t => {
+    const warning = /another program removes or changes ip -4 rule add .* lookup 5044 again and again/;
+    await waitFor('a warning', 120_000, async () => {
+      await mended(daemon, 'ip rule del fwmark 5044 lookup 5044');
+      return warning.test((await daemon.status()).warnings.join('\n'));
+    });
+    t.ok(
+      daemon.log().some(line => warning.test(line.msg)),
+      'it is logged too',
+    );
+    await untilQuiet(daemon, whole, settings);
   });
 
   await t.test('a setting of which the kernel tells nobody is mended with the next look', async t => {

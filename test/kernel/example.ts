@@ -28,4 +28,5 @@ export const EXAMPLE: WantedKernel = {
     target(73, '172.16.1.8', 'fd00:0:0:1::8'),
   ],
   markRanges: [{ first: 5001, last: 5100 }],
+  unmatchedMarks: [],
 };

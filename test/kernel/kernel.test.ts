@@ -140,6 +140,50 @@ if (insideNamespace(import.meta.url)) {
     t.end();
   });
 
+  t.test('the guard lets former marks pass until no worker gives them', async t => {
+    const admitted = () => /elements = \{ (.*) \}/.exec(shell('nft list set inet magmark-guard marks'))?.[1];
+    const others: WantedKernel = {
+      ...EXAMPLE,
+      markRanges: [
+        { first: 5051, last: 5200 },
+        { first: 9001, last: 9001 },
+      ],
+      unmatchedMarks: [77],
+    };
+    for (const kernel of [await open(), await open()]) {
+      t.equal(admitted(), '0x00001389-0x000013ec', 'those of the example');
+      await kernel.add(others, servingAll(others));
+      t.equal(admitted(), '0x0000004d, 0x00001389-0x00001450, 0x00002329', 'before the image is published');
+      const handles = shell('nft -s -a list table inet magmark-guard');
+      await kernel.applyRuleset(others, { unlessAsLast: true, keepsMarks: true });
+      t.equal(admitted(), '0x0000004d, 0x00001389-0x00001450, 0x00002329', 'with the ruleset');
+      t.equal(shell('nft -s -a list table inet magmark-guard'), handles, 'nothing differed');
+      const differences = await kernel.compare(others);
+      t.match(
+        differences.filter(({ what }) => what.startsWith('table ')),
+        [{ kind: 'changed', what: 'table inet magmark-guard: set marks' }],
+        'diff',
+      );
+      await kernel.removeStale(others);
+      t.equal(admitted(), '0x0000004d, 0x000013bb-0x00001450, 0x00002329', 'former ones go last');
+      t.same(await kernel.compare(others), []);
+      await applyAll(kernel, EXAMPLE);
+    }
+    t.equal((await (await open()).readGuard())?.dropped[4], 0);
+  });
+
+  t.test('a counter that somebody removed comes back with the guard', async t => {
+    shell('nft flush chain inet magmark-guard forward; nft delete counter inet magmark-guard ipv6-dropped');
+    const former = state();
+    const kernel = await open();
+    await applyAll(kernel, EXAMPLE);
+    t.not(state(), former);
+    t.same((await kernel.readGuard())?.dropped, { 4: 0, 6: 0 });
+    shell('nft delete table inet magmark-guard');
+    t.equal(await kernel.readGuard(), null);
+    await applyAll(kernel, EXAMPLE);
+  });
+
   t.test('other VIPs refill the sets and leave the counters', async t => {
     const handles = shell('nft -s -a list chain inet meridio-nfqlb nfqlb');
     const range: WantedKernel = {

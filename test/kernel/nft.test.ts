@@ -18,7 +18,7 @@ import { EXAMPLE } from './example.js';
 type Listed = Record<string, Record<string, unknown>>;
 
 const inTable = (table: string) => ({ family: 'inet', table });
-const match = (left: unknown, right: string, op = '==') => ({ match: { op, left, right } });
+const match = (left: unknown, right: string | number, op = '==') => ({ match: { op, left, right } });
 const COUNTER = { counter: { packets: 0, bytes: 0 } };
 const QUEUE = { queue: { num: { range: [0, 3] } } };
 const V4 = match({ payload: { protocol: 'ip', field: 'daddr' } }, '@ipv4-vips');
@@ -45,12 +45,12 @@ t.test('carrier nft renders the reference ruleset', t => {
     { add: { rule: { ...q, chain: 'nfqlb', expr: [V6, COUNTER, QUEUE] } } },
     {
       add: {
-        rule: { ...q, chain: 'nfqlb-local', expr: [match(L4, 'icmp'), V4, COUNTER, QUEUE] },
+        rule: { ...q, chain: 'nfqlb-local', expr: [match(L4, 1), V4, COUNTER, QUEUE] },
       },
     },
     {
       add: {
-        rule: { ...q, chain: 'nfqlb-local', expr: [match(L4, 'ipv6-icmp'), V6, COUNTER, QUEUE] },
+        rule: { ...q, chain: 'nfqlb-local', expr: [match(L4, 58), V6, COUNTER, QUEUE] },
       },
     },
     { add: { element: { ...q, name: 'ipv4-vips', elem: ['20.0.0.1'] } } },
@@ -131,6 +131,15 @@ t.test('differences between a listing and the wanted table', t => {
     return [...names('+', missing), ...names('', changed), ...alien, ...odd].join();
   };
   t.equal(differing(listed()), '', 'handles, counts and spelling do not differ');
+  const protocols = { 1: 'icmp', 58: 'ipv6-icmp' };
+  const withNames = JSON.parse(
+    JSON.stringify(listed()).replace(
+      /"right":(1|58)\b/g,
+      (_, number: 1 | 58) => `"right":"${protocols[number]}"`,
+    ),
+  );
+  t.match(JSON.stringify(withNames), /"right":"ipv6-icmp"/);
+  t.equal(differing(withNames), '', 'protocols have their names where /etc/protocols has them');
   t.equal(differing(turned(3)), '', 'chains have no order');
   t.equal(differing(turned(5)), 'nfqlb', 'rules have');
   t.equal(differing(listed().slice(0, -1)), 'nfqlb-local', 'a rule is missing');

@@ -12,12 +12,20 @@ function tree(rpFilter: string) {
         fib_multipath_hash_policy: '1\n',
         fwmark_reflect: '0\n',
         conf: {
-          all: { rp_filter: '0\n', send_redirects: '1\n' },
-          default: { rp_filter: rpFilter, send_redirects: '1\n' },
-          eth0: { rp_filter: rpFilter, send_redirects: '0\n' },
+          all: { forwarding: '1\n', rp_filter: '0\n', send_redirects: '1\n', arp_notify: '0\n' },
+          default: { rp_filter: rpFilter, send_redirects: '1\n', arp_notify: '0\n' },
+          eth0: { rp_filter: rpFilter, send_redirects: '0\n', arp_notify: '0\n' },
         },
       },
-      ipv6: { conf: { all: { forwarding: '0\n' } }, fib_multipath_hash_policy: '0\n', fwmark_reflect: '0\n' },
+      ipv6: {
+        conf: {
+          all: { forwarding: '0\n', ndisc_notify: '0\n' },
+          default: { ndisc_notify: '0\n' },
+          eth0: { ndisc_notify: '0\n' },
+        },
+        fib_multipath_hash_policy: '0\n',
+        fwmark_reflect: '0\n',
+      },
     },
   };
 }
@@ -37,7 +45,10 @@ t.test('what differs is written, for every interface', async t => {
     ['ipv4/conf/all/send_redirects', '0'],
     ['ipv4/conf/eth0/send_redirects', '0\n'],
     ['ipv4/conf/default/send_redirects', '0'],
+    ['ipv4/conf/eth0/arp_notify', '1'],
     ['ipv6/conf/all/forwarding', '1'],
+    ['ipv6/conf/default/ndisc_notify', '1'],
+    ['ipv6/conf/eth0/ndisc_notify', '1'],
     ['ipv6/fwmark_reflect', '1'],
   ] as const) {
     t.equal(readFileSync(join(root, 'net', path), 'utf8'), value, path);

@@ -13,6 +13,9 @@ t.test('every family is read by a strict reader, and has what was observed', asy
   );
   const rows: [name: string, labels: Record<string, string | number>, value: number][] = [
     ['magmark_build_info', { version: '1.2.3', node: 'v20.0.0', carrier: 'nft' }, 1],
+    ['magmark_guard_dropped_packets_total', { family: 'ipv6' }, 8],
+    ['magmark_left_packets_total', {}, 9],
+    ['magmark_lost_packets_total', {}, 2],
     ['magmark_packets_total', { queue: 3, verdict: 'drop', reason: 'no-flow' }, 3],
     ['magmark_packet_bytes_total', { queue: 3, verdict: 'accept', reason: 'ok' }, 600],
     ['magmark_batch_packets_bucket', { queue: 3, le: 1 }, 1],

@@ -1,5 +1,6 @@
 /** The ladder: the program in C with one option changed at a time, each beside the batched one of the same round. */
 import { type Figures, figures, median, quantile, ratios } from '../figures.js';
+import type { Progress } from '../progress.js';
 import type { Compiled } from './compile.js';
 import { BATCHED, inC, QUEUE_LENGTH, SINGLE } from './contestant.js';
 import { roundTrips, saturate, stream } from './measure.js';
@@ -55,9 +56,10 @@ export async function measureLadder(
   network: QueueNetwork,
   compiled: Compiled,
   { rounds, milliseconds }: Span,
+  progress: Progress,
 ): Promise<Step[]> {
   const contestants = LADDER.map(({ axis, options }, n) => inC(network, compiled, axis, 100 + n, options));
-  const results = await byTurns(contestants, rounds, async contestant => ({
+  const results = await byTurns(contestants, rounds, progress, 'steps of the ladder', async contestant => ({
     saturated: await saturate(network, contestant, milliseconds),
     trips: await roundTrips(network, contestant, milliseconds, RATE),
     tcp: await stream(network, contestant, milliseconds, CONNECTIONS),

@@ -17,7 +17,7 @@ import { applyTables } from '../../../host/kernel/ruleset.js';
 import { type Run, run as runHere } from '../../../host/programs/command.js';
 import { Processes } from '../../lab/processes.js';
 import { removeRun } from '../../lab/removal.js';
-import { type RunState, STATE_DIRECTORY, saveState, startTicks } from '../../lab/run-state.js';
+import { type RunState, STATE_DIRECTORY, saveState, thisProcess } from '../../lab/run-state.js';
 import { waitFor } from '../../lab/wait.js';
 import type { Compiled, Program } from './compile.js';
 import { PLACEMENT } from './placement.js';
@@ -69,8 +69,8 @@ export class QueueNetwork {
       id,
       namespaces: [`${id}-snd`, `${id}-lb`, `${id}-rcv`],
       directory: join(STATE_DIRECTORY, id),
-      owner: { pid: process.pid, startTicks: startTicks(process.pid)! },
-      kept: false,
+      owner: thisProcess(),
+      keptFor: null,
     };
   }
 
@@ -182,7 +182,9 @@ export class QueueNetwork {
       egress: [],
       portNats: [],
       targets: [],
-      markRanges: [],
+      // Whatever a program gives: the guard lets it pass.
+      markRanges: [{ first: 1, last: 0xffffffff }],
+      unmatchedMarks: [],
       fragments: 'kernel' as const,
     };
     await applyTables(run, renderTables(wanted, this.carrier), await listTables(run), true);

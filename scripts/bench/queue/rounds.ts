@@ -1,5 +1,6 @@
 /** All measurements of all contestants, by turns: a round has each of them once, and each round begins with another. */
 import { type Figures, figures } from '../figures.js';
+import type { Progress } from '../progress.js';
 import type { Contestant } from './contestant.js';
 import { roundTrips, type Saturated, saturate, stream, systemCalls } from './measure.js';
 import type { QueueNetwork, RoundTrip } from './network.js';
@@ -42,13 +43,17 @@ export interface Measured {
 export async function byTurns<Result>(
   contestants: readonly Contestant[],
   rounds: number,
+  progress: Progress,
+  what: string,
   measure: (contestant: Contestant) => Promise<Result>,
 ): Promise<Result[][]> {
+  progress.begin(what, rounds * contestants.length);
   const results = contestants.map((): Result[] => []);
   for (let round = 0; round < rounds; round++)
     for (let n = 0; n < contestants.length; n++) {
       const at = (round + n) % contestants.length;
       results[at]!.push(await measure(contestants[at]!));
+      progress.step();
     }
   return results;
 }
@@ -57,20 +62,25 @@ export async function measureAll(
   network: QueueNetwork,
   contestants: readonly Contestant[],
   { rounds, milliseconds }: Span,
+  progress: Progress,
 ): Promise<Measured[]> {
   // Once for nothing: compilers settle.
   for (const contestant of contestants) await saturate(network, contestant, milliseconds);
-  const saturated = await byTurns(contestants, rounds, each => saturate(network, each, milliseconds));
+  const saturated = await byTurns(contestants, rounds, progress, 'packets a second', each =>
+    saturate(network, each, milliseconds),
+  );
   const trips: RoundTrip[][][] = [];
   for (const rate of RATES)
     trips.push(
-      await byTurns(contestants, rounds * TRIPS_A_ROUND, each =>
+      await byTurns(contestants, rounds * TRIPS_A_ROUND, progress, `round trips at ${rate} a second`, each =>
         roundTrips(network, each, Math.ceil(milliseconds / TRIPS_A_SAMPLE), rate),
       ),
     );
-  const tcp = await byTurns(contestants, rounds, each => stream(network, each, milliseconds, CONNECTIONS));
+  const tcp = await byTurns(contestants, rounds, progress, 'TCP throughput', each =>
+    stream(network, each, milliseconds, CONNECTIONS),
+  );
   const answering = contestants.filter(({ queue }) => queue !== null);
-  const calls = await byTurns(answering, Math.min(rounds, CALL_ROUNDS), each =>
+  const calls = await byTurns(answering, Math.min(rounds, CALL_ROUNDS), progress, 'system calls', each =>
     systemCalls(network, each, milliseconds),
   );
   const measured: Measured[] = [];

@@ -1,0 +1,164 @@
+/** Rules of other programs on the host: no packet to a VIP is forwarded without a mark of ours, and what is lost is reported. */
+import t from 'tap';
+import { TARGETS, VIP } from '../../scripts/lab/plan.js';
+import { Topology } from '../../scripts/lab/topology.js';
+import { waitFor } from '../../scripts/lab/wait.js';
+import { UDP } from '../fixture/packet.js';
+import { wirePacket } from '../fixture/wire.js';
+import { total } from '../metrics/exposition-reader.js';
+import { inLoadBalancer, startDaemon, TARGET_LINES, writeConfig } from './lab.js';
+import { PacketCount } from './packet-count.js';
+import { sendRaw } from './raw.js';
+import { judged, scrape } from './scrape.js';
+
+const VIPS = `["${VIP[4]}/32", "${VIP[6]}/128"]`;
+const BASE = 'http://127.0.0.1:9273';
+const CONFIG = `
+queues: "0:1"
+shutdownDelay: 0s
+interfaces: {external: ext-vlan0, internal: ["conduit-a-*"]}
+vips: ${VIPS}
+gateways: [{name: g, protocol: static, ips: [169.254.100.150, "100:100::150"]}]
+streams:
+  - name: a
+    healthCheck: {type: icmp, interval: 1s, timeout: 1s, rise: 1, fall: 3}
+    targets:
+${TARGET_LINES}
+flows:
+  - {name: f, stream: a, priority: 1, vips: ${VIPS}}
+metrics: {address: "127.0.0.1:9273"}
+`;
+/** Clients that nobody answers to. */
+const SILENT = { 4: '198.51.100', 6: '2001:db8:ffff:' } as const;
+const PACKETS = 40;
+
+// Slow machines are no fault: every wait below has a bound of its own.
+t.setTimeout(600_000);
+const topology = Topology.reserve();
+t.teardown(() => topology.destroy());
+const inside = (script: string) => inLoadBalancer(topology, 'sh', '-ec', script);
+try {
+  await topology.create();
+  await inside('ip route replace default via 169.254.100.150; ip -6 route replace default via 100:100::150');
+  for (const { identifier } of TARGETS)
+    await topology.processes.command([
+      ...Topology.inside(topology.target(identifier)),
+      'nft',
+      `table inet sink { chain in { type filter hook prerouting priority -300;
+         ip saddr ${SILENT[4]}.0/24 drop; ip6 saddr ${SILENT[6]}:/64 drop; }; }`,
+    ]);
+} catch (error) {
+  await topology.destroy();
+  throw error;
+}
+/** What the load balancer sends back to the gateway. */
+const gateway = await PacketCount.start(topology, topology.gateway, {
+  ipv4: `ip daddr ${VIP[4]}`,
+  ipv6: `ip6 daddr ${VIP[6]}`,
+});
+const daemon = startDaemon(topology, CONFIG);
+await daemon.ready();
+const { carrier } = await daemon.status();
+t.comment(`carrier ${carrier}`);
+
+/** PACKETS datagrams of each family, and what the guard counts of them. */
+async function counted(): Promise<{ readonly dropped: number; readonly left: number }> {
+  const read = async () => {
+    const text = await inside('nft -j list counters table inet magmark-guard');
+    const objects = JSON.parse(text).nftables as { counter?: { name: string; packets: number } }[];
+    const of = (name: string) => objects.find(({ counter }) => counter?.name === name)!.counter!.packets;
+    return { dropped: of('ipv4-dropped') + of('ipv6-dropped'), left: of('left') };
+  };
+  const before = await read();
+  const decided = async () => (await daemon.status()).queues.reduce((sum, each) => sum + each.packets, 0);
+  const decidedBefore = await decided();
+  const packets = Array.from({ length: PACKETS }, (_, n) => [
+    wirePacket(UDP, `${SILENT[4]}.${n + 1}`, 1000 + n, VIP[4], 4001, [n]),
+    wirePacket(UDP, `${SILENT[6]}:${(n + 1).toString(16)}`, 1000 + n, VIP[6], 4001, [n]),
+  ]).flat();
+  await sendRaw(topology, packets);
+  await waitFor('all packets to be counted', 60_000, async () => {
+    const { dropped } = await read();
+    return dropped - before.dropped === packets.length || (await decided()) - decidedBefore >= packets.length;
+  });
+  const now = await read();
+  return { dropped: now.dropped - before.dropped, left: now.left - before.left };
+}
+
+async function returned(): Promise<number> {
+  const { ipv4, ipv6 } = await gateway.read();
+  return ipv4 + ipv6;
+}
+
+const ALL = 2 * PACKETS;
+const both = (script: (iptables: string) => string) =>
+  ['iptables-nft', 'ip6tables-nft'].map(script).join('; ');
+
+t.test('a policy of forward that drops is a warning with figures, and health sees nothing of it', async t => {
+  t.same(await counted(), { dropped: 0, left: ALL }, 'each packet that is decided leaves once');
+  await inside(both(iptables => `${iptables} -P FORWARD DROP`));
+  const before = (await daemon.status()).passage;
+  t.equal(before.lost, 0);
+  const status = await waitFor('a warning', 60_000, async () => {
+    t.same(await counted(), { dropped: 0, left: 0 });
+    const now = await daemon.status();
+    return now.passage.lost > 0 ? now : false;
+  });
+  t.match(status.warnings, [/^\d+ of \d+ packets to a VIP got a target's mark and did not leave this host/]);
+  t.equal(status.targets.filter(({ pending }) => pending !== null).length, 0, 'all targets are healthy');
+  t.ok(total(await scrape(topology, BASE), 'magmark_lost_packets_total') > 0, 'metric');
+  t.match((await judged(topology, `${BASE}/readyz`)).judgement.conditions.at(-1)?.detail, /did not leave/);
+  await inside(both(iptables => `${iptables} -P FORWARD ACCEPT`));
+  t.same(await counted(), { dropped: 0, left: ALL });
+  t.equal(await returned(), 0, 'none went back to the gateway');
+});
+
+t.test(
+  'a packet without a mark of ours is dropped and counted, and none goes back to the gateway',
+  async t => {
+    const rows: [claim: string, add: string, remove: string][] = [
+      [
+        'a bit is added to the mark after the queue',
+        "nft 'table inet other { chain pre { type filter hook prerouting priority dstnat; meta mark set meta mark or 0x40000; }; }'",
+        'nft delete table inet other',
+      ],
+    ];
+    if (carrier === 'xtables')
+      rows.push([
+        'packets are accepted before the rule that queues',
+        both(iptables => `${iptables} -t mangle -I PREROUTING -p udp -j ACCEPT`),
+        both(iptables => `${iptables} -t mangle -D PREROUTING -p udp -j ACCEPT`),
+      ]);
+    for (const [claim, add, remove] of rows) {
+      await inside(add);
+      t.same(await counted(), { dropped: ALL, left: 0 }, claim);
+      await inside(remove);
+      t.same(await counted(), { dropped: 0, left: ALL }, `${claim}: and not any more`);
+    }
+    t.equal(await returned(), 0, 'none went back to the gateway');
+    const status = await waitFor('the daemon to read the counters', 60_000, async () => {
+      const now = await daemon.status();
+      return now.passage.dropped.ipv4 === rows.length * PACKETS ? now : false;
+    });
+    t.equal(status.passage.dropped.ipv6, rows.length * PACKETS);
+    t.match(status.warnings.join('\n'), /packets to a VIP had none of our marks and were dropped/);
+    const families = await scrape(topology, BASE);
+    t.equal(
+      total(families, 'magmark_guard_dropped_packets_total', { family: 'ipv4' }),
+      rows.length * PACKETS,
+    );
+    const lines = daemon.log().filter(({ msg }) => /had none of our marks/.test(String(msg)));
+    t.equal(lines.length, 1, 'one line in the log');
+  },
+);
+
+t.test('a reload keeps the counts, and the guard goes with the daemon', async t => {
+  const before = (await daemon.status()).passage.dropped;
+  writeConfig(topology, CONFIG.replace('streams:\n', 'noFlowFwmark: 77\nstreams:\n'));
+  t.equal((await daemon.reload()).msg, 'reloaded');
+  t.match(await inside('nft list set inet magmark-guard marks'), /0x0000004d/);
+  t.same((await daemon.status()).passage.dropped, before);
+  t.same(await counted(), { dropped: 0, left: ALL });
+  await daemon.stop();
+  t.notMatch(await inside('nft list tables'), /magmark|meridio/);
+});
