@@ -113,6 +113,7 @@ const ROOMS: readonly Room[] = [
       'host/control',
       'host/lock',
       'host/trace',
+      'host/daemon/incidents.ts',
       'host/daemon/listing.ts',
       'host/daemon/log.ts',
       'node:',

@@ -20,10 +20,14 @@ interface Line {
 let sink: LogSink | null = null;
 
 export function createLog(level: string): Log {
+  /** Equal ones come once in each window. */
+  let isSummary = false;
   const repeated = new RepeatedLines<Line>({
     summarize: ({ log, level: number, fields, message }, count, windowMs) => {
       const label = pino.levels.labels[number] as 'warn' | 'error';
+      isSummary = true;
       log[label]({ ...fields, count }, `${message}: ${repeatedText(count, windowMs)}`);
+      isSummary = false;
     },
   });
   const first = sink === null;
@@ -38,7 +42,7 @@ export function createLog(level: string): Log {
       timestamp: pino.stdTimeFunctions.isoTime,
       hooks: {
         logMethod(inputs, method, number) {
-          const line = lineOf(inputs as unknown[], this, number);
+          const line = isSummary ? null : lineOf(inputs as unknown[], this, number);
           if (line === null || repeated.admit(keyOf(line), line)) method.apply(this, inputs);
         },
       },
