@@ -2,6 +2,13 @@
  * The daemon: one wanted state, brought about in one order whether it starts, reloads or repairs. Changes are made one
  * after the other; a change that fails leaves what ran before.
  */
+
+import {
+  type ConfigChanges,
+  configChanges,
+  configurationDifferences,
+  shortChanges,
+} from '../config/changes.js';
 import { readText } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import type { Routes } from '../control/server.js';
@@ -23,7 +30,7 @@ import type { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
 import { Mender } from './mender.js';
 import { hostAddresses } from './namespace.js';
-import { refuseCoveredHosts, refuseRestartOnly } from './refusal.js';
+import { refuseCoveredHosts, refuseNoNextHop, refuseRestartOnly } from './refusal.js';
 import type { Seat } from './seat.js';
 import { type KnownService, Service } from './service.js';
 import { type Found, found, type Source } from './source.js';
@@ -119,6 +126,8 @@ export class Daemon {
   readonly warnings: Warnings;
   readonly guardWatch: GuardWatch;
   source: Source;
+  /** Of the last reload or `apply` that took effect: names of what differs from before; null: none yet. */
+  lastChanges: Partial<ConfigChanges> | null = null;
   /** Of the file, as it was read last; null: it was never read, or could not be. */
   fileText: string | null = null;
   readonly options: DaemonOptions;
@@ -162,6 +171,10 @@ export class Daemon {
       onHealth,
       ...(known && { known }),
     });
+    frontend.onChange = () => {
+      warnings.find({ gateways: frontend.state().warnings });
+      if (images.current !== null) warnings.tell(this.config);
+    };
     this.guardWatch = new GuardWatch({
       log,
       read: () => kernel.readGuard(),
@@ -261,7 +274,10 @@ export class Daemon {
         return;
       }
       const { generation } = this.images.current!;
-      log.info({ file: configFile, generation, milliseconds: watch.milliseconds() }, 'reloaded');
+      log.info(
+        { file: configFile, generation, ...this.lastChanges, milliseconds: watch.milliseconds() },
+        'reloaded',
+      );
     });
     return this.waitingReload;
   }
@@ -290,12 +306,16 @@ export class Daemon {
       const ahead = this.askAhead();
       await this.tally.reloads.count(async () => this.change(turn, found('apply', name, text), ahead, watch));
       const { generation } = this.images.current!;
-      this.options.log.info({ name, generation, milliseconds: watch.milliseconds() }, 'applied');
+      this.options.log.info(
+        { name, generation, ...this.lastChanges, milliseconds: watch.milliseconds() },
+        'applied',
+      );
     });
   }
 
   /**
-   * What the kernel lacks, and holds too much, for the configuration that is in force; changes nothing.
+   * What the kernel lacks, and holds too much, for the configuration that is in force; changes nothing. Of another one
+   * also how it differs from the one in force.
    * @param text  a configuration to ask about in its place
    * @throws ConfigError if that has faults, KernelError
    */
@@ -305,9 +325,14 @@ export class Daemon {
       async () => {
         if (text === '') return this.kernel.compare(this.wanted(this.config));
         const config = loadConfig(text, name);
-        refuseCoveredHosts(config, await hostAddresses());
+        const addresses = await hostAddresses();
+        refuseCoveredHosts(config, addresses);
+        refuseNoNextHop(config, addresses);
         refuseRestartOnly(this.config, config);
-        return this.kernel.compare(this.wanted(config));
+        return [
+          ...configurationDifferences(configChanges(this.config, config)),
+          ...(await this.kernel.compare(this.wanted(config))),
+        ];
       },
       KERNEL_STEP_MS,
     );
@@ -325,7 +350,9 @@ export class Daemon {
   private async change(turn: Turn, next: Found, ahead: AskedAhead, watch: Stopwatch): Promise<void> {
     const former = this.config;
     const { config, kind, name } = next;
-    refuseCoveredHosts(config, await turn.step('addresses', () => ahead.addresses));
+    const addresses = await turn.step('addresses', () => ahead.addresses);
+    refuseCoveredHosts(config, addresses);
+    refuseNoNextHop(config, addresses);
     refuseRestartOnly(former, config);
     await turn.step('size', () => this.service.refuseTooLarge(config));
     watch.lap('refusals');
@@ -341,6 +368,7 @@ export class Daemon {
       this.mender.look();
     }
     this.source = { kind, name, at: new Date() };
+    this.lastChanges = shortChanges(configChanges(former, config));
     await this.keepState(turn, next);
     watch.lap('kept');
   }
@@ -529,6 +557,7 @@ export class Daemon {
     watch.lap('steered');
     this.proceed();
     await turn.step('retire the image', () => this.images.retire());
+    await turn.step('judge gateways', () => this.service.judgeGateways(config, outcome));
     await turn.step('announce', () => this.service.announce());
     watch.lap('announced');
     await turn.step('remove rules and routes', () => this.kernel.removeStale(wanted), KERNEL_STEP_MS);

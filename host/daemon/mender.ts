@@ -45,6 +45,7 @@ export class Mender {
       log,
       check: inspect => inTurn('repair', turn => tally.looks.count(() => this.check(turn, inspect))),
       ask: hops => one('neighbours', () => this.ask(hops, 'ask')),
+      verify: hops => one('neighbours', () => this.verify(hops)),
       restore: hops => one('neighbours', () => this.restore(hops, 'ask')),
       askAnew: hops => one('neighbours', () => this.restore(hops, 'askAnew')),
       reviewMain: () => one("main's routes", () => this.reviewMain()),
@@ -67,9 +68,9 @@ export class Mender {
   }
 
   /** What a change of configuration found, or a look. */
-  keep({ pending, hops, warnings, forgotten, lost }: AddOutcome): void {
+  keep({ pending, hops, gateways, missing, warnings, forgotten, lost }: AddOutcome): void {
     const config = this.options.config();
-    this.options.warnings.find({ look: warnings, local: lost.map(lostVipText) });
+    this.options.warnings.find({ look: [...missing, ...warnings], local: lost.map(lostVipText) });
     this.forgotten.add(forgotten);
     const targets = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
     const tables = new Set([
@@ -77,7 +78,7 @@ export class Mender {
       BLACKHOLE_TABLE,
       ...(config.gateways.length > 0 ? [EGRESS_TABLE] : []),
     ]);
-    this.keeper.keep({ pending, hops, tables });
+    this.keeper.keep({ pending, hops, tables, gateways });
   }
 
   /**
@@ -133,7 +134,12 @@ export class Mender {
     };
     await turn.step('warnings', review, KERNEL_STEP_MS);
     // Last: a BIRD that hangs must not keep the kernel from being mended.
-    await turn.step('announce', () => service.announceServed());
+    const announce = async (): Promise<void> => {
+      await service.announceServed();
+      await service.judgeGateways(config, outcome);
+      await service.reviewGateways();
+    };
+    await turn.step('announce', announce);
   }
 
   /** Repairs that wait, and things that others change again and again. */
@@ -156,6 +162,13 @@ export class Mender {
     const { stop, kernel, log } = this.options;
     if (stop.aborted) return;
     for (const refusal of await kernel[how](hops)) log.warn(refusal);
+  }
+
+  /** What is refused has changed since: an event has it looked at. */
+  private async verify(hops: readonly NextHop[]): Promise<void> {
+    const { stop, kernel, log } = this.options;
+    if (stop.aborted) return;
+    for (const refusal of await kernel.verify(hops)) log.debug(refusal);
   }
 
   /** Neighbour entries that somebody removed or changed, or that were forgotten from here: those are no repair. */

@@ -36,6 +36,8 @@ export function answersOf(daemon: Daemon): Answers {
 function factsOf({ config, frontend, options, pool, service, tally, guardWatch }: Daemon): Facts {
   const targets = config.streams.reduce((sum, stream) => sum + stream.targets.length, 0);
   const { bird, sessions } = frontend.state();
+  const ofBgp = sessions.filter(({ protocol }) => protocol === 'bgp');
+  const fixed = sessions.filter(({ protocol }) => protocol === 'static');
   return {
     queues: pool.bindings(),
     kernelAsWanted: tally.looks.lastSucceeded,
@@ -46,8 +48,10 @@ function factsOf({ config, frontend, options, pool, service, tally, guardWatch }
         ? null
         : {
             birdUp: bird.status === 'running',
-            sessions: sessions.length,
-            sessionsUp: sessions.filter(({ up }) => up).length,
+            sessions: ofBgp.length,
+            sessionsUp: ofBgp.filter(({ up }) => up).length,
+            fixed: fixed.length,
+            fixedUp: fixed.filter(({ up }) => up).length,
             announced: service.announced.length,
           },
     vips: { all: config.vips.length, lost: lostOnce(service.lost) },

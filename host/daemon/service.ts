@@ -6,12 +6,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { prefixText } from '../config/address.js';
 import type { ImageStore } from '../core/image.js';
 import type { Frontend } from '../frontend/frontend.js';
+import { linkLocalSessions, nextHopOf } from '../frontend/next-hop.js';
 import { deriveRouterId, type InterfaceAddress } from '../frontend/router-id.js';
 import { HealthChecker, type KnownHealth } from '../health/checker.js';
+import type { AddOutcome } from '../kernel/kernel.js';
 import type { LostVip } from '../kernel/local-route.js';
 import type { PendingTarget } from '../kernel/wanted.js';
 import type { Config, Prefix, Target } from '../types/config.js';
 import type { Log } from './log.js';
+import { hostAddresses } from './namespace.js';
 import {
   announcedVips,
   checkedTargets,
@@ -21,6 +24,7 @@ import {
   idleTargets,
   wayKey,
 } from './serving.js';
+import { StaticGateways } from './static-gateways.js';
 import type { Warnings } from './warnings.js';
 
 export interface ServiceOptions {
@@ -56,6 +60,10 @@ export class Service {
   /** The daemon stops: no VIP is announced any more. */
   private withdrawn = false;
   private pending: readonly PendingTarget[] = [];
+  private readonly gateways = new StaticGateways();
+  /** Why gateways cannot be reached, by address. */
+  private unreachable: ReadonlyMap<string, string> = new Map();
+  private nextHop6: string | null = null;
 
   constructor(private readonly options: ServiceOptions) {
     const { log, onHealth, known } = options;
@@ -133,6 +141,23 @@ export class Service {
     if (served.length < this.announced.length) await this.tellVips(served);
   }
 
+  /** Judge the gateways of `config` by what the kernel lists. `announce` or `reviewGateways` follows. */
+  async judgeGateways(config: Config, found: Pick<AddOutcome, 'gateways' | 'missing'>): Promise<void> {
+    this.gateways.judge(found.gateways);
+    this.unreachable = this.gateways.reasons(config, found.missing);
+    const { gateways, interfaces } = config;
+    this.nextHop6 =
+      linkLocalSessions(gateways).length === 0
+        ? null
+        : nextHopOf(await hostAddresses(), interfaces.external, this.nextHop6);
+  }
+
+  /** Have BIRD use the gateways that can be reached, and no others. */
+  reviewGateways(): Promise<void> {
+    const { unreachable, nextHop6 } = this;
+    return this.options.frontend.setReach({ unreachable, nextHop6 });
+  }
+
   /** Have the gateways of the configuration, and announce to them what is served now. */
   async announce(): Promise<void> {
     const { config } = this.options.images.current!;
@@ -140,7 +165,8 @@ export class Service {
     const { external } = config.interfaces;
     const routerId = config.routerId ?? deriveRouterId(this.options.addresses, external);
     const announced = this.servedVips(config);
-    await this.options.frontend.set({ routerId, external, gateways, ecmp, announced });
+    const { unreachable, nextHop6 } = this;
+    await this.options.frontend.set({ routerId, external, gateways, ecmp, announced, unreachable, nextHop6 });
     this.announced = announced;
   }
 

@@ -17,6 +17,8 @@ export interface WarningParts {
   fragments: readonly string[];
   /** VIPs to which main has no route. */
   main: readonly string[];
+  /** What keeps gateways from being used. */
+  gateways: readonly string[];
   /** Of packets that the guard dropped, or that did not leave. */
   passage: readonly string[];
   /** Of the image that the workers decide by. */
@@ -39,6 +41,7 @@ export class Warnings {
     repairs: [],
     fragments: [],
     main: [],
+    gateways: [],
     passage: [],
     image: [],
     refused: [],
@@ -67,7 +70,7 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, ruleset, repairs, fragments, main, passage, image, refused, kept, local, watch } =
+    const { look, ruleset, repairs, fragments, main, gateways, passage, image, refused, kept, local, watch } =
       this.parts;
     const told = new Set([...this.held, ...refused]);
     this.held = [
@@ -80,6 +83,7 @@ export class Warnings {
       ...repairs,
       ...fragments,
       ...main,
+      ...gateways,
       ...image,
       ...watch,
       ...kept,

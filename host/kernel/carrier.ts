@@ -1,13 +1,15 @@
 /**
  * The last step into the queue. Kernels differ: some lack nftables' `queue` statement but have the xtables target NFQUEUE.
  * - `nft`: the rules end in `queue to 0-3`, as in the reference;
- * - `xtables`: the rules end in a reserved mark, and rules of iptables-nft in table mangle queue what bears it. The
- *   chains stand before mangle (-150): behind it nothing would be queued.
+ * - `xtables`: the rules end in the queue mark, and rules of iptables-nft in table mangle queue what bears it. The chains
+ *   are before mangle (-150): after it nothing would be queued. Rules of others in mangle may add bits of their own before
+ *   ours, so the rule in PREROUTING does not compare those of well-known software. The one in OUTPUT compares all: health
+ *   checks pass it with the marks of targets.
  */
 
 import type { Run } from '../programs/command.js';
 import { EnvironmentError } from '../types/errors.js';
-import { RESERVED_MARK } from '../types/marks.js';
+import { FOREIGN_BITS, QUEUE_MARK } from '../types/marks.js';
 
 export interface Queues {
   readonly first: number;
@@ -28,9 +30,9 @@ export interface Carrier {
   /** Priority of the chains nfqlb and nfqlb-local. */
   readonly chainPriority: number;
   /** What ends the rules of these chains. */
-  steer(queues: Queues): Statement;
+  steer(queues: Queues, queueMark: number): Statement;
   /** Rules for the mangle table of each family. */
-  mangleRules(queues: Queues): readonly MangleRule[];
+  mangleRules(queues: Queues, queueMark: number): readonly MangleRule[];
 }
 
 export const NFT_CARRIER: Carrier = {
@@ -43,13 +45,14 @@ export const NFT_CARRIER: Carrier = {
 export const XTABLES_CARRIER: Carrier = {
   name: 'xtables',
   chainPriority: -151,
-  steer: () => ({ mangle: { key: { meta: { key: 'mark' } }, value: RESERVED_MARK } }),
-  mangleRules: ({ first, last }) => {
+  steer: (_, queueMark) => ({ mangle: { key: { meta: { key: 'mark' } }, value: queueMark } }),
+  mangleRules: ({ first, last }, queueMark) => {
     const queue = first === last ? `--queue-num ${first}` : `--queue-balance ${first}:${last}`;
-    const text = `-m mark --mark 0x${RESERVED_MARK.toString(16)} -j NFQUEUE ${queue}`;
+    const rule = (mark: string) => `-m mark --mark ${mark} -j NFQUEUE ${queue}`;
+    const compared = (~FOREIGN_BITS | queueMark) >>> 0;
     return [
-      { chain: 'PREROUTING', text },
-      { chain: 'OUTPUT', text },
+      { chain: 'PREROUTING', text: rule(`${hexadecimal(queueMark)}/${hexadecimal(compared)}`) },
+      { chain: 'OUTPUT', text: rule(hexadecimal(queueMark)) },
     ];
   },
 };
@@ -81,7 +84,7 @@ async function probeNft(run: Run): Promise<string | null> {
   const commands = [
     { add: { table: { family: place.family, name: place.table } } },
     { add: { chain: { ...place, name: 'probe' } } },
-    { add: { rule: { ...place, chain: 'probe', expr: [NFT_CARRIER.steer(PROBE_QUEUES)] } } },
+    { add: { rule: { ...place, chain: 'probe', expr: [NFT_CARRIER.steer(PROBE_QUEUES, QUEUE_MARK)] } } },
   ];
   const input = JSON.stringify({ nftables: commands });
   const result = await run('nft', ['-c', '-j', '-f', '-'], { input, allowFailure: true });
@@ -89,7 +92,9 @@ async function probeNft(run: Run): Promise<string | null> {
 }
 
 async function probeXtables(run: Run): Promise<string | null> {
-  const rules = XTABLES_CARRIER.mangleRules(PROBE_QUEUES).map(rule => `-A ${rule.chain} ${rule.text}`);
+  const rules = XTABLES_CARRIER.mangleRules(PROBE_QUEUES, QUEUE_MARK).map(
+    rule => `-A ${rule.chain} ${rule.text}`,
+  );
   const input = `${['*mangle', ...rules, 'COMMIT'].join('\n')}\n`;
   const args = ['--noflush', '--test'];
   try {
@@ -103,6 +108,10 @@ async function probeXtables(run: Run): Promise<string | null> {
     }
     throw error;
   }
+}
+
+function hexadecimal(mark: number): string {
+  return `0x${mark.toString(16)}`;
 }
 
 function firstLine(text: string): string {

@@ -14,6 +14,7 @@ import { listCounters, listObjects } from './nft-list.js';
 import { listedMarks } from './nft-listing.js';
 import type { Command, NftSet, NftTable } from './nft-table.js';
 import {
+  ACCEPT,
   addressOf,
   addressSet,
   compares,
@@ -59,12 +60,7 @@ export function ownMarks({ markRanges, unmatchedMarks }: WantedKernel): MarkRang
 export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[]): NftTable {
   const mark = { meta: { key: 'mark' } };
   const toVip = (family: Family): Statement => equals(addressOf(family, 'daddr'), `@ipv${family}-vips`);
-  const unmarked = (family: Family): Statement[] => [
-    toVip(family),
-    compares('!=', mark, `@${MARKS}`),
-    namedCounter(droppedName(family)),
-    DROP,
-  ];
+  const unmarked = (family: Family): Statement[] => [toVip(family), namedCounter(droppedName(family)), DROP];
   const made = (family: Family): Statement[] => [
     compares('!=', { meta: { key: 'l4proto' } }, ICMP[family]),
     toVip(family),
@@ -86,7 +82,8 @@ export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[])
       {
         name: 'forward',
         hook: { type: 'filter', at: 'forward', priority: EARLY },
-        rules: FAMILIES.map(unmarked),
+        // One look at the mark for what is ours, which is most of what comes.
+        rules: [[equals(mark, `@${MARKS}`), ACCEPT], ...FAMILIES.map(unmarked)],
       },
       {
         name: 'postrouting',

@@ -54,7 +54,7 @@ export function renderTables(wanted: WantedKernel, carrier: Carrier, kept = NOTH
 }
 
 function nfqlbTable(wanted: WantedKernel, carrier: Carrier): NftTable {
-  const steer = carrier.steer(wanted.queues);
+  const steer = carrier.steer(wanted.queues, wanted.queueMark);
   const toVips = (family: Family): Statement[] => [
     equals(addressOf(family, 'daddr'), `@ipv${family}-vips`),
     COUNTER,

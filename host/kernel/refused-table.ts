@@ -3,6 +3,7 @@
  * A table that is optional is left out, so that one rule which a version of nft does not know stops no traffic.
  */
 import type { Run } from '../programs/command.js';
+import { GUARD_TABLE } from './guard.js';
 import { NAT_TABLE } from './nat.js';
 import { NAT_ERRORS_TABLE } from './nat-errors.js';
 import { type Command, type NftChain, type NftTable, replaceCommands } from './nft-table.js';
@@ -14,6 +15,7 @@ const OPTIONAL: ReadonlyMap<string, string> = new Map([
     SNAT_LOCAL_TABLE,
     'clients do not get the ICMP errors that this host makes (too big, time exceeded, unreachable)',
   ],
+  [GUARD_TABLE, 'packets to a VIP that have none of our marks are forwarded, and losses are not seen'],
   [NAT_ERRORS_TABLE, 'ICMP errors about connections with port NAT name the wrong port'],
 ]);
 /** Tables that a configuration key needs. */

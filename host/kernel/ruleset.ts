@@ -3,7 +3,7 @@
 import type { Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
 import { KernelError } from '../types/errors.js';
-import type { MangleClaim } from './claims.js';
+import { claimedMarks, type MangleClaim } from './claims.js';
 import { clearMangle } from './mangle.js';
 import { listObjects } from './nft-list.js';
 import { differenceOf, isEmptyMangle, type ListedObject } from './nft-listing.js';
@@ -131,7 +131,7 @@ export async function removeMangle(run: Run, claim: MangleClaim, listed: Readonl
   if (!listed.has(table)) {
     return;
   }
-  await clearMangle(run, claim.family);
+  await clearMangle(run, claim.family, claimedMarks([claim]));
   if (!claim.created) return;
   const objects = await listObjects(run, ['table', ...table.split(' ')]);
   if (objects !== null && isEmptyMangle(objects)) {

@@ -1,6 +1,6 @@
 /** The rendered ruleset, comparison with a listing, both carriers; no root needed. */
 import t from 'tap';
-import { NFT_CARRIER, probeCarrier, XTABLES_CARRIER } from '../../host/kernel/carrier.js';
+import { type MangleRule, NFT_CARRIER, probeCarrier, XTABLES_CARRIER } from '../../host/kernel/carrier.js';
 import { parseMangleRules, renderMangle } from '../../host/kernel/mangle.js';
 import { renderTables } from '../../host/kernel/nft.js';
 import { differenceOf, isEmptyMangle } from '../../host/kernel/nft-listing.js';
@@ -75,16 +75,21 @@ t.test('carrier nft renders the reference ruleset', t => {
 });
 
 t.test('one queue is a number, several are a range; xtables has its own words for both', t => {
-  t.same(NFT_CARRIER.steer({ first: 2, last: 2 }), { queue: { num: 2 } });
-  t.same(XTABLES_CARRIER.mangleRules({ first: 2, last: 2 })[0], {
+  t.same(NFT_CARRIER.steer({ first: 2, last: 2 }, 0x1000), { queue: { num: 2 } });
+  t.same(XTABLES_CARRIER.mangleRules({ first: 2, last: 2 }, 0x1000)[0], {
     chain: 'PREROUTING',
-    text: '-m mark --mark 0x4d61676d -j NFQUEUE --queue-num 2',
+    text: '-m mark --mark 0x1000/0x107f -j NFQUEUE --queue-num 2',
   });
-  t.same(XTABLES_CARRIER.mangleRules({ first: 0, last: 3 })[1], {
+  t.same(XTABLES_CARRIER.mangleRules({ first: 0, last: 3 }, 0x1000)[1], {
     chain: 'OUTPUT',
-    text: '-m mark --mark 0x4d61676d -j NFQUEUE --queue-balance 0:3',
+    text: '-m mark --mark 0x1000 -j NFQUEUE --queue-balance 0:3',
   });
-  t.same(NFT_CARRIER.mangleRules({ first: 0, last: 3 }), []);
+  t.same(
+    XTABLES_CARRIER.mangleRules({ first: 2, last: 2 }, 0x20002).map(({ text }) => text.split(' ')[3]),
+    ['0x20002/0x2107f', '0x20002'],
+    'all bits of a mark that is configured are compared',
+  );
+  t.same(NFT_CARRIER.mangleRules({ first: 0, last: 3 }, 0x1000), []);
   t.end();
 });
 
@@ -231,12 +236,13 @@ t.test('what is missing is made before its rules and elements are filled in', t 
 });
 
 t.test('mangle rules: new ones come in before old ones go, doubles are removed', t => {
-  const wanted = XTABLES_CARRIER.mangleRules({ first: 0, last: 3 });
-  const text = wanted[0]!.text;
+  const wanted = XTABLES_CARRIER.mangleRules({ first: 0, last: 3 }, 0x1000);
+  const [{ text: incoming }, { text }] = wanted as [MangleRule, MangleRule];
   const saved = [
     '*mangle',
     ':PREROUTING ACCEPT [0:0]',
     '-A PREROUTING -j ACCEPT',
+    '-A PREROUTING -m mark --mark 0x2000/0x2000 -j NFQUEUE --queue-num 7',
     '-A PREROUTING -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 7',
     `-A OUTPUT ${text}`,
     `-A OUTPUT ${text}`,
@@ -244,7 +250,7 @@ t.test('mangle rules: new ones come in before old ones go, doubles are removed',
   ].join('\n');
   t.equal(
     renderMangle(parseMangleRules(saved)!, wanted),
-    `*mangle\n-I PREROUTING ${text}\n` +
+    `*mangle\n-I PREROUTING ${incoming}\n` +
       `-D PREROUTING -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 7\n-D OUTPUT ${text}\nCOMMIT\n`,
   );
   t.equal(renderMangle(wanted, wanted), null);
