@@ -127,7 +127,10 @@ const keptOpen: Socket[] = [];
 /** libuv sets O_NONBLOCK on what it opens. */
 function shared(descriptor: number): number {
   try {
-    keptOpen.push(new Socket({ fd: descriptor, readable: false, writable: true }));
+    const socket = new Socket({ fd: descriptor, readable: false, writable: true });
+    // Nothing is written by it.
+    socket.on('error', () => undefined);
+    keptOpen.push(socket);
   } catch {
     // Neither a pipe nor a socket: its writes wait as ever.
   }
