@@ -14,6 +14,7 @@ import { loadConfig } from '../config/load.js';
 import type { Routes } from '../control/server.js';
 import { TraceFlows } from '../control/trace-flows.js';
 import type { ImageStore } from '../core/image.js';
+import { targetKey } from '../core/image-parts.js';
 import type { Frontend } from '../frontend/frontend.js';
 import { readPasswords } from '../frontend/password.js';
 import type { InterfaceAddress } from '../frontend/router-id.js';
@@ -30,6 +31,7 @@ import type { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
 import { Mender } from './mender.js';
 import { hostAddresses } from './namespace.js';
+import type { CountedTarget } from './neighbour-probe.js';
 import { refuseCoveredHosts, refuseNoNextHop, refuseRestartOnly } from './refusal.js';
 import type { Seat } from './seat.js';
 import { type KnownService, Service } from './service.js';
@@ -193,6 +195,7 @@ export class Daemon {
       tally: this.tally,
       config: () => this.config,
       wanted: config => this.wanted(config),
+      targets: () => this.countedTargets(),
       withdrawUnserved: () => this.withdrawUnserved(),
       inTurn: (name, change) => this.turns.take(name, change),
     });
@@ -587,6 +590,15 @@ export class Daemon {
     const queues = this.pool.statistics();
     const refused = queues.reduce((sum, { shim }) => sum + shim.verdictErrors, 0);
     return decidedPackets(images, queues.length, config) - refused;
+  }
+
+  private *countedTargets(): Iterable<CountedTarget> {
+    for (const stream of this.config.streams) {
+      for (const target of stream.targets) {
+        const label = targetKey(stream, target);
+        yield { label, ips: target.ips, packets: this.images.targetCounters.read(label) };
+      }
+    }
   }
 
   private onHealth(): void {

@@ -9,6 +9,7 @@ import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
 import { Forgotten } from './forgotten.js';
 import { Keeper } from './keeper.js';
 import type { Log } from './log.js';
+import { type CountedTarget, NeighbourProbe } from './neighbour-probe.js';
 import type { Service } from './service.js';
 import type { Tally } from './tally.js';
 import { KERNEL_STEP_MS, type Turn } from './turns.js';
@@ -25,6 +26,8 @@ export interface MenderOptions {
   /** That is in force. */
   readonly config: () => Config;
   readonly wanted: (config: Config) => WantedKernel;
+  /** All of the configuration that is in force. */
+  readonly targets: () => Iterable<CountedTarget>;
   readonly withdrawUnserved: () => void;
   /** A look is a change like others: one after the other. */
   readonly inTurn: <Result>(name: string, change: (turn: Turn) => Promise<Result>) => Promise<Result>;
@@ -33,13 +36,14 @@ export interface MenderOptions {
 export class Mender {
   private readonly keeper: Keeper;
   readonly repairs = new Repairs();
+  private readonly probe: NeighbourProbe;
   private readonly forgotten = new Forgotten();
   /** VIPs that main was last asked about, as one text. */
   private mainVips = '';
 
   constructor(private readonly options: MenderOptions) {
-    const { log, tally, inTurn } = options;
-    const one = (name: string, work: () => Promise<void>) =>
+    const { log, tally, inTurn, targets } = options;
+    const one = <Result>(name: string, work: () => Promise<Result>) =>
       inTurn('repair', turn => turn.step(name, work, KERNEL_STEP_MS));
     this.keeper = new Keeper({
       log,
@@ -50,11 +54,17 @@ export class Mender {
       askAnew: hops => one('neighbours', () => this.restore(hops, 'askAnew')),
       reviewMain: () => one("main's routes", () => this.reviewMain()),
     });
+    this.probe = new NeighbourProbe({
+      log,
+      targets,
+      probe: (hops, before) => one('neighbours', () => this.probeNeighbours(hops, before)),
+    });
   }
 
   /** Look now, and whenever there is a reason. */
   start(): void {
     this.keeper.start();
+    this.probe.start();
     this.look();
   }
 
@@ -64,6 +74,7 @@ export class Mender {
   }
 
   stop(): Promise<void> {
+    this.probe.stop();
     return this.keeper.stop();
   }
 
@@ -79,6 +90,7 @@ export class Mender {
       ...(config.gateways.length > 0 ? [EGRESS_TABLE] : []),
     ]);
     this.keeper.keep({ pending, hops, tables, gateways });
+    this.probe.keep(hops);
   }
 
   /**
@@ -164,11 +176,24 @@ export class Mender {
     for (const refusal of await kernel[how](hops)) log.warn(refusal);
   }
 
-  /** What is refused has changed since: an event has it looked at. */
-  private async verify(hops: readonly NextHop[]): Promise<void> {
+  /** Those that do not answer at the link-layer addresses that the kernel has of them may have got others. */
+  private async probeNeighbours(hops: readonly NextHop[], before: readonly NextHop[]): Promise<void> {
     const { stop, kernel, log } = this.options;
     if (stop.aborted) return;
-    for (const refusal of await kernel.verify(hops)) log.debug(refusal);
+    const silent = await kernel.probe(hops, before);
+    if (silent.length === 0) return;
+    const named = silent.slice(0, 20).map(({ address, device }) => `${address} dev ${device}`);
+    log.warn(
+      { neighbours: named, count: silent.length },
+      'targets do not answer at their link-layer addresses: the kernel asks who has their addresses',
+    );
+    this.forgotten.add(silent);
+    await this.ask(silent, 'askAnew');
+  }
+
+  /** An entry that has changed since it was listed is looked at by its event. */
+  private async verify(hops: readonly NextHop[]): Promise<void> {
+    if (!this.options.stop.aborted) await this.options.kernel.probe(hops, []);
   }
 
   /** Neighbour entries that somebody removed or changed, or that were forgotten from here: those are no repair. */

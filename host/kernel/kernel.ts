@@ -26,7 +26,7 @@ import {
   listNeighbours,
   type Neighbours,
   neighbourKey,
-  verifyNeighbours,
+  probeNeighbours,
 } from './neighbour.js';
 import { OnLink } from './on-link.js';
 import { type Reached, reachOf } from './reach.js';
@@ -267,11 +267,6 @@ export class Kernel {
     return this.inTurn(() => askForNeighbours(this.run, hops));
   }
 
-  /** Have the kernel verify neighbours that it has entries of. @returns one line for each refusal */
-  verify(hops: readonly NextHop[]): Promise<string[]> {
-    return this.inTurn(() => verifyNeighbours(this.run, this.present, hops));
-  }
-
   /** As `ask`, but what the kernel holds of them is forgotten first. */
   askAnew(hops: readonly NextHop[]): Promise<string[]> {
     return this.inTurn(async () => {
@@ -281,6 +276,11 @@ export class Kernel {
         ...(await askForNeighbours(this.run, hops)),
       ];
     });
+  }
+
+  /** See `probeNeighbours`. */
+  probe(hops: readonly NextHop[], before: readonly NextHop[]): Promise<NextHop[]> {
+    return this.inTurn(() => probeNeighbours(this.run, hops, before));
   }
 
   /** @returns one line for each VIP towards which the kernel makes no errors, since main does not lead to it */
