@@ -10,7 +10,7 @@ import type { Difference } from '../types/difference.js';
 import { ClashError, KernelError } from '../types/errors.js';
 import { runBatch } from './batch.js';
 import { type Carrier, probeCarrier } from './carrier.js';
-import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
+import { type Claims, claimWords, type TableClaim, tableKey, unitedClaims } from './claims.js';
 import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
 import { routingDifferences } from './difference.js';
 import { type GatewayReach, gatewayReach } from './gateway-reach.js';
@@ -151,6 +151,11 @@ export class Kernel {
       this.steering.forget();
       this.journal = await openJournal(this.options);
     });
+  }
+
+  /** What the journal claims, for people; empty: nothing. */
+  claimed(): string[] {
+    return claimWords(this.journal.claims);
   }
 
   get carrier(): Carrier['name'] {
