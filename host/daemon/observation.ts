@@ -13,12 +13,17 @@ import { reasonNames } from '../core/reason.js';
 import type { LostVip } from '../kernel/local-route.js';
 import type { Observation, QueueObservation, StreamObservation } from '../metrics/observation.js';
 import type { Answers } from '../metrics/server.js';
+import { programs } from '../programs/running.js';
 import type { QueueStatistics } from '../queue/pool.js';
 import { version } from '../version.js';
 import { type Facts, judgeAlive, judgeReady } from './conditions.js';
 import type { Daemon } from './daemon.js';
+import { logLosses } from './log.js';
 import { IDLE_CAUSES } from './serving.js';
 import { targetShares } from './shares.js';
+
+/** Far above what a program takes on a busy machine. */
+const HANGS_MS = 10_000;
 
 export function answersOf(daemon: Daemon): Answers {
   return {
@@ -51,6 +56,7 @@ function factsOf({ config, frontend, options, pool, service, tally, guardWatch }
           },
     vips: { all: config.vips.length, lost: lostOnce(service.lost) },
     passage: guardWatch.lines,
+    hanging: programs.slow(HANGS_MS),
     stopping: options.stop.aborted,
   };
 }
@@ -111,6 +117,8 @@ function observe(daemon: Daemon): Observation {
     vips: config.vips.map(prefixText).map(prefix => ({ prefix, announced: announced.has(prefix) })),
     passage: daemon.guardWatch,
     warnings: daemon.warnings.lines.length,
+    internalErrors: daemon.options.process.internalErrors,
+    logLinesDropped: logLosses().dropped,
   };
 }
 

@@ -37,7 +37,7 @@ const status = async () => JSON.parse(await magmark('status', '--json')) as Stat
 t.test('the listings are tables for people and JSON for programs', async t => {
   t.match(
     await magmark('targets'),
-    /│ a +│ +69 │ +5069 │ 172\.16\.0\.6 fd00::6 +│ active +│ +0 │ +- │ +2[45]\.\d % │/,
+    /│ a +│ +69 │ +5069 │ 172\.16\.0\.6 fd00::6 +│ active \(no health check\) +│ +0 │ +- │ +2[45]\.\d % │/,
   );
   t.match(await magmark('flows'), /│ tcp +│ +1 │ a +│ tcp +│ 20\.0\.0\.1\/32 2000::1\/128 +│ 4000/);
   t.match(
