@@ -8,6 +8,7 @@
 import type { Run } from '../programs/command.js';
 import { EnvironmentError } from '../types/errors.js';
 import { RESERVED_MARK } from '../types/marks.js';
+import { WHOLE_MARK } from './marks.js';
 
 export interface Queues {
   readonly first: number;
@@ -27,6 +28,8 @@ export interface Carrier {
   readonly name: 'nft' | 'xtables';
   /** Priority of the chains nfqlb and nfqlb-local. */
   readonly chainPriority: number;
+  /** The mark that leads into the queue by a rule of table mangle; null: the chains queue themselves. */
+  readonly queueMark: { readonly value: number; readonly mask: number } | null;
   /** What ends the rules of these chains. */
   steer(queues: Queues): Statement;
   /** Rules for the mangle table of each family. */
@@ -36,6 +39,7 @@ export interface Carrier {
 export const NFT_CARRIER: Carrier = {
   name: 'nft',
   chainPriority: 0,
+  queueMark: null,
   steer: ({ first, last }) => ({ queue: { num: first === last ? first : { range: [first, last] } } }),
   mangleRules: () => [],
 };
@@ -43,6 +47,7 @@ export const NFT_CARRIER: Carrier = {
 export const XTABLES_CARRIER: Carrier = {
   name: 'xtables',
   chainPriority: -151,
+  queueMark: { value: RESERVED_MARK, mask: WHOLE_MARK },
   steer: () => ({ mangle: { key: { meta: { key: 'mark' } }, value: RESERVED_MARK } }),
   mangleRules: ({ first, last }) => {
     const queue = first === last ? `--queue-num ${first}` : `--queue-balance ${first}:${last}`;

@@ -13,6 +13,7 @@ import { type Carrier, probeCarrier } from './carrier.js';
 import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
 import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
 import { routingDifferences } from './difference.js';
+import { type ForeignReport, ForeignRules } from './foreign/list.js';
 import { type GuardReading, readGuard } from './guard.js';
 import { rulesInFront } from './in-front.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
@@ -108,6 +109,7 @@ export class Kernel {
   private maybeStale = true;
   /** Families whose rule that leads to main is missing, by the last `add`. */
   private withoutMain: readonly Family[] = [];
+  private readonly foreign: ForeignRules;
   /** As they were found when their table was last inspected, by its number. */
   private readonly narrow = new Map<number, readonly NarrowRoute[]>();
   private constructor(
@@ -117,7 +119,9 @@ export class Kernel {
     private ipv6: Ipv6State,
     private journal: Journal,
     private readonly run: Run,
-  ) {}
+  ) {
+    this.foreign = new ForeignRules(run);
+  }
 
   /**
    * Probe the kernel and read the journal. Changes nothing in the kernel.
@@ -258,6 +262,15 @@ export class Kernel {
       );
       return lines.flat();
     });
+  }
+
+  /**
+   * Rules of other programs that can take, change or drop packets to VIPs. It waits for no change, and holds up none.
+   * @throws KernelError if they cannot be listed
+   */
+  reviewForeign(wanted: WantedKernel): Promise<ForeignReport> {
+    const { chainPriority: priority, queueMark: mark } = this.steering.carrier;
+    return this.foreign.review(wanted, { priority, mark });
   }
 
   /** @returns one line for each place where another hand tracks connections although `wanted` tracks fragments */
