@@ -18,6 +18,8 @@ export interface Facts {
   } | null;
   /** Warnings about packets that are dropped or lost on their way through this host. */
   readonly passage: readonly string[];
+  /** Rules of other programs that can touch packets to VIPs, one line each. */
+  readonly foreign?: readonly string[];
   readonly stopping: boolean;
 }
 
@@ -62,6 +64,7 @@ export function judgeReady(facts: Facts): Judgement {
     },
     ...(gateways === null ? [] : [announced(gateways)]),
     // No reason to send packets elsewhere: a few may be lost.
+    ...(facts.foreign ?? []).slice(0, SHOWN).map(detail => ({ name: 'foreign rules', ok: true, detail })),
     ...passage.map(detail => ({ name: 'packets', ok: true, detail })),
   ]);
 }

@@ -17,6 +17,7 @@ import type { WorkerPool } from '../queue/pool.js';
 import type { Config } from '../types/config.js';
 import type { Difference } from '../types/difference.js';
 import { ConfigError, MagmarkError } from '../types/errors.js';
+import { ForeignWatch } from './foreign-watch.js';
 import { decidedPackets, GuardWatch } from './guard-watch.js';
 import type { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
@@ -93,6 +94,7 @@ export class Daemon {
   readonly traceFlows = new TraceFlows();
   readonly warnings: Warnings;
   readonly guardWatch: GuardWatch;
+  readonly foreignWatch: ForeignWatch;
   source: Source;
   /** Of the file, as it was read last; null: it was never read, or could not be. */
   fileText: string | null = null;
@@ -139,6 +141,15 @@ export class Daemon {
         warnings.tell(this.config);
       },
     });
+    this.foreignWatch = new ForeignWatch({
+      log,
+      wanted: () => this.wanted(this.config),
+      review: wanted => kernel.reviewForeign(wanted),
+      warn: foreign => {
+        warnings.find({ foreign });
+        warnings.tell(this.config);
+      },
+    });
     this.mender = new Mender({
       log,
       stop: options.stop,
@@ -148,6 +159,7 @@ export class Daemon {
       tally: this.tally,
       config: () => this.config,
       wanted: config => this.wanted(config),
+      onForeign: () => this.foreignWatch.look(),
       withdrawUnserved: () => this.withdrawUnserved(),
       inTurn: change => this.inTurn(change),
     });
@@ -182,6 +194,7 @@ export class Daemon {
     if (seat !== null) seat.control.routes = routes;
     this.mender.start();
     this.guardWatch.start();
+    this.foreignWatch.look();
   }
 
   get pool(): WorkerPool {
@@ -295,6 +308,7 @@ export class Daemon {
     } finally {
       // What a change takes as it was last time is compared with the kernel now.
       this.mender.look();
+      this.foreignWatch.look();
     }
     this.source = { kind, name, at: new Date() };
     await this.keepState(next);
@@ -397,7 +411,12 @@ export class Daemon {
 
   /** No look and no health check any more. */
   async stopWatching(): Promise<void> {
-    await Promise.all([this.mender.stop(), this.guardWatch.stop(), this.service.health.stop()]);
+    await Promise.all([
+      this.mender.stop(),
+      this.guardWatch.stop(),
+      this.foreignWatch.stop(),
+      this.service.health.stop(),
+    ]);
   }
 
   /**

@@ -24,6 +24,8 @@ export interface MenderOptions {
   readonly config: () => Config;
   readonly wanted: (config: Config) => WantedKernel;
   readonly withdrawUnserved: () => void;
+  /** Rules of other programs may have changed. */
+  readonly onForeign: () => void;
   /** A look is a change like others: one after the other. */
   readonly inTurn: <Result>(change: () => Promise<Result>) => Promise<Result>;
 }
@@ -44,6 +46,7 @@ export class Mender {
       restore: hops => inTurn(() => this.restore(hops, 'ask')),
       askAnew: hops => inTurn(() => this.restore(hops, 'askAnew')),
       reviewMain: () => inTurn(() => this.reviewMain()),
+      onForeign: this.options.onForeign,
     });
   }
 

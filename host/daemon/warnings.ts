@@ -9,6 +9,8 @@ export interface WarningParts {
   look: readonly string[];
   /** Repairs that do not help, and things that others change again and again. */
   repairs: readonly string[];
+  /** Rules of other programs that can touch packets to VIPs. */
+  foreign: readonly string[];
   /** Who tracks connections where fragments are tracked. */
   fragments: readonly string[];
   /** VIPs to which main has no route. */
@@ -28,6 +30,7 @@ export class Warnings {
   lines: readonly string[] = [];
   private readonly parts: WarningParts = {
     look: [],
+    foreign: [],
     repairs: [],
     fragments: [],
     main: [],
@@ -49,7 +52,7 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, repairs, fragments, main, passage, image, refused, kept } = this.parts;
+    const { look, repairs, foreign, fragments, main, passage, image, refused, kept } = this.parts;
     const told = new Set([...this.lines, ...refused]);
     this.lines = [
       ...refused,
@@ -57,6 +60,7 @@ export class Warnings {
       ...this.ofConfig.lines,
       ...look,
       ...repairs,
+      ...foreign,
       ...fragments,
       ...main,
       ...image,

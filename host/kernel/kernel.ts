@@ -310,7 +310,10 @@ export class Kernel {
       const foreign = foreignRoutes(routing, listing, claims);
       const united = unitedClaims(claims, claimsOf(routing, listing, claims));
       const settings = await applySysctls(ipv6, undefined, NO_REPAIRS);
-      const steering = await this.steering.compare(wanted, this.families);
+      const [steering, foreignRules] = await Promise.all([
+        this.steering.compare(wanted, this.families),
+        this.reviewForeign(wanted),
+      ]);
       return [
         ...settings.changes.map(what => ({ kind: 'changed' as const, what })),
         ...routingDifferences(
@@ -319,9 +322,11 @@ export class Kernel {
           new Set(listing.routes.map(tableKey)),
         ),
         ...steering,
-        ...[...clashes(routing, listing, claims), ...rulesInFront(wanted, routing, listing, claims)].map(
-          what => ({ kind: 'foreign' as const, what }),
-        ),
+        ...[
+          ...clashes(routing, listing, claims),
+          ...rulesInFront(wanted, routing, listing, claims),
+          ...foreignRules.warnings,
+        ].map(what => ({ kind: 'foreign' as const, what })),
       ];
     });
   }

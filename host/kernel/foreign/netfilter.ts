@@ -63,11 +63,14 @@ export function readRuleset(ruleset: string): ForeignChain[] {
       }
       continue;
     }
-    const text = /^\t\t\s*(\S.*)$/.exec(line)?.[1];
-    if (text === undefined || !isInChain) continue;
+    const [, indent = '', text] = /^\t\t(\s*)(\S.*)$/.exec(line) ?? [];
+    // `}` ends a chain without a name, `tcp dport 80 jump { ... }`.
+    if (text === undefined || !isInChain || text.startsWith('}')) continue;
     const type = CHAIN_TYPE.exec(text);
     if (type === null) {
-      chain.rules.push(ruleOf(text));
+      const rule = ruleOf(text);
+      // Those of a chain without a name are met by what its own rule matches.
+      chain.rules.push(indent === '' ? rule : { ...rule, statements: `(block) ${rule.statements}` });
       continue;
     }
     const [, kind, at, devices = '', device = '', priority, sign, offset = '0', policy] = type;

@@ -25,7 +25,7 @@ type Outcome = Match | Effect | 'nothing';
 type Reader = readonly [pattern: RegExp, read: (groups: string[], packets: Packets) => Outcome];
 
 const VALUE = String.raw`(\{[^}]*\}|@\S+|"[^"]*"|\S+)`;
-const NOT = String.raw`(!= |== )?`;
+const NOT = '(!= |== )?';
 
 /** Each pattern begins where the one before ended. */
 const READERS: readonly Reader[] = [
@@ -42,7 +42,7 @@ const READERS: readonly Reader[] = [
     markSetter,
   ],
   [
-    /(?:meta|ct|tcp option|@\S+|ip6?|tcp|udp|th) [\w ,]*?set .+?(?= (?:counter|accept|drop|return|jump|goto|log|comment|reject|queue|continue)\b|$)/y,
+    /(?:meta \w+|ct \w+|tcp option \w+ \w+|@\S+|ip6? \w+|tcp \w+|udp \w+|th \w+) set .+?(?= (?:counter|accept|drop|return|jump|goto|log|comment|reject|queue|continue)\b|$)/y,
     () => 'nothing',
   ],
   [/ct state vmap \{ ([^}]*) \}/y, ctVerdict],
