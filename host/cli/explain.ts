@@ -24,11 +24,11 @@ export function explanationText(reply: ExplainReply): string {
   if (identifier !== null) lines.push(['target', String(identifier)]);
   lines.push(['mark', fwmark === null ? `none: the packet is dropped (${reason})` : `${fwmark} (${reason})`]);
   if (route !== null) {
-    const { table, via, device, neighbour, error } = route;
+    const { table, via, device, neighbour, local, error } = route;
     if (table !== null) lines.push(['table', String(table)]);
     lines.push([
       'next hop',
-      error ?? `${via ?? 'on link'} dev ${device}, neighbour ${neighbour ?? 'not known yet'}`,
+      local ?? error ?? `${via ?? 'on link'} dev ${device}, neighbour ${neighbour ?? 'not known yet'}`,
     ]);
   }
   const { mode, first, later } = reply.fragments;

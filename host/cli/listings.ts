@@ -100,7 +100,7 @@ export function gatewaysText({ gateways }: StatusReply): string {
       { head: 'state' },
       { head: 'BFD' },
       { head: 'since' },
-      { head: 'BIRD says' },
+      { head: 'reason' },
     ],
     gateways.flatMap(({ name, protocol, sessions }) =>
       sessions.map(({ address, up, bfd, since, info }) => [

@@ -96,7 +96,12 @@ export async function run(options: RunOptions): Promise<void> {
       const onChange = async (): Promise<void> => {
         if (await running.fileDiffers()) reload(running);
       };
-      watch = FileWatch.start({ file, log, onChange: () => void onChange().catch(fatal) });
+      watch = FileWatch.start({
+        file,
+        log,
+        onChange: () => void onChange().catch(fatal),
+        onFaults: lines => running.warnWatch(lines),
+      });
     }
   } catch (error) {
     if (error instanceof Stopped) {

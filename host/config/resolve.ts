@@ -16,7 +16,7 @@ import type {
   Stream,
 } from '../types/config.js';
 import { ConfigError } from '../types/errors.js';
-import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES, RESERVED_MARK } from '../types/marks.js';
+import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES } from '../types/marks.js';
 import { coveredBy, coversIpv4, heldByAny, parseHost, parsePrefix, prefixText } from './address.js';
 import { parseByteMatch } from './byte-match.js';
 import { parseDuration } from './duration.js';
@@ -42,7 +42,7 @@ export function resolve(written: Written): Config {
   checkNames(written, faults);
   const vips = written.vips.map(text => accepted(parsePrefix(text)));
   const flows = written.flows.map(flow => resolveFlow(flow));
-  const offsets = assignOffsets(written.streams, faults);
+  const offsets = assignOffsets(written.streams, written.queueMark, faults);
   const streams = written.streams.map((stream, index) => resolveStream(stream, offsets[index]!));
   const served = vipsByStream(flows);
   streams.forEach((stream, index) => {
@@ -54,8 +54,8 @@ export function resolve(written: Written): Config {
   const portNats = written.portNats.map(resolvePortNat);
   faults.push(...checkPortNats(portNats, vips));
   for (const key of ['noFlowFwmark', 'noTargetsFwmark'] as const) {
-    if (written[key] === RESERVED_MARK)
-      faults.push(`${key}: ${written[key]} is reserved for steering into the queue`);
+    if (written[key] === written.queueMark)
+      faults.push(`${key}: ${written[key]} is queueMark, which leads packets into the queue`);
   }
   if (faults.length > 0) throw new ConfigError(faults);
   return {
@@ -64,6 +64,7 @@ export function resolve(written: Written): Config {
         ? { first: written.queues, last: written.queues }
         : accepted(parseQueues(written.queues)),
     queueLength: written.queueLength,
+    queueMark: written.queueMark,
     queueSpinMicroseconds: written.queueSpinMicroseconds,
     interfaces: { external: written.interfaces.external ?? null, internal: written.interfaces.internal },
     vips,
@@ -170,13 +171,13 @@ interface MarkRange {
 const SPOKEN_FOR: readonly MarkRange[] = [
   { ...KERNEL_TABLES, owner: "the kernel's own routing tables" },
   { first: EGRESS_TABLE, last: BLACKHOLE_TABLE, owner: 'the egress tables' },
-  { first: RESERVED_MARK, last: RESERVED_MARK, owner: 'the mark that steers into the queue' },
 ];
 
 /** One offset a stream: as written, else the lowest from 5000 on whose whole range is free. Depends on the file alone. */
-function assignOffsets(streams: Written['streams'], faults: string[]): number[] {
+function assignOffsets(streams: Written['streams'], queueMark: number, faults: string[]): number[] {
+  const queueing = { first: queueMark, last: queueMark, owner: 'queueMark' };
   // Ascending, so that one pass finds the lowest gap.
-  const taken = SPOKEN_FOR.toSorted((one, other) => one.first - other.first);
+  const taken = [...SPOKEN_FOR, queueing].toSorted((one, other) => one.first - other.first);
   const take = (wanted: MarkRange) => {
     const place = taken.findIndex(({ first }) => first > wanted.first);
     taken.splice(place < 0 ? taken.length : place, 0, wanted);

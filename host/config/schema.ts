@@ -3,6 +3,7 @@
  * (`magmark schema`) both come from this one value.
  */
 import { z } from 'zod';
+import { QUEUE_MARK } from '../types/marks.js';
 import { parseGateway, parseNextHop, parsePrefix, parseRouterId } from './address.js';
 import { parseByteMatch } from './byte-match.js';
 import { durationWithin } from './duration.js';
@@ -198,6 +199,12 @@ export const schema = z.strictObject({
     .boolean()
     .default(true)
     .describe('any ICMP message matches the first flow with its addresses'),
+  queueMark: z
+    .int()
+    .min(1)
+    .max(MAX_MARK)
+    .default(QUEUE_MARK)
+    .describe("mark that leads packets into the queues where the kernel lacks nftables' queue statement"),
   noFlowFwmark: mark.optional().describe('mark of packets without a flow; default: drop'),
   noTargetsFwmark: mark
     .optional()

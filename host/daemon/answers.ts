@@ -64,6 +64,11 @@ export function routesOf(daemon: Daemon): Routes {
         startedAt: daemon.startedAt.toISOString(),
         configFile: options.configFile,
         source: { ...daemon.source, at: daemon.source.at.toISOString() },
+        lastChange: daemon.lastChanges && {
+          added: daemon.lastChanges.added ?? [],
+          removed: daemon.lastChanges.removed ?? [],
+          changed: daemon.lastChanges.changed ?? [],
+        },
         state: {
           path: daemon.state.path,
           keptAt: daemon.state.keptAt?.toISOString() ?? null,
@@ -107,6 +112,9 @@ export function routesOf(daemon: Daemon): Routes {
         vips: config.vips.map(vip => ({
           prefix: prefixText(vip),
           announced: daemon.service.announced.some(other => prefixText(other) === prefixText(vip)),
+          lost:
+            daemon.service.lost.find(({ vip: other }) => prefixText(other) === prefixText(vip))?.reason ??
+            null,
         })),
         passage: {
           dropped: { ipv4: guardWatch.dropped[4], ipv6: guardWatch.dropped[6] },

@@ -2,6 +2,13 @@
  * The daemon: one wanted state, brought about in one order whether it starts, reloads or repairs. Changes are made one
  * after the other; a change that fails leaves what ran before.
  */
+
+import {
+  type ConfigChanges,
+  configChanges,
+  configurationDifferences,
+  shortChanges,
+} from '../config/changes.js';
 import { readText } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
 import type { Routes } from '../control/server.js';
@@ -23,7 +30,7 @@ import type { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
 import { Mender } from './mender.js';
 import { hostAddresses } from './namespace.js';
-import { refuseCoveredHosts, refuseRestartOnly } from './refusal.js';
+import { refuseCoveredHosts, refuseNoNextHop, refuseRestartOnly } from './refusal.js';
 import type { Seat } from './seat.js';
 import { type KnownService, Service } from './service.js';
 import { type Found, found, type Source } from './source.js';
@@ -96,6 +103,8 @@ export class Daemon {
   readonly guardWatch: GuardWatch;
   readonly foreignWatch: ForeignWatch;
   source: Source;
+  /** Of the last reload or `apply` that took effect: names of what differs from before; null: none yet. */
+  lastChanges: Partial<ConfigChanges> | null = null;
   /** Of the file, as it was read last; null: it was never read, or could not be. */
   fileText: string | null = null;
   readonly options: DaemonOptions;
@@ -132,6 +141,10 @@ export class Daemon {
       onHealth,
       ...(known && { known }),
     });
+    frontend.onChange = () => {
+      warnings.find({ gateways: frontend.state().warnings });
+      if (images.current !== null) warnings.tell(this.config);
+    };
     this.guardWatch = new GuardWatch({
       log,
       read: () => kernel.readGuard(),
@@ -240,9 +253,18 @@ export class Daemon {
         return;
       }
       const { generation } = this.images.current!;
-      log.info({ file: configFile, generation, milliseconds: watch.milliseconds() }, 'reloaded');
+      log.info(
+        { file: configFile, generation, ...this.lastChanges, milliseconds: watch.milliseconds() },
+        'reloaded',
+      );
     });
     return this.waitingReload;
+  }
+
+  /** What keeps the file from being watched. */
+  warnWatch(lines: readonly string[]): void {
+    this.warnings.find({ watch: lines });
+    this.warnings.tell(this.config);
   }
 
   /** Whether the file holds something else than when it was read last; one that is gone does. */
@@ -263,12 +285,16 @@ export class Daemon {
       const ahead = this.askAhead();
       await this.tally.reloads.count(async () => this.change(found('apply', name, text), ahead, watch));
       const { generation } = this.images.current!;
-      this.options.log.info({ name, generation, milliseconds: watch.milliseconds() }, 'applied');
+      this.options.log.info(
+        { name, generation, ...this.lastChanges, milliseconds: watch.milliseconds() },
+        'applied',
+      );
     });
   }
 
   /**
-   * What the kernel lacks, and holds too much, for the configuration that is in force; changes nothing.
+   * What the kernel lacks, and holds too much, for the configuration that is in force; changes nothing. Of another one
+   * also how it differs from the one in force.
    * @param text  a configuration to ask about in its place
    * @throws ConfigError if that has faults, KernelError
    */
@@ -276,9 +302,14 @@ export class Daemon {
     return this.inTurn(async () => {
       if (text === '') return this.kernel.compare(this.wanted(this.config));
       const config = loadConfig(text, name);
-      refuseCoveredHosts(config, await hostAddresses());
+      const addresses = await hostAddresses();
+      refuseCoveredHosts(config, addresses);
+      refuseNoNextHop(config, addresses);
       refuseRestartOnly(this.config, config);
-      return this.kernel.compare(this.wanted(config));
+      return [
+        ...configurationDifferences(configChanges(this.config, config)),
+        ...(await this.kernel.compare(this.wanted(config))),
+      ];
     });
   }
 
@@ -295,6 +326,7 @@ export class Daemon {
     const former = this.config;
     const { config, kind, name } = next;
     refuseCoveredHosts(config, await ahead.addresses);
+    refuseNoNextHop(config, await ahead.addresses);
     refuseRestartOnly(former, config);
     await this.service.refuseTooLarge(config);
     watch.lap('refusals');
@@ -311,6 +343,7 @@ export class Daemon {
       this.foreignWatch.look();
     }
     this.source = { kind, name, at: new Date() };
+    this.lastChanges = shortChanges(configChanges(former, config));
     await this.keepState(next);
     watch.lap('kept');
   }
@@ -447,6 +480,7 @@ export class Daemon {
       lap: part => watch.lap(part),
     });
     this.proceed();
+    this.service.lost = outcome.lost;
     await this.service.publish(config, outcome.pending);
     watch.lap('image');
     await this.kernel.applyRuleset(wanted, { unlessAsLast: true, keepsMarks: true });
@@ -456,12 +490,16 @@ export class Daemon {
     watch.lap('steered');
     this.proceed();
     await this.images.retire();
+    await this.service.judgeGateways(config, outcome);
     await this.service.announce();
     watch.lap('announced');
     await this.kernel.removeStale(wanted);
     watch.lap('removed');
     this.mender.keep(outcome);
-    this.warnings.find({ fragments: await this.kernel.tracking(wanted) });
+    this.warnings.find({
+      ruleset: this.kernel.rulesetWarnings,
+      fragments: await this.kernel.tracking(wanted),
+    });
     await this.mender.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
   }

@@ -1,6 +1,7 @@
 /** Looks at the kernel: what others changed there is mended, and what was found is kept for whoever decides when to look again. */
 import { prefixText } from '../config/address.js';
 import type { AddOutcome, Kernel } from '../kernel/kernel.js';
+import { lostVipText } from '../kernel/local-route.js';
 import { Repairs } from '../kernel/repairs.js';
 import type { NextHop, WantedKernel } from '../kernel/wanted.js';
 import type { Config } from '../types/config.js';
@@ -43,6 +44,7 @@ export class Mender {
       log,
       check: inspect => inTurn(() => tally.looks.count(() => this.check(inspect))),
       ask: hops => inTurn(() => this.ask(hops, 'ask')),
+      verify: hops => inTurn(() => this.verify(hops)),
       restore: hops => inTurn(() => this.restore(hops, 'ask')),
       askAnew: hops => inTurn(() => this.restore(hops, 'askAnew')),
       reviewMain: () => inTurn(() => this.reviewMain()),
@@ -66,9 +68,9 @@ export class Mender {
   }
 
   /** What a change of configuration found, or a look. */
-  keep({ pending, hops, warnings, forgotten }: AddOutcome): void {
+  keep({ pending, hops, gateways, missing, warnings, forgotten, lost }: AddOutcome): void {
     const config = this.options.config();
-    this.options.warnings.find({ look: warnings });
+    this.options.warnings.find({ look: [...missing, ...warnings], local: lost.map(lostVipText) });
     this.forgotten.add(forgotten);
     const targets = config.streams.flatMap(stream => stream.targets.map(target => target.fwmark));
     const tables = new Set([
@@ -76,7 +78,7 @@ export class Mender {
       BLACKHOLE_TABLE,
       ...(config.gateways.length > 0 ? [EGRESS_TABLE] : []),
     ]);
-    this.keeper.keep({ pending, hops, tables });
+    this.keeper.keep({ pending, hops, tables, gateways });
   }
 
   /**
@@ -108,6 +110,7 @@ export class Mender {
     const gate = this.repairs;
     gate.beginRound();
     const outcome = await kernel.add(wanted, { serving, clashesAreWarnings: true, inspect, gate });
+    service.lost = outcome.lost;
     await service.review(outcome.pending);
     this.options.withdrawUnserved();
     const tables = await kernel.applyRuleset(wanted, { gate });
@@ -117,10 +120,12 @@ export class Mender {
     if (mended.length > 0) this.count(mended);
     this.keep(outcome);
     this.reviewRepairs();
-    warnings.find({ fragments: await kernel.tracking(wanted) });
+    warnings.find({ ruleset: kernel.rulesetWarnings, fragments: await kernel.tracking(wanted) });
     await this.reviewMain();
     // Last: a BIRD that hangs must not keep the kernel from being mended.
     await service.announceServed();
+    await service.judgeGateways(config, outcome);
+    await service.reviewGateways();
   }
 
   /** Repairs that wait, and things that others change again and again. */
@@ -143,6 +148,13 @@ export class Mender {
     const { stop, kernel, log } = this.options;
     if (stop.aborted) return;
     for (const refusal of await kernel[how](hops)) log.warn(refusal);
+  }
+
+  /** What is refused has changed since: an event has it looked at. */
+  private async verify(hops: readonly NextHop[]): Promise<void> {
+    const { stop, kernel, log } = this.options;
+    if (stop.aborted) return;
+    for (const refusal of await kernel.verify(hops)) log.debug(refusal);
   }
 
   /** Neighbour entries that somebody removed or changed, or that were forgotten from here: those are no repair. */

@@ -12,6 +12,7 @@ import type { ImageStore, ImageStream } from '../core/image.js';
 import { targetKey } from '../core/image-parts.js';
 import { reasonNames } from '../core/reason.js';
 import type { Finding } from '../kernel/foreign/findings.js';
+import type { LostVip } from '../kernel/local-route.js';
 import type { Observation, QueueObservation, StreamObservation } from '../metrics/observation.js';
 import type { Answers } from '../metrics/server.js';
 import type { QueueStatistics } from '../queue/pool.js';
@@ -40,6 +41,8 @@ function factsOf({
 }: Daemon): Facts {
   const targets = config.streams.reduce((sum, stream) => sum + stream.targets.length, 0);
   const { bird, sessions } = frontend.state();
+  const ofBgp = sessions.filter(({ protocol }) => protocol === 'bgp');
+  const fixed = sessions.filter(({ protocol }) => protocol === 'static');
   return {
     queues: pool.bindings(),
     kernelAsWanted: tally.looks.lastSucceeded,
@@ -50,14 +53,25 @@ function factsOf({
         ? null
         : {
             birdUp: bird.status === 'running',
-            sessions: sessions.length,
-            sessionsUp: sessions.filter(({ up }) => up).length,
+            sessions: ofBgp.length,
+            sessionsUp: ofBgp.filter(({ up }) => up).length,
+            fixed: fixed.length,
+            fixedUp: fixed.filter(({ up }) => up).length,
             announced: service.announced.length,
           },
+    vips: { all: config.vips.length, lost: lostOnce(service.lost) },
     passage: guardWatch.lines,
     foreign: foreignWatch.report.warnings,
     stopping: options.stop.aborted,
   };
+}
+
+/** Each VIP once that is lost as a whole. */
+function lostOnce(lost: readonly LostVip[]): { vip: string; reason: string }[] {
+  const reasons = new Map(
+    lost.filter(({ whole }) => whole).map(({ vip, reason }) => [prefixText(vip), reason]),
+  );
+  return [...reasons].map(([vip, reason]) => ({ vip, reason }));
 }
 
 function observe(daemon: Daemon): Observation {

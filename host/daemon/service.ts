@@ -3,13 +3,18 @@
  * one of them serves are announced.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import { prefixText } from '../config/address.js';
 import type { ImageStore } from '../core/image.js';
 import type { Frontend } from '../frontend/frontend.js';
+import { linkLocalSessions, nextHopOf } from '../frontend/next-hop.js';
 import { deriveRouterId, type InterfaceAddress } from '../frontend/router-id.js';
 import { HealthChecker, type KnownHealth } from '../health/checker.js';
+import type { AddOutcome } from '../kernel/kernel.js';
+import type { LostVip } from '../kernel/local-route.js';
 import type { PendingTarget } from '../kernel/wanted.js';
 import type { Config, Prefix, Target } from '../types/config.js';
 import type { Log } from './log.js';
+import { hostAddresses } from './namespace.js';
 import {
   announcedVips,
   checkedTargets,
@@ -19,6 +24,7 @@ import {
   idleTargets,
   wayKey,
 } from './serving.js';
+import { StaticGateways } from './static-gateways.js';
 import type { Warnings } from './warnings.js';
 
 export interface ServiceOptions {
@@ -47,9 +53,15 @@ export class Service {
   idle: readonly IdleTarget[] = [];
   /** VIPs that the gateways were told of. */
   announced: readonly Prefix[] = [];
+  /** VIPs whose packets reach no target, by the last look at the kernel: none is announced that is lost as a whole. */
+  lost: readonly LostVip[] = [];
   /** Ways of the targets that take traffic. */
   private serving: ReadonlySet<string>;
   private pending: readonly PendingTarget[] = [];
+  private readonly gateways = new StaticGateways();
+  /** Why gateways cannot be reached, by address. */
+  private unreachable: ReadonlyMap<string, string> = new Map();
+  private nextHop6: string | null = null;
 
   constructor(private readonly options: ServiceOptions) {
     const { log, onHealth, known } = options;
@@ -118,8 +130,25 @@ export class Service {
   async withdrawUnserved(): Promise<void> {
     const { config } = this.options.images.current!;
     const marks = new Set(this.idleBy(config, this.pending).map(({ fwmark }) => fwmark));
-    const served = commonVips(this.announced, announcedVips(config, marks));
+    const served = commonVips(this.announced, this.reachedVips(announcedVips(config, marks)));
     if (served.length < this.announced.length) await this.tellVips(served);
+  }
+
+  /** Judge the gateways of `config` by what the kernel lists. `announce` or `reviewGateways` follows. */
+  async judgeGateways(config: Config, found: Pick<AddOutcome, 'gateways' | 'missing'>): Promise<void> {
+    this.gateways.judge(found.gateways);
+    this.unreachable = this.gateways.reasons(config, found.missing);
+    const { gateways, interfaces } = config;
+    this.nextHop6 =
+      linkLocalSessions(gateways).length === 0
+        ? null
+        : nextHopOf(await hostAddresses(), interfaces.external, this.nextHop6);
+  }
+
+  /** Have BIRD use the gateways that can be reached, and no others. */
+  reviewGateways(): Promise<void> {
+    const { unreachable, nextHop6 } = this;
+    return this.options.frontend.setReach({ unreachable, nextHop6 });
   }
 
   /** Have the gateways of the configuration, and announce to them what is served now. */
@@ -129,7 +158,8 @@ export class Service {
     const { external } = config.interfaces;
     const routerId = config.routerId ?? deriveRouterId(this.options.addresses, external);
     const announced = this.servedVips(config);
-    await this.options.frontend.set({ routerId, external, gateways, ecmp, announced });
+    const { unreachable, nextHop6 } = this;
+    await this.options.frontend.set({ routerId, external, gateways, ecmp, announced, unreachable, nextHop6 });
     this.announced = announced;
   }
 
@@ -153,7 +183,13 @@ export class Service {
   }
 
   private servedVips(config: Config): Prefix[] {
-    return announcedVips(config, new Set(this.idle.map(({ fwmark }) => fwmark)));
+    return this.reachedVips(announcedVips(config, new Set(this.idle.map(({ fwmark }) => fwmark))));
+  }
+
+  /** Those of `vips` whose packets the kernel does not deliver elsewhere. */
+  private reachedVips(vips: readonly Prefix[]): Prefix[] {
+    const lost = new Set(this.lost.filter(({ whole }) => whole).map(({ vip }) => prefixText(vip)));
+    return vips.filter(vip => !lost.has(prefixText(vip)));
   }
 
   private idleBy(config: Config, pending: readonly PendingTarget[]): IdleTarget[] {

@@ -7,6 +7,10 @@ import type { Log } from './log.js';
 export interface WarningParts {
   /** Of the kernel, by the last look. */
   look: readonly string[];
+  /** VIPs whose packets the kernel delivers elsewhere. */
+  local: readonly string[];
+  /** Optional tables that nft refused. */
+  ruleset: readonly string[];
   /** Repairs that do not help, and things that others change again and again. */
   repairs: readonly string[];
   /** Rules of other programs that can touch packets to VIPs. */
@@ -15,12 +19,16 @@ export interface WarningParts {
   fragments: readonly string[];
   /** VIPs to which main has no route. */
   main: readonly string[];
+  /** What keeps gateways from being used. */
+  gateways: readonly string[];
   /** Of packets that the guard dropped, or that did not leave. */
   passage: readonly string[];
   /** Of the image that the workers decide by. */
   image: readonly string[];
   /** That the file was not brought about when it was read last; told in the log by who read it. */
   refused: readonly string[];
+  /** Directories on the way to the file that cannot be watched. */
+  watch: readonly string[];
   /** Of the configuration that is kept on disk. */
   kept: readonly string[];
 }
@@ -30,13 +38,17 @@ export class Warnings {
   lines: readonly string[] = [];
   private readonly parts: WarningParts = {
     look: [],
+    local: [],
+    ruleset: [],
     foreign: [],
     repairs: [],
     fragments: [],
     main: [],
+    gateways: [],
     passage: [],
     image: [],
     refused: [],
+    watch: [],
     kept: [],
   };
   private ofConfig: { readonly config: Config; readonly lines: readonly string[] } | null = null;
@@ -52,18 +64,36 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, repairs, foreign, fragments, main, passage, image, refused, kept } = this.parts;
+    const {
+      look,
+      ruleset,
+      repairs,
+      foreign,
+      fragments,
+      main,
+      gateways,
+      passage,
+      image,
+      refused,
+      kept,
+      local,
+      watch,
+    } = this.parts;
     const told = new Set([...this.lines, ...refused]);
     this.lines = [
       ...refused,
+      ...local,
       ...passage,
       ...this.ofConfig.lines,
       ...look,
+      ...ruleset,
       ...repairs,
       ...foreign,
       ...fragments,
       ...main,
+      ...gateways,
       ...image,
+      ...watch,
       ...kept,
     ];
     for (const line of this.lines) if (!told.has(line)) this.log.warn(line);

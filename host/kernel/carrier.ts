@@ -1,14 +1,16 @@
 /**
  * The last step into the queue. Kernels differ: some lack nftables' `queue` statement but have the xtables target NFQUEUE.
  * - `nft`: the rules end in `queue to 0-3`, as in the reference;
- * - `xtables`: the rules end in a reserved mark, and rules of iptables-nft in table mangle queue what bears it. The
- *   chains stand before mangle (-150): behind it nothing would be queued.
+ * - `xtables`: the rules end in the queue mark, and rules of iptables-nft in table mangle queue what bears it. The chains
+ *   are before mangle (-150): after it nothing would be queued. Rules of others in mangle may add bits of their own before
+ *   ours, so the rule in PREROUTING does not compare those of well-known software. The one in OUTPUT compares all: health
+ *   checks pass it with the marks of targets.
  */
 
 import type { Run } from '../programs/command.js';
 import { EnvironmentError } from '../types/errors.js';
-import { RESERVED_MARK } from '../types/marks.js';
-import { WHOLE_MARK } from './marks.js';
+import { FOREIGN_BITS, QUEUE_MARK } from '../types/marks.js';
+import type { MarkBlock } from './marks.js';
 
 export interface Queues {
   readonly first: number;
@@ -28,18 +30,18 @@ export interface Carrier {
   readonly name: 'nft' | 'xtables';
   /** Priority of the chains nfqlb and nfqlb-local. */
   readonly chainPriority: number;
-  /** The mark that leads into the queue by a rule of table mangle; null: the chains queue themselves. */
-  readonly queueMark: { readonly value: number; readonly mask: number } | null;
+  /** What the rule of table mangle compares that queues forwarded packets; null: the chains queue themselves. */
+  queueMatch(queueMark: number): MarkBlock | null;
   /** What ends the rules of these chains. */
-  steer(queues: Queues): Statement;
+  steer(queues: Queues, queueMark: number): Statement;
   /** Rules for the mangle table of each family. */
-  mangleRules(queues: Queues): readonly MangleRule[];
+  mangleRules(queues: Queues, queueMark: number): readonly MangleRule[];
 }
 
 export const NFT_CARRIER: Carrier = {
   name: 'nft',
   chainPriority: 0,
-  queueMark: null,
+  queueMatch: () => null,
   steer: ({ first, last }) => ({ queue: { num: first === last ? first : { range: [first, last] } } }),
   mangleRules: () => [],
 };
@@ -47,17 +49,25 @@ export const NFT_CARRIER: Carrier = {
 export const XTABLES_CARRIER: Carrier = {
   name: 'xtables',
   chainPriority: -151,
-  queueMark: { value: RESERVED_MARK, mask: WHOLE_MARK },
-  steer: () => ({ mangle: { key: { meta: { key: 'mark' } }, value: RESERVED_MARK } }),
-  mangleRules: ({ first, last }) => {
+  queueMatch: queueMark => ({ value: queueMark, mask: comparedBits(queueMark) }),
+  steer: (_, queueMark) => ({ mangle: { key: { meta: { key: 'mark' } }, value: queueMark } }),
+  mangleRules: ({ first, last }, queueMark) => {
     const queue = first === last ? `--queue-num ${first}` : `--queue-balance ${first}:${last}`;
-    const text = `-m mark --mark 0x${RESERVED_MARK.toString(16)} -j NFQUEUE ${queue}`;
+    const rule = (mark: string) => `-m mark --mark ${mark} -j NFQUEUE ${queue}`;
     return [
-      { chain: 'PREROUTING', text },
-      { chain: 'OUTPUT', text },
+      {
+        chain: 'PREROUTING',
+        text: rule(`${hexadecimal(queueMark)}/${hexadecimal(comparedBits(queueMark))}`),
+      },
+      { chain: 'OUTPUT', text: rule(hexadecimal(queueMark)) },
     ];
   },
 };
+
+/** Others may add the rest of the bits before our rule. */
+function comparedBits(queueMark: number): number {
+  return (~FOREIGN_BITS | queueMark) >>> 0;
+}
 
 /** Any queues do: the kernel checks the statement, and nothing is committed. */
 const PROBE_QUEUES: Queues = { first: 0, last: 1 };
@@ -86,7 +96,7 @@ async function probeNft(run: Run): Promise<string | null> {
   const commands = [
     { add: { table: { family: place.family, name: place.table } } },
     { add: { chain: { ...place, name: 'probe' } } },
-    { add: { rule: { ...place, chain: 'probe', expr: [NFT_CARRIER.steer(PROBE_QUEUES)] } } },
+    { add: { rule: { ...place, chain: 'probe', expr: [NFT_CARRIER.steer(PROBE_QUEUES, QUEUE_MARK)] } } },
   ];
   const input = JSON.stringify({ nftables: commands });
   const result = await run('nft', ['-c', '-j', '-f', '-'], { input, allowFailure: true });
@@ -94,7 +104,9 @@ async function probeNft(run: Run): Promise<string | null> {
 }
 
 async function probeXtables(run: Run): Promise<string | null> {
-  const rules = XTABLES_CARRIER.mangleRules(PROBE_QUEUES).map(rule => `-A ${rule.chain} ${rule.text}`);
+  const rules = XTABLES_CARRIER.mangleRules(PROBE_QUEUES, QUEUE_MARK).map(
+    rule => `-A ${rule.chain} ${rule.text}`,
+  );
   const input = `${['*mangle', ...rules, 'COMMIT'].join('\n')}\n`;
   const args = ['--noflush', '--test'];
   try {
@@ -108,6 +120,10 @@ async function probeXtables(run: Run): Promise<string | null> {
     }
     throw error;
   }
+}
+
+function hexadecimal(mark: number): string {
+  return `0x${mark.toString(16)}`;
 }
 
 function firstLine(text: string): string {

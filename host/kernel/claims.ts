@@ -1,5 +1,6 @@
 /** What this daemon made in the kernel. The kernel's listings carry no owner: a claim does. */
 import type { Family } from '../types/config.js';
+import { FORMER_QUEUE_MARK, QUEUE_MARK } from '../types/marks.js';
 import { type Rule, ruleKey } from './rule.js';
 
 export interface TableClaim {
@@ -11,6 +12,8 @@ export interface MangleClaim {
   readonly family: Family;
   /** True if the mangle table was not there before us: it goes when we leave it empty. */
   readonly created: boolean;
+  /** Marks that our rules queue. Versions before this key wrote none. */
+  readonly marks?: readonly number[];
 }
 
 export interface Claims {
@@ -29,16 +32,40 @@ export function claimsNothing(claims: Claims): boolean {
   return Object.values(claims).every(list => list.length === 0);
 }
 
-/** Both, each thing once; of two claims to a mangle table the first counts. `first` itself if it holds all of both. */
+/** All marks that rules of ours in the mangle tables may queue. */
+export function claimedMarks(claims: readonly MangleClaim[]): number[] {
+  return [...new Set([QUEUE_MARK, FORMER_QUEUE_MARK, ...claims.flatMap(({ marks = [] }) => marks)])];
+}
+
+/**
+ * Both, each thing once; of two claims to a mangle table the first says who made it, and the marks of both count. `first`
+ * itself if it holds all of both.
+ */
 export function unitedClaims(first: Claims, second: Partial<Claims>): Claims {
   const united = {
     tables: unitedBy(first.tables, second.tables, name => name),
-    mangle: unitedBy(first.mangle, second.mangle, claim => String(claim.family)),
+    mangle: unitedMangle(first.mangle, second.mangle),
     rules: unitedBy(first.rules, second.rules, ruleKey),
     routes: unitedBy(first.routes, second.routes, tableKey),
   };
   const isFirst = (Object.keys(united) as (keyof Claims)[]).every(kind => united[kind] === first[kind]);
   return isFirst ? first : united;
+}
+
+function unitedMangle(
+  first: readonly MangleClaim[],
+  second: readonly MangleClaim[] = [],
+): readonly MangleClaim[] {
+  const united = unitedBy(first, second, claim => String(claim.family)).map(claim => {
+    const known = claim.marks ?? [];
+    const more = second
+      .filter(({ family }) => family === claim.family)
+      .flatMap(({ marks = [] }) => marks.filter(mark => !known.includes(mark)));
+    return more.length === 0 ? claim : { ...claim, marks: [...known, ...more] };
+  });
+  return united.length === first.length && united.every((claim, index) => claim === first[index])
+    ? first
+    : united;
 }
 
 export function tableKey(claim: TableClaim): string {

@@ -13,7 +13,18 @@ import { type MarkRange, unitedRanges } from './marks.js';
 import { listCounters, listObjects } from './nft-list.js';
 import { listedMarks } from './nft-listing.js';
 import type { Command, NftSet, NftTable } from './nft-table.js';
-import { addressOf, addressSet, compares, DROP, equals, markSet, namedCounter, RETURN } from './statement.js';
+import {
+  ACCEPT,
+  addressOf,
+  addressSet,
+  compares,
+  DROP,
+  equals,
+  ICMP,
+  markSet,
+  namedCounter,
+  RETURN,
+} from './statement.js';
 import type { WantedKernel } from './wanted.js';
 
 export const GUARD_TABLE = 'magmark-guard';
@@ -49,14 +60,9 @@ export function ownMarks({ markRanges, unmatchedMarks }: WantedKernel): MarkRang
 export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[]): NftTable {
   const mark = { meta: { key: 'mark' } };
   const toVip = (family: Family): Statement => equals(addressOf(family, 'daddr'), `@ipv${family}-vips`);
-  const unmarked = (family: Family): Statement[] => [
-    toVip(family),
-    compares('!=', mark, `@${MARKS}`),
-    namedCounter(droppedName(family)),
-    DROP,
-  ];
+  const unmarked = (family: Family): Statement[] => [toVip(family), namedCounter(droppedName(family)), DROP];
   const made = (family: Family): Statement[] => [
-    compares('!=', { meta: { key: 'l4proto' } }, family === 4 ? 'icmp' : 'ipv6-icmp'),
+    compares('!=', { meta: { key: 'l4proto' } }, ICMP[family]),
     toVip(family),
     namedCounter(OWN),
   ];
@@ -76,7 +82,8 @@ export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[])
       {
         name: 'forward',
         hook: { type: 'filter', at: 'forward', priority: EARLY },
-        rules: FAMILIES.map(unmarked),
+        // One look at the mark for what is ours, which is most of what comes.
+        rules: [[equals(mark, `@${MARKS}`), ACCEPT], ...FAMILIES.map(unmarked)],
       },
       {
         name: 'postrouting',

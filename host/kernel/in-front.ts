@@ -40,6 +40,11 @@ export function rulesInFront(
   });
 }
 
+/** Of the rules that lead marks to their targets; 0 where there are none. */
+export function lastMarkPriority({ rules }: WantedRouting): number {
+  return rules.filter(leadsAMark).reduce((most, { priority }) => Math.max(most, priority), 0);
+}
+
 /** Few come as far as this: thousands of rules are not looked through for all that are listed. */
 function isOwn(rule: Rule, wanted: WantedRouting, claims: Claims): boolean {
   const key = ruleKey(rule);

@@ -153,7 +153,7 @@ const isContents = record({
   identity: record({ bootId: isText, cookie: isText }),
   claims: record({
     tables: listOf(isText),
-    mangle: listOf(record({ family: isFamily, created: isBoolean })),
+    mangle: listOf(record({ family: isFamily, created: isBoolean, marks: orAbsent(listOf(isNumber)) })),
     rules: listOf(
       record({
         family: isFamily,

@@ -14,17 +14,22 @@ import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.j
 import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
 import { routingDifferences } from './difference.js';
 import { type ForeignReport, ForeignRules } from './foreign/list.js';
+import { type GatewayReach, gatewayReach } from './gateway-reach.js';
 import { type GuardReading, readGuard } from './guard.js';
-import { rulesInFront } from './in-front.js';
+import { lastMarkPriority, rulesInFront } from './in-front.js';
+import { listInterfaces, missingInterfaces } from './interfaces.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
 import { familiesWithoutMain, missingKernelRules } from './kernel-rules.js';
+import { type LostVip, lostVips } from './local-route.js';
 import {
   askForNeighbours,
   flushNeighbours,
   listNeighbours,
   type Neighbours,
   neighbourKey,
+  verifyNeighbours,
 } from './neighbour.js';
+import { OnLink } from './on-link.js';
 import { type Reached, reachOf } from './reach.js';
 import { ALL_REPAIRS, NO_REPAIRS, type RepairGate } from './repairs.js';
 import type { ListedRoute, NarrowRoute } from './route.js';
@@ -94,8 +99,14 @@ export interface AddOutcome {
   readonly changes: string[];
   /** Next hops of targets that can be reached. */
   readonly hops: NextHop[];
+  /** Gateways that are watched by their neighbour entries. */
+  readonly gateways: readonly GatewayReach[];
+  /** Interfaces that the configuration names and that are not there; one line each. */
+  readonly missing: readonly string[];
   /** Neighbours whose entries were removed, to be made anew. */
   readonly forgotten: readonly Host[];
+  /** VIPs whose packets the kernel delivers elsewhere before it asks our rules. */
+  readonly lost: readonly LostVip[];
 }
 
 const NOBODY: ReadonlyMap<number, readonly string[]> = new Map();
@@ -150,6 +161,11 @@ export class Kernel {
     return this.steering.carrier.name;
   }
 
+  /** One line for each part of the ruleset that nft refused and traffic can do without. */
+  get rulesetWarnings(): string[] {
+    return this.steering.warnings;
+  }
+
   /** Families that are served. */
   private get families(): Family[] {
     return this.ipv6 === 'enabled' ? [4, 6] : [4];
@@ -170,7 +186,7 @@ export class Kernel {
       const claimed = new Set(before.routes.map(({ table }) => table));
       const marks = wanted.targets.map(({ fwmark }) => fwmark);
       const inspected = new Set([...(options.inspect ?? []), ...marks.filter(mark => !claimed.has(mark))]);
-      const { listing, neighbours: listed } = await (ahead?.listed ?? this.list([...inspected]));
+      const { listing, neighbours: listed, local } = await (ahead?.listed ?? this.list([...inspected]));
       lap('listed');
       const routing = wantedRouting(wanted, listing, before);
       const clashing = clashes(routing, listing, before);
@@ -200,6 +216,7 @@ export class Kernel {
       ]);
       lap('rules and routes');
       const inFront = rulesInFront(wanted, routing, listing, before);
+      const lost = lostVips(wanted.vips, local, listing.rules, lastMarkPriority(routing));
       this.withoutMain = familiesWithoutMain(listing.rules);
       const missing = missingKernelRules(listing.rules);
       const warnings = [...missing, ...clashing, ...inFront, ...settings.warnings, ...outcome.warnings];
@@ -212,10 +229,27 @@ export class Kernel {
       lap('reach');
       const { pending, hops } = await this.settle(first, reachBy, asked, patienceMs);
       lap('neighbours');
+      const present = await listInterfaces();
+      const onLink = new OnLink(listing.links);
+      const gateways = await this.settleGateways(
+        neighbours => gatewayReach(wanted, onLink, present, neighbours),
+        listed,
+        patienceMs,
+      );
+      lap('gateways');
       const made = added.filter(({ of }) => of.kind !== 'route' || !outcome.refused.has(of.route.table));
       const changed = made.map(changeText);
       for (const what of changed) gate.repaired(what);
-      return { pending, hops, warnings, forgotten, changes: [...settings.changes, ...changed] };
+      return {
+        pending,
+        hops,
+        warnings,
+        gateways,
+        missing: missingInterfaces(wanted.interfaces, present),
+        forgotten,
+        lost,
+        changes: [...settings.changes, ...changed],
+      };
     });
   }
 
@@ -230,6 +264,11 @@ export class Kernel {
   /** Have the kernel ask for neighbours. @returns one line for each refusal */
   ask(hops: readonly NextHop[]): Promise<string[]> {
     return this.inTurn(() => askForNeighbours(this.run, hops));
+  }
+
+  /** Have the kernel verify neighbours that it has entries of. @returns one line for each refusal */
+  verify(hops: readonly NextHop[]): Promise<string[]> {
+    return this.inTurn(() => verifyNeighbours(this.run, this.present, hops));
   }
 
   /** As `ask`, but what the kernel holds of them is forgotten first. */
@@ -269,8 +308,9 @@ export class Kernel {
    * @throws KernelError if they cannot be listed
    */
   reviewForeign(wanted: WantedKernel): Promise<ForeignReport> {
-    const { chainPriority: priority, queueMark: mark } = this.steering.carrier;
-    return this.foreign.review(wanted, { priority, mark });
+    const { carrier } = this.steering;
+    const mark = carrier.queueMatch(wanted.queueMark);
+    return this.foreign.review(wanted, { priority: carrier.chainPriority, mark });
   }
 
   /** @returns one line for each place where another hand tracks connections although `wanted` tracks fragments */
@@ -311,7 +351,7 @@ export class Kernel {
       const united = unitedClaims(claims, claimsOf(routing, listing, claims));
       const settings = await applySysctls(ipv6, undefined, NO_REPAIRS);
       const [steering, foreignRules] = await Promise.all([
-        this.steering.compare(wanted, this.families),
+        this.steering.compare(wanted, this.families, claims),
         this.reviewForeign(wanted),
       ]);
       return [
@@ -388,12 +428,17 @@ export class Kernel {
 
   /** @param inspected tables of targets whose other routes are listed anew; of others they are what they were */
   private async list(inspected: readonly number[] = []): ReturnType<typeof listRouting> {
-    const { listing, neighbours } = await listRouting(this.run, this.present, this.families, inspected);
+    const { listing, neighbours, local } = await listRouting(
+      this.run,
+      this.present,
+      this.families,
+      inspected,
+    );
     for (const table of inspected) this.narrow.delete(table);
     for (const route of listing.narrow) {
       this.narrow.set(route.table, [...(this.narrow.get(route.table) ?? []), route]);
     }
-    return { listing: { ...listing, narrow: [...this.narrow.values()].flat() }, neighbours };
+    return { listing: { ...listing, narrow: [...this.narrow.values()].flat() }, neighbours, local };
   }
 
   /** Ask for neighbours, save those that were, and look until all have answered or failed, for `patienceMs` at most. */
@@ -414,6 +459,28 @@ export class Kernel {
     for (const end = performance.now() + patienceMs; performance.now() < end; ) {
       latest = reachBy(await listNeighbours(this.run, this.present));
       if (unresolved(latest).length === 0) break;
+      await delay(LOOK_AGAIN_MS);
+    }
+    return latest;
+  }
+
+  /** Ask for gateways that the kernel has no entry of, and look until each has one, for `patienceMs` at most. */
+  private async settleGateways(
+    reachBy: (neighbours: Neighbours) => GatewayReach[],
+    listed: Neighbours,
+    patienceMs: number,
+  ): Promise<GatewayReach[]> {
+    let latest = reachBy(listed);
+    const absent = latest.filter(({ state }) => state === 'absent');
+    if (absent.length === 0) return latest;
+    await askForNeighbours(this.run, absent);
+    const asked = new Set(absent.map(neighbourKey));
+    for (const end = performance.now() + patienceMs; performance.now() < end; ) {
+      latest = reachBy(await listNeighbours(this.run, this.present));
+      const waits = latest.some(
+        hop => asked.has(neighbourKey(hop)) && hop.state !== 'valid' && hop.state !== 'failed',
+      );
+      if (!waits) break;
       await delay(LOOK_AGAIN_MS);
     }
     return latest;

@@ -1,7 +1,11 @@
 /** Where the kernel sends a packet, asked of the kernel itself. */
 import { listJson, type Run, run as runCommand } from '../programs/command.js';
+import type { Family } from '../types/config.js';
 import { KernelError } from '../types/errors.js';
 import type { FiveTuple } from '../types/five-tuple.js';
+import { KERNEL_TABLES } from '../types/marks.js';
+import { JSON_OPTIONS, LOCAL_ROUTES } from './listing.js';
+import { type LocalRoute, parseLocalRoutes, takenText } from './local-route.js';
 
 export interface Way {
   /** Where the route stands; null: nowhere. */
@@ -10,11 +14,14 @@ export interface Way {
   readonly device: string | null;
   /** `02:fe:c2:14:ec:dd REACHABLE`, as the kernel lists it; null: it has no entry. */
   readonly neighbour: string | null;
+  /** Why the packet reaches no target: `delivered to this host itself: 20.0.0.1 is an address of lo`; null: it is sent on. */
+  readonly local: string | null;
   /** The kernel's words where it has no route. */
   readonly error: string | null;
 }
 
 interface RouteEntry {
+  readonly type?: string;
   readonly gateway?: string;
   readonly dev?: string;
   /** Its number, absent of the table main. */
@@ -30,12 +37,18 @@ export async function lookupRoute(
   fwmark: number,
   run: Run = runCommand,
 ): Promise<Way> {
-  const nowhere = { table: null, via: null, device: null, neighbour: null, error: null };
+  const nowhere = { table: null, via: null, device: null, neighbour: null, local: null, error: null };
+  const found = await localRoute(family, destination, run);
+  const local = found === null ? null : takenText(found);
   try {
     const args = ['-N', '-j', `-${family}`, 'route', 'get', destination, 'mark', String(fwmark)];
     const [entry] = (await listJson(run, args)) as RouteEntry[];
     const { gateway = null, dev = null } = entry ?? {};
-    const way = { ...nowhere, table: Number(entry?.table ?? TABLE_MAIN) };
+    const way = {
+      ...nowhere,
+      local: isTaken(entry) ? local : null,
+      table: Number(entry?.table ?? TABLE_MAIN),
+    };
     if (gateway === null || dev === null) return { ...way, via: gateway, device: dev };
     const neighbours = ['-j', `-${family}`, 'neigh', 'show', 'to', gateway, 'dev', dev];
     const [neighbour] = (await listJson(run, neighbours)) as { lladdr?: string; state?: string[] }[];
@@ -43,6 +56,17 @@ export async function lookupRoute(
     return { ...way, via: gateway, device: dev, neighbour: words || null };
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
-    return { ...nowhere, error: error.message };
+    return { ...nowhere, local, error: error.message };
   }
+}
+
+/** By table local: its own packets bear no type, RTN_UNICAST of linux/rtnetlink.h. */
+const isTaken = (entry: RouteEntry | undefined): boolean =>
+  ![undefined, '1', 'unicast'].includes(entry?.type) || Number(entry?.table) === KERNEL_TABLES.last;
+
+/** The narrowest route of table local that has the destination. */
+async function localRoute(family: Family, destination: string, run: Run): Promise<LocalRoute | null> {
+  const args = [...JSON_OPTIONS, `-${family}`, ...LOCAL_ROUTES.split(' '), 'match', destination];
+  const routes = parseLocalRoutes(family, (await listJson(run, args)) as never[]);
+  return routes.sort((a, b) => b.destination.length - a.destination.length)[0] ?? null;
 }

@@ -7,11 +7,12 @@ import { isIP } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Child } from '../programs/child.js';
 import { addressKey } from '../types/address.js';
+import { KERNEL_TABLES } from '../types/marks.js';
 import { TABLES } from './nft.js';
 import { mangleTable } from './ruleset.js';
 
 /**
- * - `links`: links or addresses; `rules`: rules of policy routing; `settings`: sysctls of forwarding or of rp_filter;
+ * - `links`: links or addresses, or what is local to this host; `rules`: rules of policy routing; `settings`: sysctls of forwarding or of rp_filter;
  * - `routes`: of `table` (null: main); `direct`: without a router, so that it may tell who is on-link;
  * - `ruleset`: nftables tables of our names, or the mangle tables; `foreign`: chains or rules of others;
  * - `neighbour`: an entry came, went or changed its state;
@@ -140,9 +141,12 @@ export function ipEvent(line: string): KernelEvent | null {
   if (!typed && !words.includes('dev') && !words.includes('nexthop') && !words.includes('blackhole'))
     return null;
   const at = words.indexOf('table');
+  if (words[at + 1] === LOCAL) return { kind: 'links' };
   const direct = !words.includes('via') && !words.includes('nexthop') && !words.includes('default');
   return { kind: 'routes', table: at < 0 ? null : Number(words[at + 1]), direct };
 }
+
+const LOCAL = String(KERNEL_TABLES.last);
 
 /** NUD_* as ip names them. */
 function neighbourState(word: string): 'valid' | 'resolving' | 'failed' | null {

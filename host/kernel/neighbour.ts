@@ -66,6 +66,30 @@ export const forgetText = ({ address }: Host): string => `neigh flush to ${addre
 /** A line that makes it ask for one (NTF_USE): nothing else would send to one that failed. */
 export const askText = ({ address, device }: NextHop): string => `neigh replace ${address} dev ${device} use`;
 
+/** States in which the kernel asks, or would ask by itself. The word of an administrator (PERMANENT, NOARP) is none of them. */
+const VERIFIABLE = ['REACHABLE', 'STALE', 'DELAY'];
+
+/**
+ * Have the kernel ask `hops` now whether they are there (NUD_PROBE): three unicast questions, a second apart, then the
+ * entry has failed. Packets go to them meanwhile. An entry that is being made, or has failed, is left as it is.
+ * @returns one line for each that the kernel refused: its entry changed since it was listed
+ */
+export async function verifyNeighbours(
+  run: Run,
+  families: readonly Family[],
+  hops: readonly NextHop[],
+): Promise<string[]> {
+  const listings = await Promise.all(families.map(family => listAll(run, family, [NEIGHBOURS])));
+  const entries = listings.flat(2) as NeighbourEntry[];
+  const verifiable = new Set(
+    entries
+      .filter(({ state = [] }) => state.some(word => VERIFIABLE.includes(word)))
+      .map(({ dst, dev }) => neighbourKey({ address: dst, device: dev })),
+  );
+  const own = hops.filter(hop => verifiable.has(neighbourKey(hop)));
+  return refusals(run, own, ({ address, device }) => `neigh change ${address} dev ${device} nud probe`);
+}
+
 /** Forget those of `hosts` that `listed` shows, in few processes. @returns one line for each that could not be flushed */
 export async function flushNeighbours(
   run: Run,

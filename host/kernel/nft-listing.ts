@@ -123,6 +123,9 @@ function canonicalValue(key: string, value: unknown): unknown {
     // Newer versions of nft print a single flag so.
     return [value];
   }
+  if (key === 'match' && isProtocolMatch(value)) {
+    return canonicalValue(key, { ...value, right: PROTOCOL_NUMBERS[value.right] });
+  }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     return value;
   }
@@ -132,6 +135,14 @@ function canonicalValue(key: string, value: unknown): unknown {
     ([name]) => !VOLATILE.has(name) && !(isNamed && name === 'expr'),
   );
   return Object.fromEntries(entries.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** nft lists a protocol by its name where /etc/protocols has one. */
+const PROTOCOL_NUMBERS: Readonly<Record<string, number>> = { icmp: 1, icmpv6: 58, 'ipv6-icmp': 58 };
+
+function isProtocolMatch(value: unknown): value is { readonly right: string } {
+  const { left, right } = value as { left?: { meta?: { key?: string } }; right?: unknown };
+  return left?.meta?.key === 'l4proto' && typeof right === 'string' && right in PROTOCOL_NUMBERS;
 }
 
 function intervalsText(elements: readonly unknown[]): string {

@@ -8,7 +8,7 @@ import { NAT_TABLE, natTable } from './nat.js';
 import { NAT_ERRORS_TABLE, natErrorsTable } from './nat-errors.js';
 import type { NftTable } from './nft-table.js';
 import { SNAT_LOCAL_TABLE, snatLocalTable } from './snat-local.js';
-import { ACCEPT, addressOf, addressSet, COUNTER, compares, equals, NOTRACK } from './statement.js';
+import { ACCEPT, addressOf, addressSet, COUNTER, compares, equals, ICMP, NOTRACK } from './statement.js';
 import type { WantedKernel } from './wanted.js';
 
 export const NFQLB_TABLE = 'meridio-nfqlb';
@@ -54,13 +54,13 @@ export function renderTables(wanted: WantedKernel, carrier: Carrier, kept = NOTH
 }
 
 function nfqlbTable(wanted: WantedKernel, carrier: Carrier): NftTable {
-  const steer = carrier.steer(wanted.queues);
+  const steer = carrier.steer(wanted.queues, wanted.queueMark);
   const toVips = (family: Family): Statement[] => [
     equals(addressOf(family, 'daddr'), `@ipv${family}-vips`),
     COUNTER,
     steer,
   ];
-  const protocol = (name: string): Statement => equals({ meta: { key: 'l4proto' } }, name);
+  const protocol = (number: number): Statement => equals({ meta: { key: 'l4proto' } }, number);
   const priority = carrier.chainPriority;
   return {
     name: NFQLB_TABLE,
@@ -71,8 +71,8 @@ function nfqlbTable(wanted: WantedKernel, carrier: Carrier): NftTable {
         name: 'nfqlb-local',
         hook: { type: 'filter', at: 'output', priority },
         rules: [
-          [protocol('icmp'), ...toVips(4)],
-          [protocol('ipv6-icmp'), ...toVips(6)],
+          [protocol(ICMP[4]), ...toVips(4)],
+          [protocol(ICMP[6]), ...toVips(6)],
         ],
       },
     ],

@@ -10,12 +10,14 @@ import {
   DEFAULT_ROUTES,
   defaultRoutesOf,
   LINK_ROUTES,
+  LOCAL_ROUTES,
   listAll,
   NEIGHBOURS,
   neighboursAt,
   RULES,
   tableRoutes,
 } from './listing.js';
+import { type LocalRoute, parseLocalRoutes } from './local-route.js';
 import { type Neighbours, parseNeighbours } from './neighbour.js';
 import { parseLinkRoutes } from './on-link.js';
 import { type ListedRoute, parseNarrow, parseNarrowOf, parseRoutes } from './route.js';
@@ -33,7 +35,7 @@ export interface Reachability {
 }
 
 /**
- * List rules, default routes, networks and neighbours.
+ * List rules, default routes, networks, neighbours and what is local.
  * @param present   families that the kernel has
  * @param served    those of them for which rules and routes are wanted
  * @param inspected tables of targets whose other routes are listed too
@@ -43,17 +45,17 @@ export async function listRouting(
   present: readonly Family[],
   served: readonly Family[],
   inspected: readonly number[],
-): Promise<{ listing: RoutingListing; neighbours: Neighbours }> {
+): Promise<{ listing: RoutingListing; neighbours: Neighbours; local: readonly LocalRoute[] }> {
   // Of many tables one listing of all routes, those of main too, tells more cheaply.
   const fewInspected = inspected.length <= FEW ? inspected : [];
   const manyInspected = new Set(inspected.length <= FEW ? [] : inspected);
   const listings = await Promise.all(
     present.map(async family => {
       const all = manyInspected.size === 0 ? DEFAULT_ROUTES : ALL_ROUTES;
-      const fixed = [RULES, all, NEIGHBOURS, ...LINK_ROUTES[family]];
+      const fixed = [RULES, all, NEIGHBOURS, LOCAL_ROUTES, ...LINK_ROUTES[family]];
       const answers = await listAll(run, family, [...fixed, ...fewInspected.map(tableRoutes)]);
-      const [rules, routes, neighbours] = answers;
-      const links = answers.slice(3, fixed.length);
+      const [rules, routes, neighbours, local] = answers;
+      const links = answers.slice(4, fixed.length);
       return {
         rules: parseRules(family, rules as never[]),
         routes: parseRoutes(family, routes as never[]),
@@ -66,6 +68,7 @@ export async function listRouting(
           ...parseNarrowOf(family, manyInspected, routes as never[]),
         ],
         neighbours: parseNeighbours(neighbours as never[]),
+        local: parseLocalRoutes(family, local as never[]),
       };
     }),
   );
@@ -78,6 +81,7 @@ export async function listRouting(
       narrow: listings.flatMap(listing => listing.narrow),
     },
     neighbours: new Map(listings.flatMap(listing => [...listing.neighbours])),
+    local: listings.flatMap(listing => listing.local),
   };
 }
 

@@ -3,7 +3,7 @@
 import type { Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
 import { KernelError } from '../types/errors.js';
-import type { MangleClaim } from './claims.js';
+import { claimedMarks, type MangleClaim } from './claims.js';
 import { clearMangle } from './mangle.js';
 import { listObjects } from './nft-list.js';
 import { differenceOf, isEmptyMangle, type ListedObject } from './nft-listing.js';
@@ -15,6 +15,7 @@ import {
   type NftTable,
   replaceCommands,
 } from './nft-table.js';
+import { type Answer, type RefusedTable, refusalOf, tryCommands } from './refused-table.js';
 import { ALL_REPAIRS, type RepairGate } from './repairs.js';
 
 /** Each costs every packet a little, and the kernel takes 1,024 chains at a hook (MAX_HOOK_COUNT). */
@@ -25,13 +26,20 @@ export function mangleTable(family: Family): string {
   return family === 4 ? 'ip mangle' : 'ip6 mangle';
 }
 
+export interface AppliedTables {
+  /** Names of the tables that were changed. */
+  readonly changed: readonly string[];
+  /** Optional tables that nft refused; they are as they were. */
+  readonly refused: readonly RefusedTable[];
+}
+
 /**
  * Make all of `wanted` what the kernel holds, in one transaction. A table is made anew only where it is missing or beyond
  * repair, or one before it is: the kernel lists tables in the order of their making. Of the others chains and sets stay,
  * and only rules and elements that differ are filled in anew.
  * @param keepHooks  whether packets may wait in a queue that must not be lost: chains that are not wanted any more are
  *                   then emptied and stand on, up to KEPT_CHAINS of a table
- * @returns names of the tables that were changed
+ * @throws KernelError, with nothing changed; it names the table that nft refuses
  */
 export async function applyTables(
   run: Run,
@@ -39,27 +47,57 @@ export async function applyTables(
   listed: ReadonlySet<string>,
   keepHooks: boolean,
   gate: RepairGate = ALL_REPAIRS,
-): Promise<string[]> {
-  const commands: Command[] = [];
-  const changed: string[] = [];
+): Promise<AppliedTables> {
+  const changes: TableChange[] = [];
   const differences = await tableDifferences(run, wanted, listed);
   let anew = false;
   for (const [index, table] of wanted.entries()) {
-    const name = `inet ${table.name}`;
     const difference = anew ? 'beyond repair' : differences[index]!;
     const keep =
       keepHooks && difference !== 'beyond repair' && difference.surplus.chains.length <= KEPT_CHAINS;
-    const repair =
+    const commands =
       difference === 'beyond repair' ? replaceCommands(table) : mendCommands(table.name, difference, keep);
-    if (repair.length === 0 || !gate.allows(`table ${name}`)) continue;
+    if (commands.length === 0 || !gate.allows(`table inet ${table.name}`)) continue;
     if (difference === 'beyond repair') anew = true;
-    commands.push(...repair);
-    changed.push(`table ${name}`);
+    changes.push({ table, commands });
   }
-  if (commands.length > 0) {
-    await execute(run, commands);
+  const refused = await executeChanges(run, changes);
+  const left = new Set(refused.map(({ name }) => name));
+  const changed = changes.filter(({ table }) => !left.has(table.name));
+  return { changed: changed.map(({ table }) => `table inet ${table.name}`), refused };
+}
+
+interface TableChange {
+  readonly table: NftTable;
+  readonly commands: readonly Command[];
+}
+
+/** All in one transaction, or all but the optional tables that nft refuses. @returns these */
+async function executeChanges(run: Run, changes: readonly TableChange[]): Promise<RefusedTable[]> {
+  if (changes.length === 0) return [];
+  const whole = await send(run, changes);
+  if (whole.exitCode === 0) return [];
+  const refused: RefusedTable[] = [];
+  for (const { table, commands } of changes) {
+    const answer = await tryCommands(run, commands);
+    if (answer.exitCode !== 0) refused.push(await refusalOf(run, table, answer));
   }
-  return changed;
+  const needed = refused.filter(({ optional }) => !optional);
+  if (needed.length > 0) throw new KernelError(needed.map(({ message }) => message).join('; '));
+  const left = new Set(refused.map(({ name }) => name));
+  const rest = changes.filter(({ table }) => !left.has(table.name));
+  if (rest.length === 0) return refused;
+  // Each was accepted by itself: the refusal is about all of them.
+  const last = rest.length === changes.length ? whole : await send(run, rest);
+  if (last.exitCode !== 0) {
+    throw new KernelError(`nft -j -f -: exit code ${last.exitCode}: ${last.stderr.trim()}`);
+  }
+  return refused;
+}
+
+function send(run: Run, changes: readonly TableChange[]): Promise<Answer> {
+  const input = JSON.stringify({ nftables: changes.flatMap(({ commands }) => commands) });
+  return run('nft', ['-j', '-f', '-'], { input, allowFailure: true });
 }
 
 /** How each of `wanted` differs from what the kernel holds. */
@@ -93,7 +131,7 @@ export async function removeMangle(run: Run, claim: MangleClaim, listed: Readonl
   if (!listed.has(table)) {
     return;
   }
-  await clearMangle(run, claim.family);
+  await clearMangle(run, claim.family, claimedMarks([claim]));
   if (!claim.created) return;
   const objects = await listObjects(run, ['table', ...table.split(' ')]);
   if (objects !== null && isEmptyMangle(objects)) {

@@ -8,6 +8,8 @@ import type { MarkRange } from './marks.js';
 import type { NftRule, NftSet } from './nft-table.js';
 
 export const COUNTER: Statement = { counter: { packets: 0, bytes: 0 } };
+/** IANA's protocol numbers: nft takes the name of ICMPv6 from /etc/protocols, which a small image lacks. */
+export const ICMP: Readonly<Record<Family, number>> = { 4: 1, 6: 58 };
 export const NOTRACK: Statement = { notrack: null };
 export const ACCEPT: Statement = { accept: null };
 export const DROP: Statement = { drop: null };

@@ -3,12 +3,12 @@ import type { Run } from '../programs/command.js';
 import type { Family } from '../types/config.js';
 import type { Difference } from '../types/difference.js';
 import { ClashError } from '../types/errors.js';
-import type { Carrier } from './carrier.js';
-import { type Claims, unitedClaims } from './claims.js';
+import type { Carrier, MangleRule } from './carrier.js';
+import { type Claims, claimedMarks, unitedClaims } from './claims.js';
 import { mangleDifferences, tableDifference } from './difference.js';
 import { admitCommands, admits, GUARD_TABLE, listAdmitted, ownMarks } from './guard.js';
 import type { Journal } from './journal.js';
-import { applyMangle, listMangle, renderMangle } from './mangle.js';
+import { applyMangle, listMangle, type MangleListing, markOf, renderMangle } from './mangle.js';
 import type { MarkRange } from './marks.js';
 import { type Kept, renderTables, TABLES } from './nft.js';
 import { listTables } from './nft-list.js';
@@ -52,9 +52,18 @@ export class Steering {
     private stands: boolean,
   ) {}
 
+  /** Optional tables that nft refused, one line each: what was wanted of them, and the answer. */
+  private refused: ReadonlyMap<string, { readonly asked: string; readonly message: string }> = new Map();
+
+  /** One line for each optional table that nft refused. */
+  get warnings(): string[] {
+    return [...this.refused.values()].map(({ message }) => message);
+  }
+
   /** It may have been changed by another daemon. */
   forget(): void {
     this.last = null;
+    this.refused = new Map();
     this.admitted = null;
   }
 
@@ -89,6 +98,8 @@ export class Steering {
 
   /**
    * The nftables tables, in one transaction, behind the rules that queue.
+   * An optional table that nft refuses is left out, with a warning; a check does not try it again, a change does.
+   * @param unlessAsLast  a change: leave the kernel unasked if the same was wanted when it was last brought about
    * @returns names of the tables that were changed
    * @throws ClashError, with nothing changed, if a table of our name stands that is not ours; KernelError
    */
@@ -99,49 +110,80 @@ export class Steering {
     { unlessAsLast = false, keepsMarks = false, gate = ALL_REPAIRS }: RulesetOptions = {},
   ): Promise<string[]> {
     const changed: string[] = [];
-    const mangleRules = this.carrier.mangleRules(wanted.queues);
+    const former: Family[] = [];
+    const { queueMark } = wanted;
+    const mangleRules = this.carrier.mangleRules(wanted.queues, queueMark);
     const asked = JSON.stringify([renderTables(wanted, this.carrier), mangleRules, families]);
-    if (unlessAsLast && asked === this.last) return [];
+    if (unlessAsLast && asked === this.last && this.refused.size === 0) return [];
     this.last = null;
+    const queued = queueMarks(wanted, journal.claims);
     const guarded = keepsMarks && journal.claims.tables.includes(GUARD_TABLE);
     const marks = guarded ? ((await listAdmitted(this.run)) ?? []) : [];
-    const tables = await this.render(wanted, marks);
+    const rendered = await this.render(wanted, marks);
+    const known = (table: NftTable) =>
+      !unlessAsLast && this.refused.get(table.name)?.asked === JSON.stringify(table);
+    const tables = rendered.filter(table => !known(table));
     const [listed, ...standing] = await Promise.all([
       listTables(this.run),
-      ...(mangleRules.length > 0 ? families : []).map(family => listMangle(this.run, family, mangleRules)),
+      ...(mangleRules.length > 0 ? families : []).map(family =>
+        listMangle(this.run, family, mangleRules, queued),
+      ),
     ]);
     refuseForeignTables(listed, journal.claims);
-    const mangle = families.map(family => ({ family, created: !listed.has(mangleTable(family)) }));
+    const mangle = families.map(family => ({
+      family,
+      created: !listed.has(mangleTable(family)),
+      marks: [queueMark],
+    }));
     const claims = { tables: [...TABLES], mangle: mangleRules.length > 0 ? mangle : [] };
     await journal.write(unitedClaims(journal.claims, claims));
     if (mangleRules.length > 0) {
-      // Before the chains that set the reserved mark: a packet that bears it must find who queues it.
+      // Before the chains that set the queue mark: a packet that bears it must find who queues it.
       // One after the other: the kernel lists tables in the order of their making.
       for (const [index, family] of families.entries()) {
+        const listing = standing[index]!;
         const name = `table ${mangleTable(family)}`;
-        const differs = renderMangle(standing[index]!.rules, mangleRules) !== null;
+        const differs = renderMangle(listing.rules, mangleRules) !== null;
         if (!differs || !gate.allows(name)) continue;
-        await applyMangle(this.run, family, mangleRules, standing[index]!);
+        const others = rulesOfOthers(listing, queueMark);
+        await applyMangle(this.run, family, [...mangleRules, ...others], listing, queued);
+        if (others.length > 0) former.push(family);
         changed.push(name);
       }
     }
-    changed.push(...(await applyTables(this.run, tables, listed, this.stands, gate)));
+    const applied = await applyTables(this.run, tables, listed, this.stands, gate);
+    changed.push(...applied.changed);
+    // After the chains that set a former queue mark.
+    for (const family of former) {
+      const listing = await listMangle(this.run, family, mangleRules, queued);
+      await applyMangle(this.run, family, mangleRules, listing, queued);
+    }
+    const messages = new Map(applied.refused.map(({ name, message }) => [name, message]));
+    this.refused = new Map(
+      rendered.flatMap(table => {
+        const message = known(table) ? this.refused.get(table.name)!.message : messages.get(table.name);
+        return message === undefined ? [] : [[table.name, { asked: JSON.stringify(table), message }]];
+      }),
+    );
     for (const name of changed) gate.repaired(name);
     if (changed.length > 0) this.changes++;
-    this.admitted = [...marks, ...ownMarks(wanted)];
+    this.admitted = this.refused.has(GUARD_TABLE) ? null : [...marks, ...ownMarks(wanted)];
     this.stands = true;
     this.last = asked;
     return changed;
   }
 
   /** What `apply` would do, without doing it. @throws KernelError */
-  async compare(wanted: WantedKernel, families: readonly Family[]): Promise<Difference[]> {
-    const mangleRules = this.carrier.mangleRules(wanted.queues);
+  async compare(wanted: WantedKernel, families: readonly Family[], claims: Claims): Promise<Difference[]> {
+    const mangleRules = this.carrier.mangleRules(wanted.queues, wanted.queueMark);
+    const marks = queueMarks(wanted, claims);
     const tables = await this.render(wanted, []);
     const listed = await listTables(this.run);
     const differences = await tableDifferences(this.run, tables, listed);
     const queueing = mangleRules.length > 0 ? families : [];
-    const mangle = await Promise.all(queueing.map(family => listMangle(this.run, family, mangleRules)));
+    const mangle = await Promise.all(
+      queueing.map(family => listMangle(this.run, family, mangleRules, marks)),
+    );
     return [
       ...queueing.flatMap((family, index) =>
         mangleDifferences(mangleTable(family), mangleRules, mangle[index]!.rules),
@@ -177,6 +219,15 @@ export class Steering {
     this.changes++;
     return execute(this.run, admitCommands(marks));
   }
+}
+
+function queueMarks({ queueMark }: WantedKernel, claims: Claims): number[] {
+  return [...claimedMarks(claims.mangle), queueMark];
+}
+
+/** Rules of ours for another queue mark than `mark`; none where iptables-nft does not list them. */
+function rulesOfOthers({ rules, handles }: MangleListing, mark: number): MangleRule[] {
+  return handles === null ? rules.filter(rule => markOf(rule) !== mark) : [];
 }
 
 function refuseForeignTables(listed: ReadonlySet<string>, claims: Claims): void {

@@ -11,6 +11,8 @@ const IPV4: readonly (readonly [path: string, wanted: string])[] = [
   ['net/ipv4/ip_forward', '1'],
   // Egress over several gateways by ports too, so that a connection keeps its gateway.
   ['net/ipv4/fib_multipath_hash_policy', '1'],
+  // A gateway whose neighbour entry has failed gets no packet. IPv6 does so without a setting (rt6_check_neigh).
+  ['net/ipv4/fib_multipath_use_neigh', '1'],
   // Errors that this host makes for a client bear the mark of the packet that caused them.
   ['net/ipv4/fwmark_reflect', '1'],
 ];
@@ -30,7 +32,11 @@ const IPV4_LINKS: readonly (readonly [name: string, wanted: string])[] = [
   // balancer. By `fwmark_reflect` it would even go to the target instead. IPv6 has no such setting, and makes none for
   // next hops that are not link-local (RFC 4861, section 8.2).
   ['send_redirects', '0'],
+  // A link of this host that comes up, or gets another MAC address, tells its neighbours: their answers to clients go there.
+  ['arp_notify', '1'],
 ];
+/** The same of IPv6: neighbours keep the former MAC address for 16 s otherwise. */
+const IPV6_LINKS: readonly (readonly [name: string, wanted: string])[] = [['ndisc_notify', '1']];
 
 /** Entries of net/ipv6/conf that stand for no way out of this host. */
 const NO_LINKS = new Set(['all', 'default', 'lo']);
@@ -103,11 +109,10 @@ export async function applySysctls(
 ): Promise<SysctlOutcome> {
   const warnings = [...IPV6_WARNINGS[ipv6]];
   const changes: string[] = [];
-  const folder = join(procSys, 'net/ipv4/conf');
-  const interfaces = await onFile('list', folder, () => readdir(folder));
-  const links = interfaces.flatMap(name =>
-    IPV4_LINKS.map(([setting, wanted]) => [`net/ipv4/conf/${name}/${setting}`, wanted] as const),
-  );
+  const links = [
+    ...(await ofEachLink(procSys, 'net/ipv4/conf', IPV4_LINKS)),
+    ...(ipv6 === 'enabled' ? await ofEachLink(procSys, 'net/ipv6/conf', IPV6_LINKS) : []),
+  ];
   // What `ip_forward` is set to becomes the setting of all interfaces: theirs follow.
   const one = ([path, wanted]: readonly [string, string]) => applySysctl(procSys, path, wanted, gate);
   const general = await Promise.all([...IPV4, ...(ipv6 === 'enabled' ? IPV6 : [])].map(one));
@@ -116,6 +121,19 @@ export async function applySysctls(
     if (warning !== undefined) warnings.push(warning);
   }
   return { changes, warnings };
+}
+
+/** Paths of `settings`, of each entry of `folder`: `all`, `default`, and each interface. */
+async function ofEachLink(
+  procSys: string,
+  folder: string,
+  settings: readonly (readonly [name: string, wanted: string])[],
+): Promise<(readonly [path: string, wanted: string])[]> {
+  const path = join(procSys, folder);
+  const names = await onFile('list', path, () => readdir(path));
+  return names.flatMap(name =>
+    settings.map(([setting, wanted]) => [`${folder}/${name}/${setting}`, wanted] as const),
+  );
 }
 
 async function applySysctl(
@@ -129,7 +147,7 @@ async function applySysctl(
   try {
     found = (await readFile(file, 'utf8')).trim();
   } catch (error) {
-    if (path.startsWith('net/ipv4/conf/') && (error as NodeJS.ErrnoException).code === 'ENOENT') {
+    if (/^net\/ipv[46]\/conf\/(?!all\/)/.test(path) && (error as NodeJS.ErrnoException).code === 'ENOENT') {
       // The interface went since it was listed.
       return {};
     }

@@ -14,9 +14,13 @@ export interface WantedTarget {
 export interface WantedKernel {
   readonly vips: readonly Prefix[];
   readonly queues: { readonly first: number; readonly last: number };
+  /** What leads packets into the queues where nftables cannot. */
+  readonly queueMark: number;
   readonly interfaces: { readonly external: string | null; readonly internal: readonly string[] };
   /** Families that have gateways: BIRD fills their table 4096. */
   readonly egress: readonly Family[];
+  /** Addresses of gateways whose neighbour entries tell whether they can be reached; default: none. */
+  readonly gateways?: readonly Host[];
   readonly portNats: readonly PortNat[];
   readonly fragments: FragmentMode;
   /** In the order of the file. */

@@ -158,6 +158,8 @@ export interface Config {
   readonly queues: { readonly first: number; readonly last: number };
   /** Packets that the kernel keeps in one queue before it drops. */
   readonly queueLength: number;
+  /** Mark that leads packets into the queues where the kernel lacks nftables' `queue`. */
+  readonly queueMark: number;
   /** How long a worker tries again and again before it sleeps, while packets come closer together than that. */
   readonly queueSpinMicroseconds: number;
   readonly interfaces: {

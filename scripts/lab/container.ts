@@ -15,6 +15,7 @@ export const CAPABILITIES = ['NET_ADMIN'];
 export const SYSCTLS: readonly string[] = [
   'net.ipv4.ip_forward=1',
   'net.ipv4.fib_multipath_hash_policy=1',
+  'net.ipv4.fib_multipath_use_neigh=1',
   'net.ipv4.fwmark_reflect=1',
   'net.ipv6.conf.all.forwarding=1',
   'net.ipv6.fib_multipath_hash_policy=1',
@@ -22,6 +23,8 @@ export const SYSCTLS: readonly string[] = [
   ...['all', 'default', 'lo', EXTERNAL.name, ...CONDUITS.map(({ name }) => name)].flatMap(name => [
     `net.ipv4.conf.${name}.rp_filter=0`,
     `net.ipv4.conf.${name}.send_redirects=0`,
+    `net.ipv4.conf.${name}.arp_notify=1`,
+    `net.ipv6.conf.${name}.ndisc_notify=1`,
   ]),
 ];
 

@@ -49,6 +49,7 @@ t.test('absent keys have their defaults, and JSON is YAML too', async t => {
   t.match(config, {
     queues: { first: 0, last: 3 },
     queueLength: 1024,
+    queueMark: 0x1000,
     queueSpinMicroseconds: 0,
     interfaces: { external: null, internal: [] },
     hashMode: 'sctp-ports',
@@ -225,14 +226,19 @@ t.test('every fault is named with its path, one a line', async t => {
       ["streams[0].fwmarkOffset: marks 251-260 meet 253-255 of the kernel's own routing tables"],
     ],
     [
-      'the reserved mark',
-      `${base}noFlowFwmark: 0x4d61676d\n`,
-      ['noFlowFwmark: 1298229101 is reserved for steering into the queue'],
+      'the mark that queues, for no flow',
+      `${base}noFlowFwmark: 0x1000\n`,
+      ['noFlowFwmark: 4096 is queueMark, which leads packets into the queue'],
     ],
     [
-      'the reserved mark for no target',
-      `${base}noTargetsFwmark: 0x4d61676d\n`,
-      ['noTargetsFwmark: 1298229101 is reserved for steering into the queue'],
+      'the mark that queues, for no target',
+      `${base}queueMark: 77\nnoTargetsFwmark: 77\n`,
+      ['noTargetsFwmark: 77 is queueMark, which leads packets into the queue'],
+    ],
+    [
+      'a mark that queues among those of targets',
+      `${replaced('maxTargets: 10', 'maxTargets: 10\n    fwmarkOffset: 70')}queueMark: 77\n`,
+      ['streams[0].fwmarkOffset: marks 71-80 meet 77-77 of queueMark'],
     ],
     ['reversed queues', `${base}queues: "3:0"\n`, ['queues: 3:0 is reversed: write 0:3']],
     [

@@ -1,18 +1,22 @@
 /** Files that change in every way that editors and Kubernetes have. */
+import { execFile } from 'node:child_process';
+import * as fs from 'node:fs';
 import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { stepsTo } from '../../host/daemon/file-path.js';
-import { FileWatch } from '../../host/daemon/file-watch.js';
+import { FileWatch, type FileWatchOptions } from '../../host/daemon/file-watch.js';
 import { waitFor } from '../../scripts/lab/wait.js';
 
 const WAIT_MS = 10_000;
 
 /** What a watch of `file` saw of it, each text once. */
-async function watched(t: Test, file: string) {
+async function watched(t: Test, file: string, options: Partial<FileWatchOptions> = {}) {
   const texts: (string | null)[] = [];
   const warnings: string[] = [];
+  const faults: (readonly string[])[] = [];
   let calls = 0;
   const read = (): string | null => {
     try {
@@ -23,6 +27,8 @@ async function watched(t: Test, file: string) {
   };
   const watch = FileWatch.start({
     file,
+    ...options,
+    onFaults: lines => void faults.push(lines),
     log: { warn: (_: unknown, message?: string) => void warnings.push(message!) },
     onChange: () => {
       calls++;
@@ -35,6 +41,7 @@ async function watched(t: Test, file: string) {
   return {
     texts,
     warnings,
+    faults,
     calls: () => calls,
     sees: (text: string | null) => waitFor(`${text} to be seen`, WAIT_MS, () => texts.at(-1) === text),
   };
@@ -153,6 +160,81 @@ t.test('a file that is written in many steps is told when it rests, and not at e
   await sees(text);
   // A machine that stands still for 100 ms in the midst may make it one more.
   t.ok(calls() - 1 < STEPS / 5, `${calls() - 1} calls for ${STEPS} steps`);
+});
+
+/** A `watch` that the kernel refuses while `refusing` holds a directory. */
+function refusable() {
+  const refusing = new Set<string>();
+  const watch = ((directory: string, listener: () => void) => {
+    if (refusing.has(directory))
+      throw Object.assign(new Error('System limit for number of file watchers reached'), { code: 'ENOSPC' });
+    return fs.watch(directory, listener);
+  }) as typeof fs.watch;
+  return { refusing, watch };
+}
+
+const OFTEN = { unwatched: 50, always: 3_600_000 };
+
+t.test(
+  'a directory that cannot be watched is named, the file is read again, and it is watched when it can be',
+  async t => {
+    const root = t.testdir({ f: 'one' });
+    const { refusing, watch } = refusable();
+    refusing.add(root);
+    const { sees, faults, warnings } = await watched(t, join(root, 'f'), { watch, pollMs: OFTEN });
+    t.match(faults.at(-1), [
+      /^--watch: .* cannot be watched \(System limit .*: .* is read again every 0.05 s/,
+    ]);
+    writeFileSync(join(root, 'f'), 'two');
+    await sees('two');
+    t.equal(warnings.length, 1, 'logged once');
+    refusing.clear();
+    await waitFor('no fault', WAIT_MS, () => faults.at(-1)!.length === 0);
+    writeFileSync(join(root, 'f'), 'three');
+    await sees('three');
+  },
+);
+
+t.test('a directory that is made again while no more watches can be had', async t => {
+  const root = t.testdir({ etc: { f: 'one' } });
+  const { refusing, watch } = refusable();
+  const { sees, faults } = await watched(t, join(root, 'etc/f'), { watch, pollMs: OFTEN });
+  refusing.add(join(root, 'etc'));
+  rmSync(join(root, 'etc'), { recursive: true });
+  await sees(null);
+  mkdirSync(join(root, 'etc'));
+  writeFileSync(join(root, 'etc/f'), 'two');
+  await sees('two');
+  await waitFor('a fault', WAIT_MS, () => faults.at(-1)?.length === 1);
+  writeFileSync(join(root, 'etc/f'), 'three');
+  await sees('three');
+});
+
+t.test('a file system that tells nothing: the file is read again all the same', async t => {
+  const file = join(t.testdir({ f: 'one' }), 'f');
+  const silent = ((directory: string) => fs.watch(directory, () => {})) as typeof fs.watch;
+  const { sees, faults } = await watched(t, file, { watch: silent, pollMs: { unwatched: 50, always: 50 } });
+  writeFileSync(file, 'two');
+  await sees('two');
+  t.same(faults, []);
+});
+
+t.test("inotify's limits are 0: what the kernel answers is told", async t => {
+  const file = join(t.testdir({ f: 'one' }), 'f');
+  const program = `
+    import { FileWatch } from '${new URL('../../host/daemon/file-watch.js', import.meta.url)}';
+    FileWatch.start({
+      file: '${file}',
+      log: { warn() {} },
+      onChange: () => process.exit(0),
+      onFaults: lines => console.log(lines.join('|')),
+    });`;
+  for (const limit of ['max_inotify_watches', 'max_inotify_instances']) {
+    const script = `echo 0 >/proc/sys/user/${limit}; exec node --input-type=module -e "$0"`;
+    const argv = ['--user', '--map-root-user', 'sh', '-ec', script, program];
+    const { stdout } = await promisify(execFile)('unshare', argv, { env: { PATH: process.env.PATH } });
+    t.match(stdout, /--watch: .* cannot be watched \((ENOSPC|EMFILE): /, limit);
+  }
 });
 
 t.test('the way to a file: directories, links, links in links, what is missing', t => {

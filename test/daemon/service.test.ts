@@ -38,6 +38,18 @@ t.test('what nobody serves is withdrawn out of turn, and nothing is announced', 
   t.same(service.announced, [first], `${prefixText(second)} is served too, and waits for its turn`);
   await service.withdrawUnserved();
   t.equal(told.length, 1, 'where all are served nobody is told');
+  const lost = { reason: '20.0.0.1 is an address of lo', remedy: 'remove it' };
+  service.lost = [{ vip: first, whole: false, ...lost }];
+  await service.withdrawUnserved();
+  t.equal(told.length, 1, 'a VIP that is lost in part stays announced');
+  service.lost = [{ vip: first, whole: true, ...lost }];
+  await service.withdrawUnserved();
+  t.same(told, ['20.0.0.1/32', ''], 'one that receives no traffic is withdrawn');
+  await service.announceServed();
+  t.equal(told.at(-1), '20.0.0.2/32', 'and not announced again');
+  service.lost = [];
+  await service.announceServed();
+  t.equal(told.at(-1), '20.0.0.1/32 20.0.0.2/32', 'until it is lost no more');
 });
 
 t.test('what is to be told of an image is a warning until the next one, and logged once', async t => {

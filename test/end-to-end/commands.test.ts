@@ -98,6 +98,7 @@ t.test('diff tells what somebody changed, and what a file would change, and chan
     new RegExp(`^- ip -6 route del default table ${5000 + first!.identifier}$`, 'm'),
     /^\+ ip -4 rule add priority 100 from 20\.0\.0\.7\/32 lookup 4096$/m,
     /^~ table inet meridio-nfqlb: set ipv4-vips$/m,
+    /^configuration:\n\+ vip 20\.0\.0\.7\/32\n- a\/69\nkernel:\n/,
   ])
     t.match(planned.stdout, line);
   t.equal(
@@ -105,6 +106,28 @@ t.test('diff tells what somebody changed, and what a file would change, and chan
     before,
     'nothing was changed',
   );
+  // What the kernel does not hold is a difference all the same.
+  const checked = join(topology.directory, 'checked.yaml');
+  writeFileSync(
+    checked,
+    CONFIG.replace('- name: a\n', '- name: a\n    healthCheck: {type: tcp, port: 4000}\n'),
+  );
+  const difference = await failing('diff', checked);
+  t.equal(difference.code, 1);
+  t.equal(difference.stdout, 'configuration:\n+ stream a: healthCheck\nkernel:\nnothing differs\n');
+  t.strictSame(JSON.parse((await failing('diff', checked, '--json')).stdout), [
+    { of: 'configuration', kind: 'missing', what: 'stream a: healthCheck' },
+  ]);
+  t.equal((await status()).lastChange, null);
+  await magmark('apply', file);
+  const lastChange = { added: ['vip 20.0.0.7/32'], removed: ['a/69'], changed: [] };
+  t.strictSame((await status()).lastChange, lastChange);
+  t.match(await magmark('status'), /last change: added vip 20\.0\.0\.7\/32; removed a\/69\n/);
+  t.match(
+    daemon.log().find(({ msg }) => msg === 'applied'),
+    { added: lastChange.added, removed: lastChange.removed },
+  );
+  t.match(await daemon.reload(), { msg: 'reloaded', added: lastChange.removed, removed: lastChange.added });
   // What comes later to our numbers is told for as long as it stands.
   await inLoadBalancer(topology, 'ip', 'rule', 'add', 'priority', '5', 'fwmark', '5044', 'lookup', '77');
   const found = await failing('diff', '--json');

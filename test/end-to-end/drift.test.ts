@@ -1,6 +1,6 @@
 /** What others remove or change of the daemon's is mended, and what is not the daemon's is left as it is. */
 import t, { type Test } from 'tap';
-import { RESERVED_MARK } from '../../host/types/marks.js';
+import { QUEUE_MARK } from '../../host/types/marks.js';
 import type { LabDaemon, LogLine } from '../../scripts/lab/daemon.js';
 import { MAGMARK } from '../../scripts/lab/daemon.js';
 import { UDP_PORT, VIP } from '../../scripts/lab/plan.js';
@@ -221,7 +221,7 @@ t.test('what others remove or change is mended, logged and counted; what is thei
 
   await t.test('rules of others that touch packets to VIPs are named, until they are gone', async t => {
     t.notMatch((await daemon.status()).warnings.join('\n'), /VIPs/, 'none of those that stand does');
-    const mark = `0x${RESERVED_MARK.toString(16)}`;
+    const mark = `0x${QUEUE_MARK.toString(16)}`;
     const mangle = 'iptables-nft -t mangle';
     const rows = [
       [

@@ -113,6 +113,35 @@ t.test('a policy of forward that drops is a warning with figures, and health see
   t.equal(await returned(), 0, 'none went back to the gateway');
 });
 
+t.test('what other programs do with their bits of the mark before the queue does no harm', async t => {
+  const rows: [claim: string, add: string, remove: string][] = [
+    [
+      'packets with bit 0x10000 are accepted',
+      both(
+        iptables =>
+          `${iptables} -t mangle -N C; ${iptables} -t mangle -A C -m mark --mark 0x10000/0x10000 -j ACCEPT; ${iptables} -t mangle -I PREROUTING -j C`,
+      ),
+      both(
+        iptables =>
+          `${iptables} -t mangle -D PREROUTING -j C; ${iptables} -t mangle -F C; ${iptables} -t mangle -X C`,
+      ),
+    ],
+    ...['0x40000/0xff0000', '0xffff0000/0xffff0000', '0xe000/0xe000', '0xf80/0xf80'].map(
+      (bits): [string, string, string] => [
+        `bits are set: ${bits}`,
+        both(iptables => `${iptables} -t mangle -I PREROUTING -j MARK --set-xmark ${bits}`),
+        both(iptables => `${iptables} -t mangle -D PREROUTING -j MARK --set-xmark ${bits}`),
+      ],
+    ),
+  ];
+  for (const [claim, add, remove] of rows) {
+    await inside(add);
+    t.same(await counted(), { dropped: 0, left: ALL }, claim);
+    await inside(remove);
+  }
+  t.equal(await returned(), 0, 'none went back to the gateway');
+});
+
 t.test(
   'a packet without a mark of ours is dropped and counted, and none goes back to the gateway',
   async t => {

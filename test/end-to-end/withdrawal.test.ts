@@ -1,8 +1,8 @@
 /** What withdraws VIPs: a BIRD that is killed, a daemon that is killed, a stop. Times are printed. */
 import { readFileSync } from 'node:fs';
 import t from 'tap';
-import type { LabDaemon } from '../../scripts/lab/daemon.js';
-import { EXTERNAL, FAMILIES } from '../../scripts/lab/plan.js';
+import { type LabDaemon, MAGMARK } from '../../scripts/lab/daemon.js';
+import { clientAddress, EXTERNAL, FAMILIES } from '../../scripts/lab/plan.js';
 import { leeway, waitFor } from '../../scripts/lab/wait.js';
 import { A, B, BOUND_MS, bgpConfig, hosts, sessionsUp } from './bgp.js';
 import { BgpLab } from './bgp-lab.js';
@@ -83,6 +83,53 @@ t.test('BIRD that hangs keeps nothing from being mended, and is ended', async t 
   await sessionsUp(daemon, 2);
   await lab.untilKnown(A);
   await lab.untilKnown(B);
+});
+
+t.test('a VIP that the kernel delivers to this host is withdrawn, named, and announced again', async t => {
+  const rows = [
+    [A[4], `address add ${A[4]}/32 dev lo`, `address del ${A[4]}/32 dev lo`, 'is an address of lo'],
+    [A[6], `address add ${A[6]}/128 dev lo`, `address del ${A[6]}/128 dev lo`, 'is an address of lo'],
+    [
+      A[4],
+      'route add local 20.0.0.0/8 dev lo',
+      'route del local 20.0.0.0/8 dev lo',
+      'local 20.0.0.0/8 dev lo',
+    ],
+    [A[4], `route add unreachable ${A[4]} table local`, `route del unreachable ${A[4]} table local`, A[4]],
+    [A[6], `route add blackhole ${A[6]} table local`, `route del blackhole ${A[6]} table local`, A[6]],
+  ] as const;
+  const magmark = (...words: string[]) =>
+    lab.topology.processes.command(daemon.housing.ask(['node', MAGMARK, ...words]));
+  const inside = (line: string) => lab.ip('-n', lab.topology.loadBalancer, ...line.split(' '));
+  for (const [vip, add, remove, reason] of rows) {
+    const prefix = `${vip}/${vip.includes(':') ? 128 : 32}`;
+    const own = async () => (await daemon.status()).vips.find(each => each.prefix === prefix)!;
+    const since = Date.now();
+    await inside(add);
+    t.comment(`${add}: withdrawn after ${await lab.after(since, 'lost', vip)} ms`);
+    const { warnings } = await daemon.status();
+    t.match(
+      warnings.find(line => line.startsWith(`VIP ${prefix} receives no traffic and is withdrawn`)),
+      new RegExp(`${reason}.*: remove `),
+    );
+    t.match(await own(), { announced: false, lost: new RegExp(reason) });
+    const packet = `tcp ${clientAddress(vip.includes(':') ? 6 : 4, 0)}:1234 > ${vip}:4000`;
+    t.match((await magmark('explain', packet)).stdout, new RegExp(`(itself|dropped): .*${reason}`));
+    const back = Date.now();
+    await inside(remove);
+    await lab.after(back, 'got', vip);
+    await waitFor('no warning', BOUND_MS, async () => (await daemon.status()).warnings.length === 0);
+    t.match(await own(), { announced: true, lost: null });
+  }
+  // Whatever the look finds besides: of two VIPs one alone is lost.
+  await inside(`address add ${A[4]}/32 dev lo`);
+  await waitFor('a condition of readiness', BOUND_MS, async () =>
+    (await magmark('health', '--ready')).stdout.includes(`${A[4]} is an address of lo`),
+  );
+  await lab.expectServed(t, text, Object.values(B), 'the others are served');
+  await inside(`address del ${A[4]}/32 dev lo`);
+  await lab.untilKnown(A);
+  await lab.expectServed(t, text, Object.values(A), 'served again');
 });
 
 t.test('a daemon that is killed takes BIRD with it', async t => {

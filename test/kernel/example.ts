@@ -17,6 +17,7 @@ export const EXAMPLE: WantedKernel = {
     { family: 6, address: '2000::1', length: 128 },
   ],
   queues: { first: 0, last: 3 },
+  queueMark: 0x1000,
   interfaces: { external: 'ext-vlan0', internal: ['conduit-a-*'] },
   egress: [4, 6],
   portNats: [],

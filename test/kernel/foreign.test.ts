@@ -3,13 +3,14 @@ import t from 'tap';
 import { MOST_RULES, Review, type Steered } from '../../host/kernel/foreign/findings.js';
 import { type ForeignChain, readLegacy, readRuleset } from '../../host/kernel/foreign/netfilter.js';
 import { findingText } from '../../host/kernel/foreign/text.js';
-import { RESERVED_MARK } from '../../host/types/marks.js';
+import { FOREIGN_BITS, QUEUE_MARK } from '../../host/types/marks.js';
 import { EXAMPLE } from './example.js';
 
-const XTABLES: Steered = { priority: -151, mark: { value: RESERVED_MARK, mask: 0xffffffff } };
+const MASK = (~FOREIGN_BITS | QUEUE_MARK) >>> 0;
+const XTABLES: Steered = { priority: -151, mark: { value: QUEUE_MARK, mask: MASK } };
 const NFT: Steered = { priority: 0, mark: null };
-const MARK = `0x${RESERVED_MARK.toString(16)}`;
-const QUEUE = `meta mark ${MARK} counter packets 0 bytes 0 queue num 0-3 # handle 90`;
+const MARK = `0x${QUEUE_MARK.toString(16)}`;
+const QUEUE = `meta mark & 0x${MASK.toString(16)} == ${MARK} counter packets 0 bytes 0 queue num 0-3 # handle 90`;
 
 type Chain = readonly [name: string, type: string, ...rules: string[]];
 
@@ -41,7 +42,7 @@ async function lines(chains: readonly ForeignChain[], steered = XTABLES): Promis
 const review = (ruleset: string, steered = XTABLES) => lines(readRuleset(ruleset), steered);
 
 t.test('rules that touch packets to VIPs are named', async t => {
-  const bit = `0x${(RESERVED_MARK & -RESERVED_MARK).toString(16)}`;
+  const bit = `0x${(QUEUE_MARK & -QUEUE_MARK).toString(16)}`;
   const rows: [string, string, RegExp][] = [
     [
       'a chain accepts a bit of the reserved mark',
@@ -165,7 +166,7 @@ t.test('rules that touch packets to VIPs are named', async t => {
 });
 
 t.test('rules that cannot touch packets to VIPs are not named', async t => {
-  const unused = [...Array(32).keys()].map(bit => (1 << bit) >>> 0).find(bit => (RESERVED_MARK & bit) === 0)!;
+  const unused = [...Array(32).keys()].map(bit => (1 << bit) >>> 0).find(bit => (QUEUE_MARK & bit) === 0)!;
   const rows: [string, string][] = [
     ['other destinations', mangle('ip daddr 203.0.113.2 counter meta mark set 0x7')],
     ['all but the VIPs', mangle('ip daddr != 20.0.0.0/8 accept')],
@@ -189,6 +190,7 @@ t.test('rules that cannot touch packets to VIPs are not named', async t => {
       'other conditions before a change',
       mangle('meta mark 0x5 ct mark set 0x6', 'meta mark 0x5 meta mark set 0x6'),
     ],
+    ['bits of others before our rule', mangle('counter meta mark set mark and 0xff00ffff xor 0x40000')],
     ['marks in forward', forward('meta mark set 0x5')],
     [
       'accept in another chain',

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type AddOptions, Kernel } from '../../host/kernel/kernel.js';
 import type { WantedKernel } from '../../host/kernel/wanted.js';
+import type { Difference } from '../../host/types/difference.js';
 import { ClashError } from '../../host/types/errors.js';
 import { leeway } from '../../scripts/lab/wait.js';
 import { EXAMPLE, target } from './example.js';
@@ -62,6 +63,10 @@ if (insideNamespace(import.meta.url)) {
     serving: new Set(targets.map(({ fwmark }) => fwmark)),
   });
 
+  /** Differences of nftables and mangle tables. */
+  const tables = (differences: readonly Difference[]) =>
+    differences.filter(({ what }) => what.startsWith('table '));
+
   async function applyAll(kernel: Kernel, wanted: WantedKernel, options: AddOptions = {}) {
     const { pending, warnings } = await kernel.add(wanted, { ...servingAll(wanted), ...options });
     await kernel.applyRuleset(wanted);
@@ -110,10 +115,11 @@ if (insideNamespace(import.meta.url)) {
     t.equal(shell('nft list table inet meridio-nat'), 'table inet meridio-nat {\n}\n');
     t.equal(shell('nft list table inet meridio-nfqlb'), nfqlbText(kernel.carrier));
     if (kernel.carrier === 'xtables') {
-      const queue = '-m mark --mark 0x4d61676d -j NFQUEUE --queue-balance 0:3';
+      const rule = (mark: string) => `-m mark --mark ${mark} -j NFQUEUE --queue-balance 0:3`;
       for (const program of ['iptables-nft', 'ip6tables-nft']) {
         const listed = shell(`${program} -t mangle -S`);
-        t.ok(listed.endsWith(`-A PREROUTING ${queue}\n-A OUTPUT ${queue}\n`), listed);
+        const rules = `-A PREROUTING ${rule('0x1000/0x107f')}\n-A OUTPUT ${rule('0x1000')}\n`;
+        t.ok(listed.endsWith(rules), listed);
       }
     }
     t.equal(readFileSync('/proc/sys/net/ipv4/conf/ext-vlan0/rp_filter', 'utf8'), '0\n');
@@ -154,13 +160,12 @@ if (insideNamespace(import.meta.url)) {
       t.equal(admitted(), '0x00001389-0x000013ec', 'those of the example');
       await kernel.add(others, servingAll(others));
       t.equal(admitted(), '0x0000004d, 0x00001389-0x00001450, 0x00002329', 'before the image is published');
-      const handles = shell('nft -s -a list table inet magmark-guard');
+      const handles = shell('nft -s -a list chain inet magmark-guard forward');
       await kernel.applyRuleset(others, { unlessAsLast: true, keepsMarks: true });
       t.equal(admitted(), '0x0000004d, 0x00001389-0x00001450, 0x00002329', 'with the ruleset');
-      t.equal(shell('nft -s -a list table inet magmark-guard'), handles, 'nothing differed');
-      const differences = await kernel.compare(others);
+      t.equal(shell('nft -s -a list chain inet magmark-guard forward'), handles, 'nothing differed');
       t.match(
-        differences.filter(({ what }) => what.startsWith('table ')),
+        tables(await kernel.compare(others)),
         [{ kind: 'changed', what: 'table inet magmark-guard: set marks' }],
         'diff',
       );
@@ -365,6 +370,25 @@ if (insideNamespace(import.meta.url)) {
     t.equal(state(), former);
   });
 
+  t.test('another queue mark takes the place of the former one, also that of an old version', async t => {
+    const kernel = await open();
+    if (kernel.carrier === 'nft') return;
+    const mangle = () => shell('iptables-nft -t mangle -S; ip6tables-nft -t mangle -S');
+    const former = mangle();
+    await applyAll(kernel, { ...EXAMPLE, queueMark: 0x77000 });
+    t.match(mangle(), /PREROUTING -m mark --mark 0x77000\/0x7707f -j NFQUEUE/);
+    t.notMatch(mangle(), /0x1000/);
+    t.match(shell('nft list chain inet meridio-nfqlb nfqlb'), /meta mark set 0x00077000/);
+    t.same(await kernel.compare({ ...EXAMPLE, queueMark: 0x77000 }).then(tables), []);
+    // By a process that knows it from the journal alone.
+    await applyAll(await open(), EXAMPLE);
+    t.equal(mangle(), former);
+    shell('ip6tables-nft -t mangle -A OUTPUT -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 9');
+    t.match(await kernel.compare(EXAMPLE).then(tables), [{ kind: 'surplus', what: /--mark 0x4d61676d/ }]);
+    await applyAll(await open(), EXAMPLE);
+    t.equal(mangle(), former);
+  });
+
   t.test('a rule of ours that stands twice is reduced to one', async t => {
     const former = state();
     const journal = JSON.parse(readFileSync(journalPath, 'utf8'));
@@ -499,7 +523,8 @@ if (insideNamespace(import.meta.url)) {
         shell(`nft add rule ${family} mangle PREROUTING iifname "zz0" meta mark set ct mark`);
       t.notMatch(shell('iptables-nft-save -t mangle 2>&1'), /NFQUEUE/, 'it lists nothing');
       const listed = () => shell('nft -s -a list table ip mangle; nft -s -a list table ip6 mangle');
-      const queueing = () => listed().match(/meta mark 0x4d61676d/g)?.length ?? 0;
+      const queueing = () =>
+        listed().match(/meta mark (& 0x0000107f == 0x00001000|0x00001000|0x4d61676d)/g)?.length ?? 0;
       const former = listed();
       t.same(await kernel.compare(EXAMPLE), []);
       t.same(await kernel.applyRuleset(EXAMPLE), []);
@@ -512,7 +537,7 @@ if (insideNamespace(import.meta.url)) {
       );
       t.equal(queueing(), 4);
       t.equal(
-        shell('iptables-nft -t mangle -C PREROUTING -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 2'),
+        shell('iptables-nft -t mangle -C PREROUTING -m mark --mark 0x1000/0x107f -j NFQUEUE --queue-num 2'),
         '',
       );
       shell('nft flush chain ip6 mangle OUTPUT');
@@ -765,7 +790,7 @@ if (insideNamespace(import.meta.url)) {
 
 function nfqlbText(carrier: 'nft' | 'xtables'): string {
   const priority = carrier === 'nft' ? 'filter' : 'mangle - 1';
-  const steer = carrier === 'nft' ? 'queue to 0-3' : 'meta mark set 0x4d61676d';
+  const steer = carrier === 'nft' ? 'queue to 0-3' : 'meta mark set 0x00001000';
   return `table inet meridio-nfqlb {
 	set ipv4-vips {
 		type ipv4_addr

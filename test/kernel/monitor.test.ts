@@ -28,6 +28,8 @@ t.test('lines of ip monitor', t => {
     ['Deleted 6 default table 4097 ', { kind: 'routes', table: 4097, direct: false }],
     ['6 default table 4097 ', { kind: 'routes', table: 4097, direct: false }],
     ['10.0.0.0/24 dev v0 proto 2 scope 253 src 10.0.0.1 ', { kind: 'routes', table: null, direct: true }],
+    ['2 20.0.0.0/16 dev lo table 255 scope 254 ', { kind: 'links' }],
+    ['Deleted 6 20.0.0.0/16 table 255 ', { kind: 'links' }],
     ['10.0.0.2 dev v0 FAILED ', neighbour('10.0.0.2', 'failed', null)],
     [
       '10.0.0.2 dev v0 lladdr 02:fe:c2:14:ec:dd REACHABLE ',

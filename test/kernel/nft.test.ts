@@ -1,6 +1,6 @@
 /** The rendered ruleset, comparison with a listing, both carriers; no root needed. */
 import t from 'tap';
-import { NFT_CARRIER, probeCarrier, XTABLES_CARRIER } from '../../host/kernel/carrier.js';
+import { type MangleRule, NFT_CARRIER, probeCarrier, XTABLES_CARRIER } from '../../host/kernel/carrier.js';
 import { parseMangleRules, renderMangle } from '../../host/kernel/mangle.js';
 import { renderTables } from '../../host/kernel/nft.js';
 import { differenceOf, isEmptyMangle } from '../../host/kernel/nft-listing.js';
@@ -18,7 +18,7 @@ import { EXAMPLE } from './example.js';
 type Listed = Record<string, Record<string, unknown>>;
 
 const inTable = (table: string) => ({ family: 'inet', table });
-const match = (left: unknown, right: string, op = '==') => ({ match: { op, left, right } });
+const match = (left: unknown, right: string | number, op = '==') => ({ match: { op, left, right } });
 const COUNTER = { counter: { packets: 0, bytes: 0 } };
 const QUEUE = { queue: { num: { range: [0, 3] } } };
 const V4 = match({ payload: { protocol: 'ip', field: 'daddr' } }, '@ipv4-vips');
@@ -45,12 +45,12 @@ t.test('carrier nft renders the reference ruleset', t => {
     { add: { rule: { ...q, chain: 'nfqlb', expr: [V6, COUNTER, QUEUE] } } },
     {
       add: {
-        rule: { ...q, chain: 'nfqlb-local', expr: [match(L4, 'icmp'), V4, COUNTER, QUEUE] },
+        rule: { ...q, chain: 'nfqlb-local', expr: [match(L4, 1), V4, COUNTER, QUEUE] },
       },
     },
     {
       add: {
-        rule: { ...q, chain: 'nfqlb-local', expr: [match(L4, 'ipv6-icmp'), V6, COUNTER, QUEUE] },
+        rule: { ...q, chain: 'nfqlb-local', expr: [match(L4, 58), V6, COUNTER, QUEUE] },
       },
     },
     { add: { element: { ...q, name: 'ipv4-vips', elem: ['20.0.0.1'] } } },
@@ -75,16 +75,21 @@ t.test('carrier nft renders the reference ruleset', t => {
 });
 
 t.test('one queue is a number, several are a range; xtables has its own words for both', t => {
-  t.same(NFT_CARRIER.steer({ first: 2, last: 2 }), { queue: { num: 2 } });
-  t.same(XTABLES_CARRIER.mangleRules({ first: 2, last: 2 })[0], {
+  t.same(NFT_CARRIER.steer({ first: 2, last: 2 }, 0x1000), { queue: { num: 2 } });
+  t.same(XTABLES_CARRIER.mangleRules({ first: 2, last: 2 }, 0x1000)[0], {
     chain: 'PREROUTING',
-    text: '-m mark --mark 0x4d61676d -j NFQUEUE --queue-num 2',
+    text: '-m mark --mark 0x1000/0x107f -j NFQUEUE --queue-num 2',
   });
-  t.same(XTABLES_CARRIER.mangleRules({ first: 0, last: 3 })[1], {
+  t.same(XTABLES_CARRIER.mangleRules({ first: 0, last: 3 }, 0x1000)[1], {
     chain: 'OUTPUT',
-    text: '-m mark --mark 0x4d61676d -j NFQUEUE --queue-balance 0:3',
+    text: '-m mark --mark 0x1000 -j NFQUEUE --queue-balance 0:3',
   });
-  t.same(NFT_CARRIER.mangleRules({ first: 0, last: 3 }), []);
+  t.same(
+    XTABLES_CARRIER.mangleRules({ first: 2, last: 2 }, 0x20002).map(({ text }) => text.split(' ')[3]),
+    ['0x20002/0x2107f', '0x20002'],
+    'all bits of a mark that is configured are compared',
+  );
+  t.same(NFT_CARRIER.mangleRules({ first: 0, last: 3 }, 0x1000), []);
   t.end();
 });
 
@@ -131,6 +136,15 @@ t.test('differences between a listing and the wanted table', t => {
     return [...names('+', missing), ...names('', changed), ...alien, ...odd].join();
   };
   t.equal(differing(listed()), '', 'handles, counts and spelling do not differ');
+  const protocols = { 1: 'icmp', 58: 'ipv6-icmp' };
+  const withNames = JSON.parse(
+    JSON.stringify(listed()).replace(
+      /"right":(1|58)\b/g,
+      (_, number: 1 | 58) => `"right":"${protocols[number]}"`,
+    ),
+  );
+  t.match(JSON.stringify(withNames), /"right":"ipv6-icmp"/);
+  t.equal(differing(withNames), '', 'protocols have their names where /etc/protocols has them');
   t.equal(differing(turned(3)), '', 'chains have no order');
   t.equal(differing(turned(5)), 'nfqlb', 'rules have');
   t.equal(differing(listed().slice(0, -1)), 'nfqlb-local', 'a rule is missing');
@@ -222,12 +236,13 @@ t.test('what is missing is made before its rules and elements are filled in', t 
 });
 
 t.test('mangle rules: new ones come in before old ones go, doubles are removed', t => {
-  const wanted = XTABLES_CARRIER.mangleRules({ first: 0, last: 3 });
-  const text = wanted[0]!.text;
+  const wanted = XTABLES_CARRIER.mangleRules({ first: 0, last: 3 }, 0x1000);
+  const [{ text: incoming }, { text }] = wanted as [MangleRule, MangleRule];
   const saved = [
     '*mangle',
     ':PREROUTING ACCEPT [0:0]',
     '-A PREROUTING -j ACCEPT',
+    '-A PREROUTING -m mark --mark 0x2000/0x2000 -j NFQUEUE --queue-num 7',
     '-A PREROUTING -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 7',
     `-A OUTPUT ${text}`,
     `-A OUTPUT ${text}`,
@@ -235,7 +250,7 @@ t.test('mangle rules: new ones come in before old ones go, doubles are removed',
   ].join('\n');
   t.equal(
     renderMangle(parseMangleRules(saved)!, wanted),
-    `*mangle\n-I PREROUTING ${text}\n` +
+    `*mangle\n-I PREROUTING ${incoming}\n` +
       `-D PREROUTING -m mark --mark 0x4d61676d -j NFQUEUE --queue-num 7\n-D OUTPUT ${text}\nCOMMIT\n`,
   );
   t.equal(renderMangle(wanted, wanted), null);

@@ -10,14 +10,23 @@ function tree(rpFilter: string) {
       ipv4: {
         ip_forward: '0\n',
         fib_multipath_hash_policy: '1\n',
+        fib_multipath_use_neigh: '0\n',
         fwmark_reflect: '0\n',
         conf: {
-          all: { rp_filter: '0\n', send_redirects: '1\n' },
-          default: { rp_filter: rpFilter, send_redirects: '1\n' },
-          eth0: { rp_filter: rpFilter, send_redirects: '0\n' },
+          all: { forwarding: '1\n', rp_filter: '0\n', send_redirects: '1\n', arp_notify: '0\n' },
+          default: { rp_filter: rpFilter, send_redirects: '1\n', arp_notify: '0\n' },
+          eth0: { rp_filter: rpFilter, send_redirects: '0\n', arp_notify: '0\n' },
         },
       },
-      ipv6: { conf: { all: { forwarding: '0\n' } }, fib_multipath_hash_policy: '0\n', fwmark_reflect: '0\n' },
+      ipv6: {
+        conf: {
+          all: { forwarding: '0\n', ndisc_notify: '0\n' },
+          default: { ndisc_notify: '0\n' },
+          eth0: { ndisc_notify: '0\n' },
+        },
+        fib_multipath_hash_policy: '0\n',
+        fwmark_reflect: '0\n',
+      },
     },
   };
 }
@@ -31,13 +40,17 @@ t.test('what differs is written, for every interface', async t => {
   for (const [path, value] of [
     ['ipv4/ip_forward', '1'],
     ['ipv4/fib_multipath_hash_policy', '1\n'],
+    ['ipv4/fib_multipath_use_neigh', '1'],
     ['ipv4/conf/all/rp_filter', '0\n'],
     ['ipv4/conf/eth0/rp_filter', '0'],
     ['ipv4/conf/default/rp_filter', '0'],
     ['ipv4/conf/all/send_redirects', '0'],
     ['ipv4/conf/eth0/send_redirects', '0\n'],
     ['ipv4/conf/default/send_redirects', '0'],
+    ['ipv4/conf/eth0/arp_notify', '1'],
     ['ipv6/conf/all/forwarding', '1'],
+    ['ipv6/conf/default/ndisc_notify', '1'],
+    ['ipv6/conf/eth0/ndisc_notify', '1'],
     ['ipv6/fwmark_reflect', '1'],
   ] as const) {
     t.equal(readFileSync(join(root, 'net', path), 'utf8'), value, path);

@@ -108,6 +108,7 @@ t.test('the flow and the mark of every packet, by what the commands leave', asyn
   const settings = {
     queues: { first: 0, last: 0 },
     queueLength: 1024,
+    queueMark: 0x1000,
     queueSpinMicroseconds: 0,
     fragmentTimeoutMs: 200,
     mostHeld: 100,

@@ -15,6 +15,7 @@ import { renderTables } from '../../../host/kernel/nft.js';
 import { listTables } from '../../../host/kernel/nft-list.js';
 import { applyTables } from '../../../host/kernel/ruleset.js';
 import { type Run, run as runHere } from '../../../host/programs/command.js';
+import { QUEUE_MARK } from '../../../host/types/marks.js';
 import { Processes } from '../../lab/processes.js';
 import { removeRun } from '../../lab/removal.js';
 import { type RunState, STATE_DIRECTORY, saveState, thisProcess } from '../../lab/run-state.js';
@@ -178,6 +179,7 @@ export class QueueNetwork {
     const wanted = {
       vips: [{ family: 4 as const, address: VIP, length: 32 }],
       queues,
+      queueMark: QUEUE_MARK,
       interfaces: { external: 'ext-vlan0', internal: ['conduit'] },
       egress: [],
       portNats: [],
@@ -188,7 +190,7 @@ export class QueueNetwork {
       fragments: 'kernel' as const,
     };
     await applyTables(run, renderTables(wanted, this.carrier), await listTables(run), true);
-    const rules = this.carrier.mangleRules(queues);
+    const rules = this.carrier.mangleRules(queues, QUEUE_MARK);
     await applyMangle(run, 4, rules, await listMangle(run, 4, rules));
     this.steered = queue;
   }
