@@ -15,11 +15,16 @@ import type { Finding } from '../kernel/foreign/findings.js';
 import type { LostVip } from '../kernel/local-route.js';
 import type { Observation, QueueObservation, StreamObservation } from '../metrics/observation.js';
 import type { Answers } from '../metrics/server.js';
+import { programs } from '../programs/running.js';
 import type { QueueStatistics } from '../queue/pool.js';
 import { version } from '../version.js';
 import { type Facts, judgeAlive, judgeReady } from './conditions.js';
 import type { Daemon } from './daemon.js';
+import { logLosses } from './log.js';
 import { IDLE_CAUSES } from './serving.js';
+
+/** Far above what a program takes on a busy machine. */
+const HANGS_MS = 10_000;
 
 export function answersOf(daemon: Daemon): Answers {
   return {
@@ -62,6 +67,7 @@ function factsOf({
     vips: { all: config.vips.length, lost: lostOnce(service.lost) },
     passage: guardWatch.lines,
     foreign: foreignWatch.report.warnings,
+    hanging: programs.slow(HANGS_MS),
     stopping: options.stop.aborted,
   };
 }
@@ -123,6 +129,8 @@ function observe(daemon: Daemon): Observation {
     passage: daemon.guardWatch,
     foreignRules: countsOf(daemon.foreignWatch.report.findings),
     warnings: daemon.warnings.lines.length,
+    internalErrors: daemon.options.process.internalErrors,
+    logLinesDropped: logLosses().dropped,
   };
 }
 

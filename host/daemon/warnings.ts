@@ -34,8 +34,8 @@ export interface WarningParts {
 }
 
 export class Warnings {
-  /** All that hold. */
-  lines: readonly string[] = [];
+  /** As they were found. */
+  private held: readonly string[] = [];
   private readonly parts: WarningParts = {
     look: [],
     local: [],
@@ -53,7 +53,16 @@ export class Warnings {
   };
   private ofConfig: { readonly config: Config; readonly lines: readonly string[] } | null = null;
 
-  constructor(private readonly log: Log) {}
+  constructor(
+    private readonly log: Log,
+    /** Those that hold at the moment at which they are asked for. */
+    private readonly momentary: () => readonly string[] = () => [],
+  ) {}
+
+  /** All that hold. */
+  get lines(): readonly string[] {
+    return [...this.held, ...this.momentary()];
+  }
 
   /** Found, and not told before `tell`. */
   find(parts: Partial<WarningParts>): void {
@@ -79,8 +88,8 @@ export class Warnings {
       local,
       watch,
     } = this.parts;
-    const told = new Set([...this.lines, ...refused]);
-    this.lines = [
+    const told = new Set([...this.held, ...refused]);
+    this.held = [
       ...refused,
       ...local,
       ...passage,
@@ -96,6 +105,6 @@ export class Warnings {
       ...watch,
       ...kept,
     ];
-    for (const line of this.lines) if (!told.has(line)) this.log.warn(line);
+    for (const line of this.held) if (!told.has(line)) this.log.warn(line);
   }
 }

@@ -10,7 +10,7 @@ import type { Difference } from '../types/difference.js';
 import { ClashError, KernelError } from '../types/errors.js';
 import { runBatch } from './batch.js';
 import { type Carrier, probeCarrier } from './carrier.js';
-import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
+import { type Claims, claimWords, type TableClaim, tableKey, unitedClaims } from './claims.js';
 import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
 import { routingDifferences } from './difference.js';
 import { type ForeignReport, ForeignRules } from './foreign/list.js';
@@ -27,7 +27,7 @@ import {
   listNeighbours,
   type Neighbours,
   neighbourKey,
-  verifyNeighbours,
+  probeNeighbours,
 } from './neighbour.js';
 import { OnLink } from './on-link.js';
 import { type Reached, reachOf } from './reach.js';
@@ -157,6 +157,11 @@ export class Kernel {
     });
   }
 
+  /** What the journal claims, for people; empty: nothing. */
+  claimed(): string[] {
+    return claimWords(this.journal.claims);
+  }
+
   get carrier(): Carrier['name'] {
     return this.steering.carrier.name;
   }
@@ -266,11 +271,6 @@ export class Kernel {
     return this.inTurn(() => askForNeighbours(this.run, hops));
   }
 
-  /** Have the kernel verify neighbours that it has entries of. @returns one line for each refusal */
-  verify(hops: readonly NextHop[]): Promise<string[]> {
-    return this.inTurn(() => verifyNeighbours(this.run, this.present, hops));
-  }
-
   /** As `ask`, but what the kernel holds of them is forgotten first. */
   askAnew(hops: readonly NextHop[]): Promise<string[]> {
     return this.inTurn(async () => {
@@ -280,6 +280,11 @@ export class Kernel {
         ...(await askForNeighbours(this.run, hops)),
       ];
     });
+  }
+
+  /** See `probeNeighbours`. */
+  probe(hops: readonly NextHop[], before: readonly NextHop[]): Promise<NextHop[]> {
+    return this.inTurn(() => probeNeighbours(this.run, hops, before));
   }
 
   /** @returns one line for each VIP towards which the kernel makes no errors, since main does not lead to it */

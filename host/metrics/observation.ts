@@ -45,6 +45,9 @@ export interface Observation {
     readonly count: number;
   }[];
   readonly warnings: number;
+  /** That no part of the daemon expected. */
+  readonly internalErrors: number;
+  readonly logLinesDropped: number;
 }
 
 export interface QueueObservation {

@@ -63,6 +63,8 @@ export function observationOf(more: Partial<Observation> = {}): Observation {
     passage: { dropped: { 4: 7, 6: 8 }, left: 9, lost: 2 },
     foreignRules: [{ hook: 'forward', effect: 'drop', count: 2 }],
     warnings: 1,
+    internalErrors: 2,
+    logLinesDropped: 3,
     ...more,
   };
 }
