@@ -13,7 +13,6 @@ export const ICMP: Readonly<Record<Family, number>> = { 4: 1, 6: 58 };
 export const NOTRACK: Statement = { notrack: null };
 export const ACCEPT: Statement = { accept: null };
 export const DROP: Statement = { drop: null };
-export const RETURN: Statement = { return: null };
 
 export function compares(op: string, left: unknown, right: unknown): Statement {
   return { match: { op, left, right } };
