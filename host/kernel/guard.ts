@@ -7,13 +7,24 @@
  * - `output` counts the ICMP messages of this host to a VIP, which are queued too.
  */
 import type { Run } from '../programs/command.js';
+import { ADDRESS_BITS } from '../types/address.js';
 import type { Family } from '../types/config.js';
 import type { Statement } from './carrier.js';
 import { type MarkRange, unitedRanges } from './marks.js';
 import { listCounters, listObjects } from './nft-list.js';
 import { listedMarks } from './nft-listing.js';
-import type { Command, NftSet, NftTable } from './nft-table.js';
-import { ACCEPT, addressOf, addressSet, DROP, equals, ICMP, markSet, namedCounter } from './statement.js';
+import type { Command, Element, NftSet, NftTable } from './nft-table.js';
+import {
+  ACCEPT,
+  addressOf,
+  addressSet,
+  DROP,
+  equals,
+  ICMP,
+  markSet,
+  namedCounter,
+  rangeElement,
+} from './statement.js';
 import type { WantedKernel } from './wanted.js';
 
 export const GUARD_TABLE = 'magmark-guard';
@@ -44,11 +55,11 @@ export function ownMarks({ markRanges, unmatchedMarks }: WantedKernel): MarkRang
 /** @param admitted marks of a configuration that workers still decide by */
 export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[]): NftTable {
   const mark = { meta: { key: 'mark' } };
-  const toVip = (family: Family): Statement => equals(addressOf(family, 'daddr'), `@ipv${family}-vips`);
   // Where those marks lead is their owner's choice: they may end here.
   const unmatched = wanted.unmatchedMarks.filter(
     each => !admits(wanted.markRanges, [{ first: each, last: each }]),
   );
+  const jump = { jump: { target: TO_VIP } };
   const left: Statement[] = [namedCounter(LEFT), ACCEPT];
   return {
     name: GUARD_TABLE,
@@ -62,7 +73,7 @@ export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[])
       {
         name: 'forward',
         hook: { type: 'filter', at: 'forward', priority: LAST },
-        rules: FAMILIES.map(family => [toVip(family), { jump: { target: TO_VIP } }]),
+        rules: FAMILIES.flatMap(family => toAnyVip(wanted, family).map(match => [match, jump])),
       },
       {
         name: 'output',
@@ -78,6 +89,7 @@ export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[])
         hook: null,
         rules: [
           ...unmatched.map(each => [equals(mark, each), ACCEPT]),
+          ...fewRanges(wanted).map(range => [equals(mark, range), ...left]),
           [equals(mark, `@${MARKS}`), ...left],
           ...towardsTargets(wanted).map(name => [equals({ meta: { key: 'oifname' } }, name), ...left]),
           ...FAMILIES.map(family => [
@@ -89,6 +101,28 @@ export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[])
       },
     ],
   };
+}
+
+/** So few values are compared one by one: a set takes longer. */
+const FEW = 4;
+
+function toAnyVip({ vips }: WantedKernel, family: Family): Statement[] {
+  const own = vips.filter(vip => vip.family === family);
+  const isFew = own.length <= FEW && own.every(vip => vip.length === ADDRESS_BITS[family]);
+  if (!isFew) return [toVip(family)];
+  return [...new Set(own.map(vip => vip.address))].map(address =>
+    equals(addressOf(family, 'daddr'), address),
+  );
+}
+
+function toVip(family: Family): Statement {
+  return equals(addressOf(family, 'daddr'), `@ipv${family}-vips`);
+}
+
+/** The set holds all; those of a former configuration are in it alone. */
+function fewRanges({ markRanges }: WantedKernel): Element[] {
+  const united = unitedRanges(markRanges);
+  return united.length <= FEW ? united.map(rangeElement) : [];
 }
 
 /**
