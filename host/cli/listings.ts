@@ -18,7 +18,7 @@ export function targetsText({ targets }: StatusReply): string {
       fwmark,
       ips.join(' '),
       pending === null
-        ? painted('green', health === null ? 'active' : `active, ${health}`)
+        ? painted('green', health === null ? 'active (no health check)' : `active, ${health}`)
         : painted('red', pending),
     ]),
   );
@@ -100,7 +100,7 @@ export function gatewaysText({ gateways }: StatusReply): string {
       { head: 'state' },
       { head: 'BFD' },
       { head: 'since' },
-      { head: 'BIRD says' },
+      { head: 'reason' },
     ],
     gateways.flatMap(({ name, protocol, sessions }) =>
       sessions.map(({ address, up, bfd, since, info }) => [

@@ -1,5 +1,6 @@
 /** What the daemon answers on its control socket: HTTP with JSON, version 1. Plain types, shared by server and clients. */
 import type { FlowChange, StreamChange } from '../config/change.js';
+import type { ConfigChanges } from '../config/changes.js';
 import type { FragmentMode } from '../types/config.js';
 import type { Difference } from '../types/difference.js';
 import type { Judgement } from '../types/health.js';
@@ -95,6 +96,8 @@ export interface StatusReply {
    * state: no file was named, and what was applied last was kept of the file `name`.
    */
   readonly source: { readonly kind: 'file' | 'apply' | 'state'; readonly name: string; readonly at: string };
+  /** Names of what the last reload or `apply` added, removed and changed, at most 20 of each kind; null: none since the start. */
+  readonly lastChange: ConfigChanges | null;
   /** What a start without a file will use; `keptAt` null: nothing of this run; `fault` null: it is what is in force. */
   readonly state: { readonly path: string; readonly keptAt: string | null; readonly fault: string | null };
   readonly generation: number;
@@ -144,7 +147,7 @@ export interface ApplyReply {
 
 /**
  * `GET /v1/diff`: the configuration in force against the kernel; `POST /v1/diff`: the configuration of the body, with its
- * name in the query. Nothing is changed.
+ * name in the query, against the kernel and the configuration in force. Nothing is changed.
  */
 export type DiffReply = readonly Difference[];
 export type { Difference };

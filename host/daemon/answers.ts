@@ -64,6 +64,11 @@ export function routesOf(daemon: Daemon): Routes {
         startedAt: daemon.startedAt.toISOString(),
         configFile: options.configFile,
         source: { ...daemon.source, at: daemon.source.at.toISOString() },
+        lastChange: daemon.lastChanges && {
+          added: daemon.lastChanges.added ?? [],
+          removed: daemon.lastChanges.removed ?? [],
+          changed: daemon.lastChanges.changed ?? [],
+        },
         state: {
           path: daemon.state.path,
           keptAt: daemon.state.keptAt?.toISOString() ?? null,

@@ -11,15 +11,21 @@ export interface Facts {
   /** null: none are configured. */
   readonly gateways: {
     readonly birdUp: boolean;
+    /** Addresses of gateways by BGP, which VIPs are announced to. */
     readonly sessions: number;
     readonly sessionsUp: number;
-    /** VIPs that they are told of. */
+    /** Addresses of static gateways. */
+    readonly fixed: number;
+    readonly fixedUp: number;
+    /** VIPs that are announced. */
     readonly announced: number;
   } | null;
   /** VIPs, and why packets to some of them reach no target. */
   readonly vips: { readonly all: number; readonly lost: readonly { vip: string; reason: string }[] };
   /** Warnings about packets that are dropped or lost on their way through this host. */
   readonly passage: readonly string[];
+  /** Programs that have run for longer than 10 s: `nft has not ended for 12 s`. */
+  readonly hanging: readonly string[];
   readonly stopping: boolean;
 }
 
@@ -41,26 +47,33 @@ export function judgeAlive({ queues }: Pick<Facts, 'queues'>): Judgement {
 
 /** Ready: a packet that comes now gets to a target, and gateways send some. */
 export function judgeReady(facts: Facts): Judgement {
-  const { queues, kernelAsWanted, targets, gateways, vips, passage, stopping } = facts;
+  const { queues, kernelAsWanted, hanging, targets, gateways, vips, passage, stopping } = facts;
   // A setting that others keep otherwise is a warning alone.
   const vain = (facts.vainRepairs ?? []).filter(what => !what.startsWith('sysctl '));
   const bound = queues.filter(queue => queue.bound).length;
   return judgementOf([
     ...(stopping ? [{ name: 'running', ok: false, detail: 'magmark is stopping' }] : []),
-    { name: 'workers', ok: bound === queues.length, detail: `${bound} of ${queues.length} queues are bound` },
+    {
+      name: 'workers',
+      ok: bound === queues.length,
+      detail: `${bound} of ${counted(queues.length, 'queue', 'queues')} ${bound === 1 ? 'is' : 'are'} bound`,
+    },
     {
       name: 'ruleset',
-      ok: kernelAsWanted && vain.length === 0,
-      detail: !kernelAsWanted
-        ? 'rules, routes or tables could not be compared or mended: see the log'
-        : vain.length > 0
-          ? `the repair of ${vain.slice(0, SHOWN).join(', ')} does not help: see the warnings of magmark status`
-          : 'rules, routes and tables are applied',
+      ok: kernelAsWanted && hanging.length === 0 && vain.length === 0,
+      detail:
+        hanging.length > 0
+          ? `${hanging.join(', ')}: rules, routes and tables cannot be compared`
+          : !kernelAsWanted
+            ? 'rules, routes or tables could not be compared or mended: see the log'
+            : vain.length > 0
+              ? `the repair of ${vain.slice(0, SHOWN).join(', ')} does not help: see the warnings of magmark status`
+              : 'rules, routes and tables are applied',
     },
     {
       name: 'targets',
       ok: targets.active > 0,
-      detail: `${targets.active} of ${targets.all} targets take traffic`,
+      detail: `${targets.active} of ${counted(targets.all, 'target', 'targets')} ${targets.active === 1 ? 'takes' : 'take'} traffic`,
     },
     ...(vips.lost.length === 0 ? [] : [lost(vips)]),
     ...(gateways === null ? [] : [announced(gateways)]),
@@ -79,13 +92,25 @@ function lost({ all, lost }: Facts['vips']): Condition {
   };
 }
 
+/** VIPs are announced to gateways by BGP alone: where all are static, one that can be reached suffices. */
 function announced(gateways: NonNullable<Facts['gateways']>): Condition {
-  const { birdUp, sessions, sessionsUp, announced: vips } = gateways;
-  return {
-    name: 'announced',
-    ok: birdUp && sessionsUp > 0 && vips > 0,
-    detail: birdUp
-      ? `${vips} VIPs are announced, ${sessionsUp} of ${sessions} sessions with gateways are up`
-      : 'BIRD does not run',
-  };
+  const { birdUp, sessions, sessionsUp, fixed, fixedUp, announced: vips } = gateways;
+  const name = 'announced';
+  if (!birdUp) return { name, ok: false, detail: 'BIRD does not run' };
+  if (sessions === 0) {
+    const what = `${counted(fixed, 'address', 'addresses')} of static gateways, ${fixedUp} reachable`;
+    return { name, ok: fixedUp > 0, detail: `no gateway needs announcements: ${what}` };
+  }
+  const parts = [
+    `${counted(vips, 'VIP is', 'VIPs are')} announced`,
+    `${sessionsUp} of ${counted(sessions, 'session', 'sessions')} with gateways ${sessionsUp === 1 ? 'is' : 'are'} up`,
+    ...(fixed === 0
+      ? []
+      : [`${fixedUp} of ${counted(fixed, 'address', 'addresses')} of static gateways reachable`]),
+  ];
+  return { name, ok: sessionsUp > 0 && vips > 0, detail: parts.join(', ') };
+}
+
+function counted(count: number, one: string, several: string): string {
+  return `${count} ${count === 1 ? one : several}`;
 }

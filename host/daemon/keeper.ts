@@ -3,6 +3,7 @@
  * in any case. What is looked at and mended is the daemon's own business.
  */
 
+import type { GatewayReach } from '../kernel/gateway-reach.js';
 import { type KernelEvent, KernelMonitor, type MonitorOptions } from '../kernel/monitor.js';
 import type { NextHop, PendingTarget } from '../kernel/wanted.js';
 import { addressKey } from '../types/address.js';
@@ -17,7 +18,9 @@ export interface KeeperOptions {
   readonly check: (inspect: readonly number[]) => Promise<void>;
   /** Have the kernel ask for these neighbours. */
   readonly ask: (hops: readonly NextHop[]) => Promise<void>;
-  /** The same for neighbours whose entries were removed. */
+  /** Have it ask these, whatever it believes of them. */
+  readonly verify: (hops: readonly NextHop[]) => Promise<void>;
+  /** As `ask`, for neighbours whose entries were removed. */
   readonly restore: (hops: readonly NextHop[]) => Promise<void>;
   /** Have it forget them first: somebody gave one of them another link-layer address. */
   readonly askAnew: (hops: readonly NextHop[]) => Promise<void>;
@@ -33,6 +36,8 @@ export interface Kept {
   readonly hops: readonly NextHop[];
   /** Routing tables of ours. */
   readonly tables: ReadonlySet<number>;
+  /** Gateways that are judged by their neighbour entries. */
+  readonly gateways?: readonly GatewayReach[];
 }
 
 /** An event rarely comes alone. */
@@ -40,6 +45,8 @@ const GATHER_MS = 10;
 /** Between two looks, so that a storm of events leaves the machine to the packets. */
 const REST_MS = 150;
 const ASK_MS = 500;
+/** The kernel believes an entry for half a minute and more: with its three questions, a gateway is lost after 8 s at most. */
+const VERIFY_GATEWAYS_MS = 5000;
 /** While a route is refused: main's routes tell of nothing that would help. */
 const RETRY_MS = 1000;
 const SLOW_MS = 30_000;
@@ -72,6 +79,9 @@ export class Keeper {
   /** Looks in a row that failed: each waits twice as long as the one before. An event does not wait. */
   private failures = 0;
   private asking: NodeJS.Timeout | null = null;
+  private verifyingGateways: NodeJS.Timeout | null = null;
+  /** States of the gateways' neighbour entries by `addressKey`. */
+  private gatewayStates = new Map<string, GatewayReach['state']>();
   private reviewing: NodeJS.Timeout | null = null;
   private stopped = false;
 
@@ -91,6 +101,7 @@ export class Keeper {
     this.stopped = true;
     if (this.timer !== null) clearTimeout(this.timer);
     if (this.asking !== null) clearInterval(this.asking);
+    if (this.verifyingGateways !== null) clearInterval(this.verifyingGateways);
     if (this.reviewing !== null) clearTimeout(this.reviewing);
     for (const timer of this.verifying.values()) clearTimeout(timer);
     await this.monitor?.stop();
@@ -105,16 +116,29 @@ export class Keeper {
     for (const known of [this.linkAddresses, this.verified])
       for (const address of known.keys())
         if (!this.hopByAddress.has(address) && !this.waitedFor.has(address)) known.delete(address);
-    const waits = unresolved.length > 0;
+    const { gateways = [] } = kept;
+    this.gatewayStates = new Map(gateways.map(({ address, state }) => [addressKey(address), state]));
+    const waits = unresolved.length > 0 || gateways.some(({ state }) => state !== 'valid');
     if (waits && this.asking === null && !this.stopped) {
       this.asking = setInterval(() => this.ask(), ASK_MS);
     } else if (!waits && this.asking !== null) {
       clearInterval(this.asking);
       this.asking = null;
     }
+    if (gateways.length === 0 && this.verifyingGateways !== null) {
+      clearInterval(this.verifyingGateways);
+      this.verifyingGateways = null;
+    } else if (gateways.length > 0 && !this.stopped) {
+      this.verifyingGateways ??= setInterval(
+        () => this.run(this.options.verify(this.kept.gateways ?? [])),
+        VERIFY_GATEWAYS_MS,
+      );
+    }
     if (kept.pending.length > unresolved.length) this.look(RETRY_MS);
     const overtaken = [...this.told].some(([address, state]) =>
-      state === 'valid' ? this.waitedFor.has(address) : this.hopByAddress.has(address),
+      state === 'valid'
+        ? this.waitedFor.has(address) || this.isNews(address, state)
+        : this.hopByAddress.has(address) || this.isNews(address, state),
     );
     this.told = new Map();
     if (overtaken) this.look(GATHER_MS);
@@ -188,12 +212,19 @@ export class Keeper {
     if (event.state === 'valid' || event.state === 'failed') this.told.set(event.address, event.state);
     const hop = this.hopByAddress.get(event.address);
     if (event.state === 'valid' && this.waitedFor.has(event.address)) this.look(GATHER_MS);
+    if (event.state !== 'resolving' && this.isNews(event.address, event.state)) this.look(GATHER_MS);
     if (hop === undefined) return;
     if (event.state === 'failed') this.look(GATHER_MS);
     if (event.state === 'gone') this.restore(event.address, hop);
     if (event.state === 'valid' && event.linkAddress !== null) {
       this.verify(event.address, hop, event.linkAddress, event.permanent);
     }
+  }
+
+  /** Whether an entry of a gateway was in another state when it was listed last. */
+  private isNews(address: string, state: string): boolean {
+    const listed = this.gatewayStates.get(address);
+    return listed !== undefined && listed !== state;
   }
 
   /** An entry that somebody, or the kernel's housekeeping, removed. */
@@ -237,7 +268,8 @@ export class Keeper {
   }
 
   private ask(): void {
-    this.run(this.options.ask(this.kept.pending.flatMap(target => target.unresolved)));
+    const silent = (this.kept.gateways ?? []).filter(({ state }) => state !== 'valid');
+    this.run(this.options.ask([...this.kept.pending.flatMap(target => target.unresolved), ...silent]));
   }
 
   private run(asking: Promise<void>): void {

@@ -14,11 +14,16 @@ import { reasonNames } from '../core/reason.js';
 import type { LostVip } from '../kernel/local-route.js';
 import type { Observation, QueueObservation, StreamObservation } from '../metrics/observation.js';
 import type { Answers } from '../metrics/server.js';
+import { programs } from '../programs/running.js';
 import type { QueueStatistics } from '../queue/pool.js';
 import { version } from '../version.js';
 import { type Facts, judgeAlive, judgeReady } from './conditions.js';
 import type { Daemon } from './daemon.js';
+import { logLosses } from './log.js';
 import { IDLE_CAUSES } from './serving.js';
+
+/** Far above what a program takes on a busy machine. */
+const HANGS_MS = 10_000;
 
 export function answersOf(daemon: Daemon): Answers {
   return {
@@ -31,6 +36,8 @@ export function answersOf(daemon: Daemon): Answers {
 function factsOf({ config, frontend, options, pool, service, tally, guardWatch }: Daemon): Facts {
   const targets = config.streams.reduce((sum, stream) => sum + stream.targets.length, 0);
   const { bird, sessions } = frontend.state();
+  const ofBgp = sessions.filter(({ protocol }) => protocol === 'bgp');
+  const fixed = sessions.filter(({ protocol }) => protocol === 'static');
   return {
     queues: pool.bindings(),
     kernelAsWanted: tally.looks.lastSucceeded,
@@ -41,12 +48,15 @@ function factsOf({ config, frontend, options, pool, service, tally, guardWatch }
         ? null
         : {
             birdUp: bird.status === 'running',
-            sessions: sessions.length,
-            sessionsUp: sessions.filter(({ up }) => up).length,
+            sessions: ofBgp.length,
+            sessionsUp: ofBgp.filter(({ up }) => up).length,
+            fixed: fixed.length,
+            fixedUp: fixed.filter(({ up }) => up).length,
             announced: service.announced.length,
           },
     vips: { all: config.vips.length, lost: lostOnce(service.lost) },
     passage: guardWatch.lines,
+    hanging: programs.slow(HANGS_MS),
     stopping: options.stop.aborted,
   };
 }
@@ -107,6 +117,8 @@ function observe(daemon: Daemon): Observation {
     vips: config.vips.map(prefixText).map(prefix => ({ prefix, announced: announced.has(prefix) })),
     passage: daemon.guardWatch,
     warnings: daemon.warnings.lines.length,
+    internalErrors: daemon.options.process.internalErrors,
+    logLinesDropped: logLosses().dropped,
   };
 }
 

@@ -1,5 +1,6 @@
 /** Configurations that are well formed, and cannot be brought about here or now. */
 import { coveredHosts } from '../config/resolve.js';
+import { nextHopOf, noNextHop } from '../frontend/next-hop.js';
 import type { InterfaceAddress } from '../frontend/router-id.js';
 import { readQueues } from '../queue/proc.js';
 import type { Config } from '../types/config.js';
@@ -18,6 +19,16 @@ export function refuseCoveredHosts(config: Config, addresses: readonly Interface
     ),
   );
   const faults = coveredHosts(config, [...own, ...gateways, ...targets]);
+  if (faults.length > 0) throw new ConfigError(faults);
+}
+
+/** @throws ConfigError if gateways with link-local addresses could be sent no next hop of the VIPs */
+export function refuseNoNextHop(
+  { gateways, interfaces: { external } }: Config,
+  addresses: readonly InterfaceAddress[],
+): void {
+  if (nextHopOf(addresses, external) !== null) return;
+  const faults = noNextHop(gateways, external);
   if (faults.length > 0) throw new ConfigError(faults);
 }
 

@@ -6,12 +6,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { prefixText } from '../config/address.js';
 import type { ImageStore } from '../core/image.js';
 import type { Frontend } from '../frontend/frontend.js';
+import { linkLocalSessions, nextHopOf } from '../frontend/next-hop.js';
 import { deriveRouterId, type InterfaceAddress } from '../frontend/router-id.js';
 import { HealthChecker, type KnownHealth } from '../health/checker.js';
+import type { AddOutcome } from '../kernel/kernel.js';
 import type { LostVip } from '../kernel/local-route.js';
 import type { PendingTarget } from '../kernel/wanted.js';
 import type { Config, Prefix, Target } from '../types/config.js';
 import type { Log } from './log.js';
+import { hostAddresses } from './namespace.js';
 import {
   announcedVips,
   checkedTargets,
@@ -21,6 +24,7 @@ import {
   idleTargets,
   wayKey,
 } from './serving.js';
+import { StaticGateways } from './static-gateways.js';
 import type { Warnings } from './warnings.js';
 
 export interface ServiceOptions {
@@ -53,7 +57,13 @@ export class Service {
   lost: readonly LostVip[] = [];
   /** Ways of the targets that take traffic. */
   private serving: ReadonlySet<string>;
+  /** The daemon stops: no VIP is announced any more. */
+  private withdrawn = false;
   private pending: readonly PendingTarget[] = [];
+  private readonly gateways = new StaticGateways();
+  /** Why gateways cannot be reached, by address. */
+  private unreachable: ReadonlyMap<string, string> = new Map();
+  private nextHop6: string | null = null;
 
   constructor(private readonly options: ServiceOptions) {
     const { log, onHealth, known } = options;
@@ -83,14 +93,19 @@ export class Service {
     images.refuseTooLarge(config);
   }
 
-  /** Have the workers decide by `config` and by who can be reached. `images.retire` follows. */
-  async publish(config: Config, pending: readonly PendingTarget[]): Promise<void> {
+  /**
+   * Have the workers decide by `config` and by who can be reached. `images.retire` follows.
+   * @param signal aborted: the change was given up, and nothing is published
+   */
+  async publish(config: Config, pending: readonly PendingTarget[], signal?: AbortSignal): Promise<void> {
     this.health.set(checkedTargets(config));
     const idle = this.idleBy(config, pending);
     const marks = new Set(idle.map(target => target.fwmark));
     const { images, warnings } = this.options;
     // A change that failed may have left a former image behind.
     await images.retire();
+    // Another change may have published by now.
+    signal?.throwIfAborted();
     const image = images.publish(config, (_stream, target) => !marks.has(target.fwmark));
     warnings.find({ image: image.warnings });
     this.tell(config, idle);
@@ -100,7 +115,7 @@ export class Service {
   }
 
   /** Decide by who can be reached and is healthy now; the configuration stays. `announceServed` follows. */
-  async review(pending: readonly PendingTarget[] = this.pending): Promise<void> {
+  async review(pending: readonly PendingTarget[] = this.pending, signal?: AbortSignal): Promise<void> {
     const { images } = this.options;
     const { config } = images.current!;
     const idle = this.idleBy(config, pending);
@@ -108,7 +123,7 @@ export class Service {
       this.tell(config, idle);
       this.pending = pending;
     } else {
-      await this.publish(config, pending);
+      await this.publish(config, pending, signal);
       await images.retire();
     }
   }
@@ -126,6 +141,23 @@ export class Service {
     if (served.length < this.announced.length) await this.tellVips(served);
   }
 
+  /** Judge the gateways of `config` by what the kernel lists. `announce` or `reviewGateways` follows. */
+  async judgeGateways(config: Config, found: Pick<AddOutcome, 'gateways' | 'missing'>): Promise<void> {
+    this.gateways.judge(found.gateways);
+    this.unreachable = this.gateways.reasons(config, found.missing);
+    const { gateways, interfaces } = config;
+    this.nextHop6 =
+      linkLocalSessions(gateways).length === 0
+        ? null
+        : nextHopOf(await hostAddresses(), interfaces.external, this.nextHop6);
+  }
+
+  /** Have BIRD use the gateways that can be reached, and no others. */
+  reviewGateways(): Promise<void> {
+    const { unreachable, nextHop6 } = this;
+    return this.options.frontend.setReach({ unreachable, nextHop6 });
+  }
+
   /** Have the gateways of the configuration, and announce to them what is served now. */
   async announce(): Promise<void> {
     const { config } = this.options.images.current!;
@@ -133,7 +165,8 @@ export class Service {
     const { external } = config.interfaces;
     const routerId = config.routerId ?? deriveRouterId(this.options.addresses, external);
     const announced = this.servedVips(config);
-    await this.options.frontend.set({ routerId, external, gateways, ecmp, announced });
+    const { unreachable, nextHop6 } = this;
+    await this.options.frontend.set({ routerId, external, gateways, ecmp, announced, unreachable, nextHop6 });
     this.announced = announced;
   }
 
@@ -144,6 +177,7 @@ export class Service {
 
   /** Withdraw all VIPs, and give gateways the configured time to send elsewhere; `hurry` cuts it short. */
   async withdraw(hurry: AbortSignal): Promise<void> {
+    this.withdrawn = true;
     const { gateways, shutdownDelayMs } = this.options.images.current!.config;
     if (gateways.length === 0) return;
     await this.tellVips([]);
@@ -157,6 +191,7 @@ export class Service {
   }
 
   private servedVips(config: Config): Prefix[] {
+    if (this.withdrawn) return [];
     return this.reachedVips(announcedVips(config, new Set(this.idle.map(({ fwmark }) => fwmark))));
   }
 

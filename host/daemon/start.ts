@@ -19,7 +19,7 @@ import type { Log } from './log.js';
 import { hostAddresses, isInitialNamespace, namespaceIdentity } from './namespace.js';
 import { answersOf } from './observation.js';
 import { Predecessor } from './predecessor.js';
-import { bankBeside, refuseCoveredHosts } from './refusal.js';
+import { bankBeside, refuseCoveredHosts, refuseNoNextHop } from './refusal.js';
 import { Seat } from './seat.js';
 import { firstConfiguration } from './source.js';
 import { proceed } from './stopped.js';
@@ -55,7 +55,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
           'tracking: run it in a namespace of its own (ip netns exec NAME ...), or say --host-namespace if that is meant',
       );
     }
-    refuseCoveredHosts(config, await hostAddresses());
+    const ownAddresses = await hostAddresses();
+    refuseCoveredHosts(config, ownAddresses);
+    refuseNoNextHop(config, ownAddresses);
     watch.lap('configuration');
     const predecessor = options.takeover ? await Predecessor.meet(options) : null;
     let seat = predecessor === null ? await Seat.take(options) : null;

@@ -1,6 +1,7 @@
 /** The kernel state that follows from a configuration. Pure. */
 import type { WantedKernel } from '../kernel/wanted.js';
 import type { Config } from '../types/config.js';
+import { watchedGateways } from './static-gateways.js';
 
 /** @param queues that are bound: others than the configured ones after a takeover */
 export function wantedKernel(config: Config, queues: WantedKernel['queues']): WantedKernel {
@@ -12,6 +13,7 @@ export function wantedKernel(config: Config, queues: WantedKernel['queues']): Wa
     egress: ([4, 6] as const).filter(family =>
       config.gateways.some(gateway => gateway.ips.some(ip => ip.family === family)),
     ),
+    gateways: watchedGateways(config),
     portNats: config.portNats,
     fragments: config.fragments,
     targets: config.streams.flatMap(stream =>

@@ -17,6 +17,8 @@ export interface WarningParts {
   fragments: readonly string[];
   /** VIPs to which main has no route. */
   main: readonly string[];
+  /** What keeps gateways from being used. */
+  gateways: readonly string[];
   /** Of packets that the guard dropped, or that did not leave. */
   passage: readonly string[];
   /** Of the image that the workers decide by. */
@@ -30,8 +32,8 @@ export interface WarningParts {
 }
 
 export class Warnings {
-  /** All that hold. */
-  lines: readonly string[] = [];
+  /** As they were found. */
+  private held: readonly string[] = [];
   private readonly parts: WarningParts = {
     look: [],
     local: [],
@@ -39,6 +41,7 @@ export class Warnings {
     repairs: [],
     fragments: [],
     main: [],
+    gateways: [],
     passage: [],
     image: [],
     refused: [],
@@ -47,7 +50,16 @@ export class Warnings {
   };
   private ofConfig: { readonly config: Config; readonly lines: readonly string[] } | null = null;
 
-  constructor(private readonly log: Log) {}
+  constructor(
+    private readonly log: Log,
+    /** Those that hold at the moment at which they are asked for. */
+    private readonly momentary: () => readonly string[] = () => [],
+  ) {}
+
+  /** All that hold. */
+  get lines(): readonly string[] {
+    return [...this.held, ...this.momentary()];
+  }
 
   /** Found, and not told before `tell`. */
   find(parts: Partial<WarningParts>): void {
@@ -58,10 +70,10 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, ruleset, repairs, fragments, main, passage, image, refused, kept, local, watch } =
+    const { look, ruleset, repairs, fragments, main, gateways, passage, image, refused, kept, local, watch } =
       this.parts;
-    const told = new Set([...this.lines, ...refused]);
-    this.lines = [
+    const told = new Set([...this.held, ...refused]);
+    this.held = [
       ...refused,
       ...local,
       ...passage,
@@ -71,10 +83,11 @@ export class Warnings {
       ...repairs,
       ...fragments,
       ...main,
+      ...gateways,
       ...image,
       ...watch,
       ...kept,
     ];
-    for (const line of this.lines) if (!told.has(line)) this.log.warn(line);
+    for (const line of this.held) if (!told.has(line)) this.log.warn(line);
   }
 }

@@ -11,6 +11,8 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Bfd, BgpGateway, Family, Gateway, Host, Prefix } from '../types/config.js';
 import { ConfigError } from '../types/errors.js';
 import { EGRESS_TABLE } from '../types/marks.js';
+import { isLinkLocal6 } from './next-hop.js';
+import { BFD_PROTOCOL } from './revival.js';
 import { DEFAULT_ROUTE, FAMILIES, protocolName, type WantedFrontend } from './wanted.js';
 
 /** As in the reference: `proto bird metric 32`. */
@@ -118,7 +120,7 @@ function interfaceBfd(gateways: readonly Gateway[]): Bfd | null {
 
 function bfdLines(external: string | null, bfd: Bfd): string[] {
   return [
-    "protocol bfd 'bfd-gateways' {",
+    `protocol bfd '${BFD_PROTOCOL}' {`,
     '  debug { states, events };',
     `  interface "${external ?? '*'}" { ${bfdOptions(bfd)} };`,
     '}',
@@ -134,7 +136,9 @@ function staticLines(gateway: Gateway, { wanted, host, preference }: Place): str
     `protocol static '${protocolName(host.address)}' {`,
     '  check link yes;',
     `  ipv${host.family} { table gateways${host.family}; preference ${preference}; };`,
-    `  ${routeVia(gateway, host, wanted.external, gateway.bfd !== null)}`,
+    ...(wanted.unreachable.has(host.address)
+      ? []
+      : [`  ${routeVia(gateway, host, wanted.external, gateway.bfd !== null)}`]),
     '}',
   ];
 }
@@ -163,7 +167,7 @@ function bgpLines(
   return [
     ...(resolved ? reach : []),
     `ipv${family} table '${sessionTable(address)}';`,
-    ...vipLines(host, wanted.announced, resolved),
+    ...vipLines(host, resolved || wanted.nextHop6 !== null ? wanted.announced : [], resolved),
     `protocol pipe 'defaults-${address}' {`,
     `  table '${sessionTable(address)}';`,
     `  peer table gateways${family};`,
@@ -198,7 +202,8 @@ function bgpLines(
     '      accept;',
     '    };',
     `    export where proto = "${vipsName(address)}" && dest != RTD_UNREACHABLE;`,
-    '    next hop self;',
+    // Over link-local addresses `self` sends the next hop `::`, and the link-local one beside it (RFC 2545, section 3).
+    resolved || wanted.nextHop6 === null ? '    next hop self;' : `    next hop address ${wanted.nextHop6};`,
     '  };',
     '}',
   ];
@@ -220,8 +225,4 @@ function scoped(gateway: Gateway, { address }: Host, external: string | null): s
       ? `gateway ${gateway.name}: ${address} is link-local: it needs interfaces.external`
       : `gateway ${gateway.name}: ${address} is link-local, and BIRD has no words for an interface named ${external}`,
   ]);
-}
-
-function isLinkLocal6(address: string): boolean {
-  return /^fe[89ab][0-9a-f]:/i.test(address);
 }

@@ -13,17 +13,18 @@ import { Bird, BirdFiles, checkConfiguration } from './bird.js';
 import { renderConfiguration } from './configuration.js';
 import { removeLeftRoutes } from './leftover.js';
 import type { Message } from './message.js';
+import { noNextHop } from './next-hop.js';
 import { readPasswords } from './password.js';
 import { refusalOf } from './reply.js';
-import { readSessions, type SessionState, sessionsWithout, withSteadyTimes } from './session.js';
+import { Revival } from './revival.js';
+import { readSessions, type SessionState, sessionsWithout, stoppedProtocols } from './session.js';
+import { Transitions } from './transitions.js';
 import type { FrontendLog, WantedFrontend } from './wanted.js';
 
 export interface FrontendOptions {
   /** For the files of this instance: another one for each network namespace. Made, and removed at the end. */
   readonly directory: string;
   readonly log: FrontendLog;
-  /** Called after `state()` changed. */
-  readonly onChange?: () => void;
 }
 
 export interface BirdState {
@@ -40,6 +41,8 @@ export interface FrontendState {
   readonly bird: BirdState;
   /** One for each address of each gateway, in the order of the file. */
   readonly sessions: readonly SessionState[];
+  /** What keeps BIRD from serving, one line each. */
+  readonly warnings: readonly string[];
 }
 
 const POLL_UNSETTLED_MS = 200;
@@ -66,7 +69,12 @@ export class Frontend {
   private current: FrontendState = {
     bird: { status: 'off', pid: null, restarts: 0, lastError: null },
     sessions: [],
+    warnings: [],
   };
+  private readonly transitions: Transitions;
+  private revival = new Revival();
+  /** Called after `state()` changed. */
+  onChange: () => void = () => {};
   /** Changes come one after the other. */
   private turn: Promise<unknown> = Promise.resolve();
   private retry: NodeJS.Timeout | null = null;
@@ -77,6 +85,7 @@ export class Frontend {
 
   private constructor(private readonly options: FrontendOptions) {
     this.files = new BirdFiles(options.directory);
+    this.transitions = new Transitions(options.log);
   }
 
   /** Nothing is started before `set`. */
@@ -151,6 +160,17 @@ export class Frontend {
   announce(vips: readonly Prefix[]): Promise<void> {
     return this.inTurn(async () => {
       if (this.wanted !== null) await this.change({ ...this.wanted, announced: vips }, this.passwords);
+    });
+  }
+
+  /** Which gateways cannot be reached, and by which address they reach us; all else stays as it was set last. */
+  setReach(reach: Pick<WantedFrontend, 'unreachable' | 'nextHop6'>): Promise<void> {
+    return this.inTurn(async () => {
+      const { wanted } = this;
+      if (wanted === null || wanted.gateways.length === 0) return;
+      const { unreachable, nextHop6 } = wanted;
+      if (isDeepStrictEqual(reach, { unreachable, nextHop6 })) return;
+      await this.change({ ...wanted, ...reach }, this.passwords);
     });
   }
 
@@ -231,6 +251,7 @@ export class Frontend {
   private async start(): Promise<void> {
     if (this.retry !== null) clearTimeout(this.retry);
     this.retry = null;
+    this.revival = new Revival();
     const began = performance.now();
     this.tell({ status: 'starting', pid: null });
     try {
@@ -287,6 +308,7 @@ export class Frontend {
 
   private hear(message: Message): void {
     const { level, text } = message;
+    this.revival.hear(text);
     if (this.heard.admit(text, message)) this.options.log[level]({ bird: text }, 'BIRD says');
     this.pollWithin(POLL_TOLD_MS);
   }
@@ -317,9 +339,11 @@ export class Frontend {
         this.pollWithin(POLL_SETTLED_MS);
         return;
       }
-      const read = readSessions(this.wanted.gateways, protocols, bfd);
-      const sessions = withSteadyTimes(read, this.current.sessions);
-      this.tell({}, sessions);
+      const sessions = readSessions(this.wanted.gateways, protocols, bfd);
+      const bfdUp = sessions.some(session => session.bfd === 'up');
+      const commands = this.revival.due(stoppedProtocols(protocols), bfdUp);
+      this.tell({}, this.withReasons(sessions));
+      for (const command of commands) await bird.ask(command);
       this.pollWithin(sessions.every(({ up }) => up) ? POLL_SETTLED_MS : POLL_UNSETTLED_MS);
     } catch (error) {
       if (!(error instanceof ControlError)) throw error;
@@ -331,10 +355,30 @@ export class Frontend {
     return sessionsWithout(this.wanted?.gateways ?? [], 'BIRD does not run');
   }
 
-  private tell(bird: Partial<BirdState>, sessions: readonly SessionState[] = this.current.sessions): void {
-    const next = { bird: { ...this.current.bird, ...bird }, sessions };
+  /** What BIRD does not know, or tells in its log alone. */
+  private withReasons(sessions: readonly SessionState[]): SessionState[] {
+    const gateways = new Map(this.wanted?.gateways.map(gateway => [gateway.name, gateway]));
+    return sessions.map(session => {
+      if (session.up) return session;
+      const { gateway, address } = session;
+      const reason =
+        this.wanted?.unreachable.get(address) ?? this.revival.reason(gateways.get(gateway)!, address);
+      return reason === null ? session : { ...session, info: reason };
+    });
+  }
+
+  private warnings(): string[] {
+    if (this.wanted === null) return [];
+    const { external, gateways, nextHop6 } = this.wanted;
+    return [...this.revival.warnings(gateways), ...(nextHop6 === null ? noNextHop(gateways, external) : [])];
+  }
+
+  private tell(bird: Partial<BirdState>, listed?: readonly SessionState[]): void {
+    const sessions = listed === undefined ? this.current.sessions : this.transitions.next(listed);
+    const warnings = this.bird === null ? [] : this.warnings();
+    const next = { bird: { ...this.current.bird, ...bird }, sessions, warnings };
     if (isDeepStrictEqual(next, this.current)) return;
     this.current = next;
-    this.options.onChange?.();
+    this.onChange();
   }
 }

@@ -14,9 +14,9 @@ export interface SessionState {
   readonly up: boolean;
   /** none: not wanted. */
   readonly bfd: 'up' | 'down' | 'none';
-  /** Last change as BIRD tells it, ISO 8601 in UTC; null: BIRD does not run. */
+  /** Last change of `up` or `bfd`, ISO 8601 in UTC; null: BIRD has not run yet. */
   readonly since: string | null;
-  /** BIRD's words, for example `Established` or `Active  Socket: Connection refused`. */
+  /** Why: BIRD's words, for example `Established` or `Active  Socket: Connection refused`, or magmark's own. */
   readonly info: string;
 }
 
@@ -74,21 +74,9 @@ export function readSessions(gateways: readonly Gateway[], protocols: Reply, bfd
   );
 }
 
-/** Above what BIRD's times vary by from listing to listing, below the time that a session takes to come back. */
-const SAME_TIME_MS = 100;
-
-/** BIRD reckons times back from now, 1 ms more or less: those that tell the same moment as in `former` are given its words. */
-export function withSteadyTimes(
-  sessions: readonly SessionState[],
-  former: readonly SessionState[],
-): SessionState[] {
-  const times = new Map(former.map(({ address, since }) => [address, since]));
-  return sessions.map(session => {
-    const before = times.get(session.address);
-    if (before == null || session.since === null) return session;
-    const apart = Math.abs(Date.parse(before) - Date.parse(session.since));
-    return apart < SAME_TIME_MS ? { ...session, since: before } : session;
-  });
+/** Protocols that BIRD does not run any more: nothing here ever asks it to end one. */
+export function stoppedProtocols(protocols: Reply): string[] {
+  return [...readProtocols(protocols)].flatMap(([name, { state }]) => (state === 'down' ? [name] : []));
 }
 
 function identity(gateway: Gateway, { address, family }: Gateway['ips'][number]) {
@@ -99,9 +87,10 @@ function isServing({ protocol }: Gateway, listed: Protocol): boolean {
   return protocol === 'bgp' ? /^Established\b/.test(listed.info) : listed.imported > 0;
 }
 
-function infoOf({ protocol }: Gateway, listed: Protocol): string {
+function infoOf({ protocol, bfd }: Gateway, listed: Protocol): string {
   if (protocol === 'bgp') return listed.info === '' ? listed.state : listed.info;
-  return listed.imported > 0 ? 'Route stands' : 'No route: its link or BFD is down';
+  if (listed.imported > 0) return 'Route stands';
+  return bfd === null ? 'No route: its link is down' : 'No route: its link or BFD is down';
 }
 
 function readProtocols(reply: Reply): Map<string, Protocol> {

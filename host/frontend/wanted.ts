@@ -16,6 +16,16 @@ export interface WantedFrontend {
   readonly ecmp: boolean;
   /** VIPs that are announced now, to the gateways by BGP of the same family. */
   readonly announced: readonly Prefix[];
+  /**
+   * Why gateways cannot be reached, by address. A static one has no route then; of the others BIRD judges, and this is
+   * the reason while they are down.
+   */
+  readonly unreachable: ReadonlyMap<string, string>;
+  /**
+   * Global IPv6 address of the external interface: the next hop that gateways with link-local addresses are sent. null:
+   * there is none, and no VIP is announced to those, since BIRD would send `::`.
+   */
+  readonly nextHop6: string | null;
 }
 
 /** Where BIRD puts the default route of each family. */

@@ -10,11 +10,13 @@ import type { Difference } from '../types/difference.js';
 import { ClashError, KernelError } from '../types/errors.js';
 import { runBatch } from './batch.js';
 import { type Carrier, probeCarrier } from './carrier.js';
-import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
+import { type Claims, claimWords, type TableClaim, tableKey, unitedClaims } from './claims.js';
 import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
 import { routingDifferences } from './difference.js';
+import { type GatewayReach, gatewayReach } from './gateway-reach.js';
 import { type GuardReading, readGuard } from './guard.js';
 import { lastMarkPriority, rulesInFront } from './in-front.js';
+import { listInterfaces, missingInterfaces } from './interfaces.js';
 import { Journal, type NamespaceIdentity } from './journal.js';
 import { familiesWithoutMain, missingKernelRules } from './kernel-rules.js';
 import { type LostVip, lostVips } from './local-route.js';
@@ -24,7 +26,9 @@ import {
   listNeighbours,
   type Neighbours,
   neighbourKey,
+  probeNeighbours,
 } from './neighbour.js';
+import { OnLink } from './on-link.js';
 import { type Reached, reachOf } from './reach.js';
 import { ALL_REPAIRS, NO_REPAIRS, type RepairGate } from './repairs.js';
 import type { ListedRoute, NarrowRoute } from './route.js';
@@ -94,6 +98,10 @@ export interface AddOutcome {
   readonly changes: string[];
   /** Next hops of targets that can be reached. */
   readonly hops: NextHop[];
+  /** Gateways that are watched by their neighbour entries. */
+  readonly gateways: readonly GatewayReach[];
+  /** Interfaces that the configuration names and that are not there; one line each. */
+  readonly missing: readonly string[];
   /** Neighbours whose entries were removed, to be made anew. */
   readonly forgotten: readonly Host[];
   /** VIPs whose packets the kernel delivers elsewhere before it asks our rules. */
@@ -143,6 +151,11 @@ export class Kernel {
       this.steering.forget();
       this.journal = await openJournal(this.options);
     });
+  }
+
+  /** What the journal claims, for people; empty: nothing. */
+  claimed(): string[] {
+    return claimWords(this.journal.claims);
   }
 
   get carrier(): Carrier['name'] {
@@ -217,10 +230,27 @@ export class Kernel {
       lap('reach');
       const { pending, hops } = await this.settle(first, reachBy, asked, patienceMs);
       lap('neighbours');
+      const present = await listInterfaces();
+      const onLink = new OnLink(listing.links);
+      const gateways = await this.settleGateways(
+        neighbours => gatewayReach(wanted, onLink, present, neighbours),
+        listed,
+        patienceMs,
+      );
+      lap('gateways');
       const made = added.filter(({ of }) => of.kind !== 'route' || !outcome.refused.has(of.route.table));
       const changed = made.map(changeText);
       for (const what of changed) gate.repaired(what);
-      return { pending, hops, warnings, forgotten, lost, changes: [...settings.changes, ...changed] };
+      return {
+        pending,
+        hops,
+        warnings,
+        gateways,
+        missing: missingInterfaces(wanted.interfaces, present),
+        forgotten,
+        lost,
+        changes: [...settings.changes, ...changed],
+      };
     });
   }
 
@@ -246,6 +276,11 @@ export class Kernel {
         ...(await askForNeighbours(this.run, hops)),
       ];
     });
+  }
+
+  /** See `probeNeighbours`. */
+  probe(hops: readonly NextHop[], before: readonly NextHop[]): Promise<NextHop[]> {
+    return this.inTurn(() => probeNeighbours(this.run, hops, before));
   }
 
   /** @returns one line for each VIP towards which the kernel makes no errors, since main does not lead to it */
@@ -410,6 +445,28 @@ export class Kernel {
     for (const end = performance.now() + patienceMs; performance.now() < end; ) {
       latest = reachBy(await listNeighbours(this.run, this.present));
       if (unresolved(latest).length === 0) break;
+      await delay(LOOK_AGAIN_MS);
+    }
+    return latest;
+  }
+
+  /** Ask for gateways that the kernel has no entry of, and look until each has one, for `patienceMs` at most. */
+  private async settleGateways(
+    reachBy: (neighbours: Neighbours) => GatewayReach[],
+    listed: Neighbours,
+    patienceMs: number,
+  ): Promise<GatewayReach[]> {
+    let latest = reachBy(listed);
+    const absent = latest.filter(({ state }) => state === 'absent');
+    if (absent.length === 0) return latest;
+    await askForNeighbours(this.run, absent);
+    const asked = new Set(absent.map(neighbourKey));
+    for (const end = performance.now() + patienceMs; performance.now() < end; ) {
+      latest = reachBy(await listNeighbours(this.run, this.present));
+      const waits = latest.some(
+        hop => asked.has(neighbourKey(hop)) && hop.state !== 'valid' && hop.state !== 'failed',
+      );
+      if (!waits) break;
       await delay(LOOK_AGAIN_MS);
     }
     return latest;

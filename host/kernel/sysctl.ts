@@ -11,6 +11,8 @@ const IPV4: readonly (readonly [path: string, wanted: string])[] = [
   ['net/ipv4/ip_forward', '1'],
   // Egress over several gateways by ports too, so that a connection keeps its gateway.
   ['net/ipv4/fib_multipath_hash_policy', '1'],
+  // A gateway whose neighbour entry has failed gets no packet. IPv6 does so without a setting (rt6_check_neigh).
+  ['net/ipv4/fib_multipath_use_neigh', '1'],
   // Errors that this host makes for a client bear the mark of the packet that caused them.
   ['net/ipv4/fwmark_reflect', '1'],
 ];

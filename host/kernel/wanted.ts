@@ -19,6 +19,8 @@ export interface WantedKernel {
   readonly interfaces: { readonly external: string | null; readonly internal: readonly string[] };
   /** Families that have gateways: BIRD fills their table 4096. */
   readonly egress: readonly Family[];
+  /** Addresses of gateways whose neighbour entries tell whether they can be reached; default: none. */
+  readonly gateways?: readonly Host[];
   readonly portNats: readonly PortNat[];
   readonly fragments: FragmentMode;
   /** In the order of the file. */

@@ -39,6 +39,9 @@ export interface Observation {
     readonly lost: number;
   };
   readonly warnings: number;
+  /** That no part of the daemon expected. */
+  readonly internalErrors: number;
+  readonly logLinesDropped: number;
 }
 
 export interface QueueObservation {

@@ -112,4 +112,16 @@ export const STATE_FAMILIES: readonly MetricFamily[] = [
     type: 'gauge',
     samples: ({ warnings }) => [sample(warnings)],
   },
+  {
+    name: 'magmark_internal_errors_total',
+    help: 'Errors that no part of the daemon expected; it goes on, and the log has them.',
+    type: 'counter',
+    samples: ({ internalErrors }) => [sample(internalErrors)],
+  },
+  {
+    name: 'magmark_log_lines_dropped_total',
+    help: 'Lines of the log that were dropped because its reader did not read.',
+    type: 'counter',
+    samples: ({ logLinesDropped }) => [sample(logLinesDropped)],
+  },
 ];

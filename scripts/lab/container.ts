@@ -15,6 +15,7 @@ export const CAPABILITIES = ['NET_ADMIN'];
 export const SYSCTLS: readonly string[] = [
   'net.ipv4.ip_forward=1',
   'net.ipv4.fib_multipath_hash_policy=1',
+  'net.ipv4.fib_multipath_use_neigh=1',
   'net.ipv4.fwmark_reflect=1',
   'net.ipv6.conf.all.forwarding=1',
   'net.ipv6.fib_multipath_hash_policy=1',

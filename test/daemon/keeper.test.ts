@@ -39,6 +39,7 @@ function started(check: () => Promise<void> = async () => {}) {
       await check();
     },
     ask: async hops => void seen.asked.push(...hops.map(hop => hop.address)),
+    verify: async () => {},
     restore: async hops => void seen.restored.push(...hops.map(hop => hop.address)),
     askAnew: async hops => void seen.askedAnew.push(...hops.map(hop => hop.address)),
     reviewMain: async () => void seen.reviews++,
@@ -203,4 +204,25 @@ t.test('another link-layer address is verified, once', async t => {
   await until('it is asked for anew', () => seen.askedAnew.length === 1);
   event(neighbour(HOP.address, 'valid', '02:00:00:00:00:01'));
   t.same(seen.askedAnew, [HOP.address], 'what the answer brings is not verified again');
+});
+
+t.test('a gateway that does not answer is asked for, and what becomes of it is a reason to look', async t => {
+  const { seen, event, keeper } = started();
+  const gateway = { family: 4, address: '169.254.100.150', device: 'ext-vlan0' } as const;
+  const keep = (state: 'valid' | 'failed') =>
+    keeper.keep({ pending: [], hops: [], tables: new Set(), gateways: [{ ...gateway, state }] });
+  keep('valid');
+  event(neighbour(gateway.address, 'valid'));
+  event(neighbour(gateway.address, 'resolving'));
+  await delay(100);
+  t.equal(seen.looks, 0, 'nothing new');
+  event(neighbour(gateway.address, 'failed'));
+  await until('a look', () => seen.looks === 1);
+  t.strictSame(seen.asked, []);
+  keep('failed');
+  await until('it is asked for', () => seen.asked.length > 0);
+  t.strictSame(seen.asked[0], gateway.address);
+  event(neighbour(gateway.address, 'failed'));
+  event(neighbour(gateway.address, 'valid'));
+  await until('a look at its return', () => seen.looks === 2);
 });

@@ -25,6 +25,8 @@ export interface BgpOptions {
   readonly more?: string;
   /** Of each gateway. */
   readonly gatewayMore?: string;
+  /** Lines of other gateways. */
+  readonly otherGateways?: readonly string[];
 }
 
 export function bgpConfig(options: BgpOptions = {}): string {
@@ -43,7 +45,7 @@ queues: "0:1"
 interfaces: {external: ext-vlan0, internal: ["conduit-a-*"]}
 vips: ${list(hosts(...vips))}
 gateways:
-${gatewayLines.join('\n')}
+${[...gatewayLines, ...(options.otherGateways ?? [])].join('\n')}
 streams:
   - name: a
     targets:

@@ -35,7 +35,10 @@ const failing = async (...args: string[]) => {
 const status = async () => JSON.parse(await magmark('status', '--json')) as StatusReply;
 
 t.test('the listings are tables for people and JSON for programs', async t => {
-  t.match(await magmark('targets'), /│ a +│ +69 │ +5069 │ 172\.16\.0\.6 fd00::6 +│ active/);
+  t.match(
+    await magmark('targets'),
+    /│ a +│ +69 │ +5069 │ 172\.16\.0\.6 fd00::6 +│ active \(no health check\)/,
+  );
   t.match(await magmark('flows'), /tshm-a-tcp +│ +1 │ tshm-a +│ tcp +│ 20\.0\.0\.1\/32 2000::1\/128 +│ 4000/);
   t.match(await magmark('streams'), /tshm-a +│ +9973 │ +100 │ +4 │ 5044 5062 5069 5073/);
   await waitFor('the gateway to be up', 60_000, async () =>
@@ -98,6 +101,7 @@ t.test('diff tells what somebody changed, and what a file would change, and chan
     new RegExp(`^- ip -6 route del default table ${5000 + first!.identifier}$`, 'm'),
     /^\+ ip -4 rule add priority 100 from 20\.0\.0\.7\/32 lookup 4096$/m,
     /^~ table inet meridio-nfqlb: set ipv4-vips$/m,
+    /^configuration:\n\+ vip 20\.0\.0\.7\/32\n- a\/69\nkernel:\n/,
   ])
     t.match(planned.stdout, line);
   t.equal(
@@ -105,6 +109,28 @@ t.test('diff tells what somebody changed, and what a file would change, and chan
     before,
     'nothing was changed',
   );
+  // What the kernel does not hold is a difference all the same.
+  const checked = join(topology.directory, 'checked.yaml');
+  writeFileSync(
+    checked,
+    CONFIG.replace('- name: a\n', '- name: a\n    healthCheck: {type: tcp, port: 4000}\n'),
+  );
+  const difference = await failing('diff', checked);
+  t.equal(difference.code, 1);
+  t.equal(difference.stdout, 'configuration:\n+ stream a: healthCheck\nkernel:\nnothing differs\n');
+  t.strictSame(JSON.parse((await failing('diff', checked, '--json')).stdout), [
+    { of: 'configuration', kind: 'missing', what: 'stream a: healthCheck' },
+  ]);
+  t.equal((await status()).lastChange, null);
+  await magmark('apply', file);
+  const lastChange = { added: ['vip 20.0.0.7/32'], removed: ['a/69'], changed: [] };
+  t.strictSame((await status()).lastChange, lastChange);
+  t.match(await magmark('status'), /last change: added vip 20\.0\.0\.7\/32; removed a\/69\n/);
+  t.match(
+    daemon.log().find(({ msg }) => msg === 'applied'),
+    { added: lastChange.added, removed: lastChange.removed },
+  );
+  t.match(await daemon.reload(), { msg: 'reloaded', added: lastChange.removed, removed: lastChange.added });
   // What comes later to our numbers is told for as long as it stands.
   await inLoadBalancer(topology, 'ip', 'rule', 'add', 'priority', '5', 'fwmark', '5044', 'lookup', '77');
   const found = await failing('diff', '--json');

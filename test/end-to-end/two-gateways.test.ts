@@ -3,7 +3,7 @@ import t, { type Test } from 'tap';
 import type { LabDaemon } from '../../scripts/lab/daemon.js';
 import { egress, LabGateway } from '../../scripts/lab/gateway.js';
 import { KernelWatch } from '../../scripts/lab/kernel-watch.js';
-import { ACCESS, EXTERNAL, FAMILIES, GATEWAYS } from '../../scripts/lab/plan.js';
+import { ACCESS, EXTERNAL, FAMILIES, GATEWAYS, type Pair } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { leeway, waitFor } from '../../scripts/lab/wait.js';
 import { A, B, BOUND_MS, bgpConfig, hosts, sessionsUp } from './bgp.js';
@@ -144,6 +144,104 @@ t.test('without ECMP the first gateway that is up takes all', async t => {
   await untilEgress([0]);
   await sessionsUp(daemon, 4);
   await expectMoved(t, alone, [0]);
+});
+
+t.test('of static gateways those lead that answer on their link', async t => {
+  for (const family of FAMILIES) {
+    const via = ['via', EXTERNAL.loadBalancer[family], 'dev', EXTERNAL.name];
+    for (const pair of [A, B])
+      await ip(
+        '-n',
+        topology.gateways[1]!,
+        `-${family}`,
+        'route',
+        'add',
+        pair[family],
+        ...via,
+        'metric',
+        '7',
+      );
+  }
+  const fixed = bgpConfig({
+    gateways: [],
+    otherGateways: [...GATEWAYS, NEVER].map(
+      (pair, which) => `  - {name: fixed-${which}, protocol: static, ips: [${pair[4]}, "${pair[6]}"]}`,
+    ),
+  });
+  writeConfig(topology, fixed);
+  t.equal((await daemon.reload()).msg, 'reloaded');
+  await untilEgress([0, 1]);
+  const reasons = (which: number) =>
+    [...FAMILIES].map(family => silent([...GATEWAYS, NEVER][which]![family]));
+  await untilReasons(2, reasons(2), 'a gateway that never was there');
+  await sessionsUp(daemon, 4);
+  t.match((await daemon.status()).gateways[0]!.sessions, [{ up: true }, { up: true }]);
+
+  const dead = Date.now();
+  await cut(0);
+  for (const family of FAMILIES) await address(0, family, 'del');
+  await untilEgress([1]);
+  t.comment(`both default routes left it ${Date.now() - dead} ms after it died`);
+  const { result, connections, answers } = await connectingDuring(topology, clients, batch, () =>
+    untilReasons(0, reasons(0), 'it is told'),
+  );
+  t.strictSame(answered(answers), predict(fixed, connections), 'all go by the other');
+  t.ok(
+    result.every(({ since }) => Date.parse(since!) >= dead),
+    'down since it died',
+  );
+  const logged = daemon.log().find(({ msg, gateway }) => msg === 'gateway is down' && gateway === 'fixed-0');
+  t.match(logged, { level: 'warn', reason: /^no answer from/ });
+
+  const back = Date.now();
+  for (const family of FAMILIES) await address(0, family, 'add');
+  await mend(0);
+  await untilEgress([0, 1]);
+  t.comment(`back ${Date.now() - back} ms after it was mended`);
+  const connected = batch();
+  t.strictSame(answered(await clients.connect(connected)), predict(fixed, connected));
+
+  writeConfig(
+    topology,
+    fixed.replace(
+      /interfaces: .*/,
+      'interfaces: {external: eth-typo, internal: ["conduit-a-*", "conduit-z-*"]}',
+    ),
+  );
+  t.equal((await daemon.reload()).msg, 'reloaded');
+  const noExternal = 'interfaces.external: interface eth-typo does not exist';
+  const noInternal = 'interfaces.internal: no interface matches conduit-z-*';
+  const missing = async () =>
+    (await daemon.status()).warnings.filter(warning => warning.startsWith('interfaces.'));
+  t.strictSame(await missing(), [noExternal, noInternal]);
+  await untilReasons(0, Array(2).fill('interface eth-typo does not exist'), 'gateways behind no interface');
+  await ip('-n', topology.loadBalancer, 'link', 'add', 'conduit-z-1', 'type', 'veth', 'peer', 'name', 'zz');
+  await waitFor('the pattern to match', BOUND_MS, async () => (await missing()).join() === noExternal);
+  await ip('-n', topology.loadBalancer, 'link', 'del', 'conduit-z-1');
+  await waitFor('it to match nothing', BOUND_MS, async () => (await missing()).length === 2);
+  t.ok(daemon.log().some(({ level, msg }) => level === 'warn' && msg === noExternal));
+
   t.equal((await daemon.stop()).code, 0);
   t.equal(await kernelState(topology), pristine);
 });
+
+/** An address of the external network that nobody has. */
+const NEVER: Pair = { 4: '169.254.100.199', 6: '100:100::199' };
+
+const silent = (address: string) => `no answer from ${address} on ${EXTERNAL.name}`;
+
+/** Until both addresses of a gateway are down for these reasons. */
+function untilReasons(which: number, reasons: readonly string[], what: string) {
+  return waitFor(`${what}: ${reasons}`, BOUND_MS, async () => {
+    const { sessions } = (await daemon.status()).gateways[which]!;
+    const found = sessions.map(({ up, info }) => (up ? 'up' : info));
+    return found.join() === reasons.join() && sessions;
+  });
+}
+
+/** Take a gateway's external address away, or give it back. */
+async function address(which: number, family: (typeof FAMILIES)[number], verb: 'add' | 'del'): Promise<void> {
+  const text = `${GATEWAYS[which]![family]}/${EXTERNAL.prefix[family]}`;
+  const nodad = verb === 'add' && family === 6 ? ['nodad'] : [];
+  await ip('-n', topology.gateways[which]!, 'address', verb, text, 'dev', EXTERNAL.name, ...nodad);
+}

@@ -29,12 +29,28 @@ const BGP: BgpGateway = {
 };
 
 function wanted(more: Partial<WantedFrontend>): WantedFrontend {
-  return { routerId: '10.0.0.1', external: 'ext-vlan0', gateways: [], ecmp: true, announced: [], ...more };
+  return {
+    routerId: '10.0.0.1',
+    external: 'ext-vlan0',
+    gateways: [],
+    ecmp: true,
+    announced: [],
+    unreachable: new Map(),
+    nextHop6: null,
+    ...more,
+  };
 }
 
 const other = { ...IPV4, address: '169.254.100.151' };
 const CASES: readonly { name: string; wanted: WantedFrontend; passwords?: ReadonlyMap<string, string> }[] = [
   { name: 'static', wanted: wanted({ gateways: [STATIC] }) },
+  {
+    name: 'static-unreachable',
+    wanted: wanted({
+      gateways: [STATIC, { ...STATIC, name: 'dead', ips: [other] }],
+      unreachable: new Map([[other.address, 'no answer']]),
+    }),
+  },
   { name: 'static-bfd', wanted: wanted({ gateways: [{ ...STATIC, bfd: BFD }], ecmp: false }) },
   {
     name: 'bgp',
@@ -74,6 +90,8 @@ const CASES: readonly { name: string; wanted: WantedFrontend; passwords?: Readon
         { ...BGP, ips: [LINK_LOCAL], bfd: BFD },
         { ...STATIC, ips: [{ family: 6, address: 'fe80::151' }] },
       ],
+      announced: [{ family: 6, address: '2000::1', length: 128 }],
+      nextHop6: '100:100::149',
     }),
   },
 ];

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -7,6 +8,7 @@ import { leeway } from '../../scripts/lab/wait.js';
 import { insideNamespace, shell } from '../kernel/namespace.js';
 import {
   allUp,
+  bgpGateway,
   directory,
   egressTable,
   endNetwork,
@@ -21,6 +23,25 @@ import {
 
 const LEFT = 'default via 169.254.100.150 dev ext-vlan0 proto bird metric 32 \n';
 
+const TAKEN =
+  /^gateway router-0, 169\.254\.100\.150: BIRD cannot listen on port 179: another program uses it/;
+const TAKEN_BFD = /^BIRD cannot open the ports of BFD/;
+/** Says so when it has the port in both families. */
+const HOLD_PORT = `
+const { createServer } = require('node:net');
+const done = () => { if (--left === 0) console.log('held'); };
+let left = 2;
+createServer().listen(179, '0.0.0.0', done);
+createServer().listen({ port: 179, host: '::', ipv6Only: true }, done);
+`;
+const HOLD_BFD = `
+const { createSocket } = require('node:dgram');
+const done = () => { if (--left === 0) console.log('held'); };
+let left = 2;
+createSocket('udp4').bind(3784, '0.0.0.0', done);
+createSocket({ type: 'udp6', ipv6Only: true }).bind(3784, '::', done);
+`;
+
 if (insideNamespace(import.meta.url)) {
   const { default: t } = await import('tap');
   t.setTimeout(300_000);
@@ -31,9 +52,17 @@ if (insideNamespace(import.meta.url)) {
     const { router, frontend, log } = await start(t);
     await until('up', () => allUp(frontend.state()));
     const { pid } = frontend.state().bird;
+    const killedAt = Date.now();
     process.kill(pid!, 'SIGKILL');
     await until('it is told', () => frontend.state().bird.lastError === 'signal SIGKILL');
-    t.ok(frontend.state().sessions.every(({ up, since }) => !up && since === null));
+    t.ok(
+      frontend.state().sessions.every(({ up, since }) => !up && Date.parse(since!) >= killedAt),
+      'down since then',
+    );
+    t.ok(
+      log.lines.some(line => /^warn gateway is down .*"reason":"BIRD does not run"/.test(line)),
+      'which is logged',
+    );
     t.comment(`back after ${await until('up again', () => allUp(frontend.state()))} ms`);
     t.match(frontend.state().bird, { status: 'running', restarts: 1, lastError: 'signal SIGKILL' });
     t.not(frontend.state().bird.pid, pid);
@@ -78,6 +107,48 @@ if (insideNamespace(import.meta.url)) {
     await until('it runs', () => frontend.state().bird.status === 'running');
   });
 
+  t.test('a port that is taken at the start is a warning, and the session comes when it is free', async t => {
+    const holder = spawn(process.execPath, ['-e', HOLD_PORT], { stdio: ['ignore', 'pipe', 'inherit'] });
+    t.teardown(() => holder.kill('SIGKILL'));
+    await once(holder.stdout, 'data');
+    const { router, frontend, log } = await start(t, { gateways: [bgpGateway(0, { bfd: null })] });
+    await until('both are warned of', () => frontend.state().warnings.length === 2);
+    t.match(frontend.state().warnings[0], TAKEN);
+    await until('the session says so', () =>
+      /^BIRD cannot listen on port 179/.test(frontend.state().sessions[0]?.info ?? ''),
+    );
+    const tries = () => log.lines.filter(line => line.includes('Enabling protocol')).length;
+    await until('it was tried again', () => tries() >= 1);
+    holder.kill('SIGKILL');
+    t.comment(`up after ${await until('up', () => allUp(frontend.state()))} ms`);
+    await until('the VIPs are known', async () => (await router.knows(VIP4)) && (await router.knows(VIP6)));
+    await until('no warning is left', () => frontend.state().warnings.length === 0);
+    const repeated = log.lines.filter(line => /^error BIRD says \{"bird":"gateway-169.*bind/.test(line));
+    t.equal(repeated.length, 1, 'a line that BIRD repeats is written once');
+  });
+
+  t.test(
+    'ports of BFD that are taken at the start are a warning, and BFD comes when they are free',
+    async t => {
+      const holder = spawn(process.execPath, ['-e', HOLD_BFD], { stdio: ['ignore', 'pipe', 'inherit'] });
+      t.teardown(() => holder.kill('SIGKILL'));
+      await once(holder.stdout, 'data');
+      const bfd = { minRxMs: 100, minTxMs: 100, multiplier: 5 };
+      const router = await startRouter(0, { bfd });
+      const { frontend, log } = openFrontend();
+      t.teardown(async () => {
+        await frontend.stop();
+        await router.stop();
+        if (!t.passing()) t.comment(log.lines.join('\n'));
+      });
+      await frontend.set(wantedFrontend({ gateways: [bgpGateway(0, { bfd })] }));
+      await until('it is warned of', () => frontend.state().warnings.some(line => TAKEN_BFD.test(line)));
+      holder.kill('SIGKILL');
+      t.comment(`up after ${await until('up', () => allUp(frontend.state()))} ms`);
+      await until('no warning is left', () => frontend.state().warnings.length === 0);
+    },
+  );
+
   t.test('without gateways there is no BIRD, and what a killed one left is removed', async t => {
     const { frontend } = await start(t);
     await until('up', () => egressTable(4) === LEFT);
@@ -86,6 +157,7 @@ if (insideNamespace(import.meta.url)) {
     t.strictSame(frontend.state(), {
       bird: { status: 'off', pid: null, restarts: 0, lastError: null },
       sessions: [],
+      warnings: [],
     });
     t.notOk(existsSync(`/proc/${pid}`));
     t.equal(egressTable(4) + egressTable(6), '');
@@ -108,7 +180,7 @@ if (insideNamespace(import.meta.url)) {
       import { Frontend } from '${module}';
       const log = Object.fromEntries(['debug', 'info', 'warn', 'error'].map(level => [level, () => {}]));
       const frontend = Frontend.open({ directory: '${files}', log });
-      await frontend.set(${JSON.stringify(wantedFrontend())});
+      await frontend.set({ ...${JSON.stringify(wantedFrontend())}, unreachable: new Map() });
       console.log(frontend.state().bird.pid);
     `;
       const env = { ...process.env, NODE_OPTIONS: '' };

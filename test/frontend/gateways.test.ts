@@ -9,6 +9,7 @@ import {
   bgpGateway,
   egressTable,
   endNetwork,
+  HERE,
   hostsOf,
   makeNetwork,
   openFrontend,
@@ -152,6 +153,20 @@ if (insideNamespace(import.meta.url)) {
         `default via ${ips[1]!.address} dev ext-vlan0 proto bird metric 32 pref medium\n`,
       );
       await until('VIPs', async () => (await routers[0]!.knows(VIP4)) && (await routers[0]!.knows(VIP6)));
+      const route = await routers[0]!.ask('show', 'route', `${VIP6.address}/128`, 'all');
+      t.match(route, `BGP.next_hop: ${HERE[6]} ${address('')}\n`, 'a next hop that any router can use');
+      t.match(route, `via ${HERE[6]} on ext-vlan0`);
+      await frontend.set(wantedFrontend({ gateways, nextHop6: null }));
+      await until('withdrawn', async () => !(await routers[0]!.knows(VIP6)));
+      t.ok(await routers[0]!.knows(VIP4), 'the other family needs no such address');
+      await until('it is warned of', () => frontend.state().warnings.length === 1);
+      t.match(
+        frontend.state().warnings[0],
+        /fe80:\S+ is link-local, and ext-vlan0 has no global IPv6 address/,
+      );
+      await frontend.setReach({ unreachable: new Map(), nextHop6: HERE[6] });
+      await until('announced again', () => routers[0]!.knows(VIP6));
+      t.ok(allUp(frontend.state()), 'no session was dropped');
     });
   }
 }

@@ -98,6 +98,8 @@ export function wantedFrontend(more: Partial<WantedFrontend> = {}): WantedFronte
     gateways: [bgpGateway(0)],
     ecmp: true,
     announced: [VIP4, VIP6],
+    unreachable: new Map(),
+    nextHop6: HERE[6],
     ...more,
   };
 }
@@ -120,7 +122,9 @@ let instances = 0;
 export function openFrontend(onChange?: () => void): { frontend: Frontend; log: RecordedLog; files: string } {
   const log = new RecordedLog();
   const files = join(directory, `frontend${instances++}`);
-  return { frontend: Frontend.open({ directory: files, log, ...(onChange && { onChange }) }), log, files };
+  const frontend = Frontend.open({ directory: files, log });
+  if (onChange !== undefined) frontend.onChange = onChange;
+  return { frontend, log, files };
 }
 
 const SETTLE_MS = 60_000;

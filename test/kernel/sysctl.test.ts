@@ -10,6 +10,7 @@ function tree(rpFilter: string) {
       ipv4: {
         ip_forward: '0\n',
         fib_multipath_hash_policy: '1\n',
+        fib_multipath_use_neigh: '0\n',
         fwmark_reflect: '0\n',
         conf: {
           all: { forwarding: '1\n', rp_filter: '0\n', send_redirects: '1\n', arp_notify: '0\n' },
@@ -39,6 +40,7 @@ t.test('what differs is written, for every interface', async t => {
   for (const [path, value] of [
     ['ipv4/ip_forward', '1'],
     ['ipv4/fib_multipath_hash_policy', '1\n'],
+    ['ipv4/fib_multipath_use_neigh', '1'],
     ['ipv4/conf/all/rp_filter', '0\n'],
     ['ipv4/conf/eth0/rp_filter', '0'],
     ['ipv4/conf/default/rp_filter', '0'],

@@ -62,6 +62,8 @@ export function observationOf(more: Partial<Observation> = {}): Observation {
     vips: [{ prefix: '20.0.0.1/32', announced: true }],
     passage: { dropped: { 4: 7, 6: 8 }, left: 9, lost: 2 },
     warnings: 1,
+    internalErrors: 2,
+    logLinesDropped: 3,
     ...more,
   };
 }
