@@ -24,6 +24,8 @@ export interface Facts {
   readonly vips: { readonly all: number; readonly lost: readonly { vip: string; reason: string }[] };
   /** Warnings about packets that are dropped or lost on their way through this host. */
   readonly passage: readonly string[];
+  /** Rules of other programs that can touch packets to VIPs, one line each. */
+  readonly foreign?: readonly string[];
   /** Programs that have run for longer than 10 s: `nft has not ended for 12 s`. */
   readonly hanging: readonly string[];
   readonly stopping: boolean;
@@ -78,6 +80,7 @@ export function judgeReady(facts: Facts): Judgement {
     ...(vips.lost.length === 0 ? [] : [lost(vips)]),
     ...(gateways === null ? [] : [announced(gateways)]),
     // No reason to send packets elsewhere: a few may be lost.
+    ...(facts.foreign ?? []).slice(0, SHOWN).map(detail => ({ name: 'foreign rules', ok: true, detail })),
     ...passage.map(detail => ({ name: 'packets', ok: true, detail })),
   ]);
 }

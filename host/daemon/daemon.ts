@@ -26,6 +26,7 @@ import type { WorkerPool } from '../queue/pool.js';
 import type { Config } from '../types/config.js';
 import type { Difference } from '../types/difference.js';
 import { ConfigError, MagmarkError } from '../types/errors.js';
+import { ForeignWatch } from './foreign-watch.js';
 import { decidedPackets, GuardWatch } from './guard-watch.js';
 import type { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
@@ -127,6 +128,7 @@ export class Daemon {
   readonly traceFlows = new TraceFlows();
   readonly warnings: Warnings;
   readonly guardWatch: GuardWatch;
+  readonly foreignWatch: ForeignWatch;
   source: Source;
   /** Of the last reload or `apply` that took effect: names of what differs from before; null: none yet. */
   lastChanges: Partial<ConfigChanges> | null = null;
@@ -186,6 +188,15 @@ export class Daemon {
         warnings.tell(this.config);
       },
     });
+    this.foreignWatch = new ForeignWatch({
+      log,
+      wanted: () => this.wanted(this.config),
+      review: wanted => kernel.reviewForeign(wanted),
+      warn: foreign => {
+        warnings.find({ foreign });
+        warnings.tell(this.config);
+      },
+    });
     this.mender = new Mender({
       log,
       stop: options.stop,
@@ -195,6 +206,7 @@ export class Daemon {
       tally: this.tally,
       config: () => this.config,
       wanted: config => this.wanted(config),
+      onForeign: () => this.foreignWatch.look(),
       targets: () => this.countedTargets(),
       withdrawUnserved: () => this.withdrawUnserved(),
       inTurn: (name, change) => this.turns.take(name, change),
@@ -232,6 +244,7 @@ export class Daemon {
     if (seat !== null) seat.control.routes = routes;
     this.mender.start();
     this.guardWatch.start();
+    this.foreignWatch.look();
   }
 
   get pool(): WorkerPool {
@@ -369,6 +382,7 @@ export class Daemon {
     } finally {
       // What a change takes as it was last time is compared with the kernel now.
       this.mender.look();
+      this.foreignWatch.look();
     }
     this.source = { kind, name, at: new Date() };
     this.lastChanges = shortChanges(configChanges(former, config));
@@ -514,7 +528,12 @@ export class Daemon {
 
   /** No look and no health check any more. */
   async stopWatching(): Promise<void> {
-    await Promise.all([this.mender.stop(), this.guardWatch.stop(), this.service.health.stop()]);
+    await Promise.all([
+      this.mender.stop(),
+      this.guardWatch.stop(),
+      this.foreignWatch.stop(),
+      this.service.health.stop(),
+    ]);
   }
 
   /**

@@ -29,6 +29,8 @@ export interface MenderOptions {
   /** All of the configuration that is in force. */
   readonly targets: () => Iterable<CountedTarget>;
   readonly withdrawUnserved: () => void;
+  /** Rules of other programs may have changed. */
+  readonly onForeign: () => void;
   /** A look is a change like others: one after the other. */
   readonly inTurn: <Result>(name: string, change: (turn: Turn) => Promise<Result>) => Promise<Result>;
 }
@@ -53,6 +55,7 @@ export class Mender {
       restore: hops => one('neighbours', () => this.restore(hops, 'ask')),
       askAnew: hops => one('neighbours', () => this.restore(hops, 'askAnew')),
       reviewMain: () => one("main's routes", () => this.reviewMain()),
+      onForeign: this.options.onForeign,
     });
     this.probe = new NeighbourProbe({
       log,

@@ -13,6 +13,8 @@ export interface WarningParts {
   ruleset: readonly string[];
   /** Repairs that do not help, and things that others change again and again. */
   repairs: readonly string[];
+  /** Rules of other programs that can touch packets to VIPs. */
+  foreign: readonly string[];
   /** Who tracks connections where fragments are tracked. */
   fragments: readonly string[];
   /** VIPs to which main has no route. */
@@ -38,6 +40,7 @@ export class Warnings {
     look: [],
     local: [],
     ruleset: [],
+    foreign: [],
     repairs: [],
     fragments: [],
     main: [],
@@ -70,8 +73,21 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, ruleset, repairs, fragments, main, gateways, passage, image, refused, kept, local, watch } =
-      this.parts;
+    const {
+      look,
+      ruleset,
+      repairs,
+      foreign,
+      fragments,
+      main,
+      gateways,
+      passage,
+      image,
+      refused,
+      kept,
+      local,
+      watch,
+    } = this.parts;
     const told = new Set([...this.held, ...refused]);
     this.held = [
       ...refused,
@@ -81,6 +97,7 @@ export class Warnings {
       ...look,
       ...ruleset,
       ...repairs,
+      ...foreign,
       ...fragments,
       ...main,
       ...gateways,

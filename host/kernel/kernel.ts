@@ -13,6 +13,7 @@ import { type Carrier, probeCarrier } from './carrier.js';
 import { type Claims, claimWords, type TableClaim, tableKey, unitedClaims } from './claims.js';
 import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
 import { routingDifferences } from './difference.js';
+import { type ForeignReport, ForeignRules } from './foreign/list.js';
 import { type GatewayReach, gatewayReach } from './gateway-reach.js';
 import { type GuardReading, readGuard } from './guard.js';
 import { lastMarkPriority, rulesInFront } from './in-front.js';
@@ -119,6 +120,7 @@ export class Kernel {
   private maybeStale = true;
   /** Families whose rule that leads to main is missing, by the last `add`. */
   private withoutMain: readonly Family[] = [];
+  private readonly foreign: ForeignRules;
   /** As they were found when their table was last inspected, by its number. */
   private readonly narrow = new Map<number, readonly NarrowRoute[]>();
   private constructor(
@@ -128,7 +130,9 @@ export class Kernel {
     private ipv6: Ipv6State,
     private journal: Journal,
     private readonly run: Run,
-  ) {}
+  ) {
+    this.foreign = new ForeignRules(run);
+  }
 
   /**
    * Probe the kernel and read the journal. Changes nothing in the kernel.
@@ -304,6 +308,16 @@ export class Kernel {
     });
   }
 
+  /**
+   * Rules of other programs that can take, change or drop packets to VIPs. It waits for no change, and holds up none.
+   * @throws KernelError if they cannot be listed
+   */
+  reviewForeign(wanted: WantedKernel): Promise<ForeignReport> {
+    const { carrier } = this.steering;
+    const mark = carrier.queueMatch(wanted.queueMark);
+    return this.foreign.review(wanted, { priority: carrier.chainPriority, mark });
+  }
+
   /** @returns one line for each place where another hand tracks connections although `wanted` tracks fragments */
   tracking(wanted: WantedKernel): Promise<string[]> {
     return this.inTurn(async () =>
@@ -341,7 +355,10 @@ export class Kernel {
       const foreign = foreignRoutes(routing, listing, claims);
       const united = unitedClaims(claims, claimsOf(routing, listing, claims));
       const settings = await applySysctls(ipv6, undefined, NO_REPAIRS);
-      const steering = await this.steering.compare(wanted, this.families, claims);
+      const [steering, foreignRules] = await Promise.all([
+        this.steering.compare(wanted, this.families, claims),
+        this.reviewForeign(wanted),
+      ]);
       return [
         ...settings.changes.map(what => ({ kind: 'changed' as const, what })),
         ...routingDifferences(
@@ -350,9 +367,11 @@ export class Kernel {
           new Set(listing.routes.map(tableKey)),
         ),
         ...steering,
-        ...[...clashes(routing, listing, claims), ...rulesInFront(wanted, routing, listing, claims)].map(
-          what => ({ kind: 'foreign' as const, what }),
-        ),
+        ...[
+          ...clashes(routing, listing, claims),
+          ...rulesInFront(wanted, routing, listing, claims),
+          ...foreignRules.warnings,
+        ].map(what => ({ kind: 'foreign' as const, what })),
       ];
     });
   }

@@ -107,6 +107,13 @@ export const STATE_FAMILIES: readonly MetricFamily[] = [
     samples: ({ vips }) => vips.map(({ prefix, announced }) => sample(announced, { vip: prefix })),
   },
   {
+    name: 'magmark_foreign_rules',
+    help: 'Rules and policies of other programs that can touch packets to VIPs, by hook and by what they do (accept before the queue, drop, queue, local, rewrite, mark); absent where there are none.',
+    type: 'gauge',
+    samples: ({ foreignRules }) =>
+      foreignRules.map(({ hook, effect, count }) => sample(count, { hook, effect })),
+  },
+  {
     name: 'magmark_warnings',
     help: 'Warnings that magmark status shows now.',
     type: 'gauge',
