@@ -119,8 +119,11 @@ program
     (await import('../cli/health.js')).health(options),
   );
 
-asking<Status>('targets', 'targets of all streams and their states', '/v1/status', async reply =>
-  (await import('../cli/listings.js')).targetsText(reply),
+asking<Status>(
+  'targets',
+  'targets of all streams and their states; "healthy" does not prove that answers find their way back to clients',
+  '/v1/status',
+  async reply => (await import('../cli/listings.js')).targetsText(reply),
 );
 asking<import('../control/api.js').FlowReply[]>(
   'flows',

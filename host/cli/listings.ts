@@ -18,7 +18,7 @@ export function targetsText({ targets }: StatusReply): string {
       fwmark,
       ips.join(' '),
       pending === null
-        ? painted('green', health === null ? 'active' : `active, ${health}`)
+        ? painted('green', health === null ? 'active (no health check)' : `active, ${health}`)
         : painted('red', pending),
     ]),
   );

@@ -35,7 +35,10 @@ const failing = async (...args: string[]) => {
 const status = async () => JSON.parse(await magmark('status', '--json')) as StatusReply;
 
 t.test('the listings are tables for people and JSON for programs', async t => {
-  t.match(await magmark('targets'), /│ a +│ +69 │ +5069 │ 172\.16\.0\.6 fd00::6 +│ active/);
+  t.match(
+    await magmark('targets'),
+    /│ a +│ +69 │ +5069 │ 172\.16\.0\.6 fd00::6 +│ active \(no health check\)/,
+  );
   t.match(await magmark('flows'), /tshm-a-tcp +│ +1 │ tshm-a +│ tcp +│ 20\.0\.0\.1\/32 2000::1\/128 +│ 4000/);
   t.match(await magmark('streams'), /tshm-a +│ +9973 │ +100 │ +4 │ 5044 5062 5069 5073/);
   await waitFor('the gateway to be up', 60_000, async () =>
