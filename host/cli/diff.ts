@@ -1,4 +1,7 @@
-/** `magmark diff [FILE]`: what the kernel lacks, and holds too much, as the daemon finds it. Changes nothing. */
+/**
+ * `magmark diff [FILE]`: what the kernel lacks, and holds too much, as the daemon finds it, and how FILE differs from the
+ * configuration in force. Changes nothing.
+ */
 import { resolve } from 'node:path';
 import { readArgument } from '../config/file.js';
 import { loadConfig } from '../config/load.js';
@@ -35,8 +38,19 @@ async function asked(file: string | undefined, socket: string): Promise<DiffRepl
   return ask<DiffReply>(socket, `/v1/diff?${new URLSearchParams({ name: resolve(file) })}`, text);
 }
 
+/** The kernel's differences; those of a configuration from the one in force precede, under headings. */
 export function diffText(differences: DiffReply): string {
   if (differences.length === 0) return 'nothing differs\n';
+  const ofConfiguration = differences.filter(each => each.of === 'configuration');
+  const ofKernel = differences.filter(each => each.of !== 'configuration');
+  if (ofConfiguration.length === 0) return linesText(ofKernel);
+  return (
+    `configuration:\n${linesText(ofConfiguration)}` +
+    `kernel:\n${ofKernel.length === 0 ? 'nothing differs\n' : linesText(ofKernel)}`
+  );
+}
+
+function linesText(differences: DiffReply): string {
   return differences
     .map(({ kind, what }) => {
       const [sign, color] = SIGNS[kind];

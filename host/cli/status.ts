@@ -82,6 +82,7 @@ export function screenText(reply: StatusReply, rows: number, columns: number): s
 const SHOWN_TARGETS = 15;
 const SHOWN_VIPS = 6;
 const SHOWN_WARNINGS = 6;
+const SHOWN_CHANGES = 6;
 
 /** The daemon on one screen: of many targets, those that take no traffic come first. */
 export function statusText(status: StatusReply, mostTargets = SHOWN_TARGETS): string {
@@ -92,6 +93,7 @@ export function statusText(status: StatusReply, mostTargets = SHOWN_TARGETS): st
   return [
     `magmark ${status.version}, pid ${status.pid}, since ${status.startedAt}`,
     `configuration ${sourceText(status)}, ${source.at}; generation ${status.generation}`,
+    ...lastChangeLines(status),
     `carrier ${status.carrier}, worker restarts ${status.workerRestarts}, mended ${repairs.count} times` +
       (repairs.lastAt === null ? '' : `, last ${repairs.lastAt}`),
     `VIPs ${shortened(
@@ -117,6 +119,15 @@ export function statusText(status: StatusReply, mostTargets = SHOWN_TARGETS): st
       : []),
     '',
   ].join('\n');
+}
+
+/** What the last reload or `apply` did; none before the first. */
+function lastChangeLines({ lastChange }: StatusReply): string[] {
+  if (lastChange === null) return [];
+  const parts = (['added', 'removed', 'changed'] as const).flatMap(kind =>
+    lastChange[kind].length === 0 ? [] : [`${kind} ${shortened(lastChange[kind], SHOWN_CHANGES)}`],
+  );
+  return [`last change: ${parts.length === 0 ? 'none' : parts.join('; ')}`];
 }
 
 /** What is lost on its way through this host; none where nothing was. */

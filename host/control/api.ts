@@ -1,5 +1,6 @@
 /** What the daemon answers on its control socket: HTTP with JSON, version 1. Plain types, shared by server and clients. */
 import type { FlowChange, StreamChange } from '../config/change.js';
+import type { ConfigChanges } from '../config/changes.js';
 import type { FragmentMode } from '../types/config.js';
 import type { Difference } from '../types/difference.js';
 import type { Judgement } from '../types/health.js';
@@ -11,12 +12,11 @@ import type { TracedPacket } from '../types/trace.js';
  */
 export type { FlowChange, StreamChange };
 
-/** `GET /v1/flows`: in the order in which they are tried. Names are nfqlb's: `tshm-STREAM-FLOW`. */
-export interface FlowReply {
-  readonly name: string;
+/** What a flow asks of a packet. Absent conditions are empty lists. */
+export interface FlowConditionsReply {
   readonly priority: number;
   readonly protocols: readonly string[];
-  /** Prefixes; IPv4 as ::ffff:a.b.c.d/96+n. */
+  /** Prefixes. */
   readonly dests: readonly string[];
   readonly dports: readonly string[];
   readonly srcs: readonly string[];
@@ -24,8 +24,22 @@ export interface FlowReply {
   readonly match: readonly string[];
   /** 0: none. */
   readonly udpencap: number;
+}
+
+/** `GET /v1/flows`: in the order in which they are tried, as the configuration names and writes them. */
+export interface FlowReply extends FlowConditionsReply {
+  /** `#NAME`: the hidden flow that finds SCTP inside UDP. */
+  readonly name: string;
+  readonly stream: string;
   readonly matchesCount: number;
-  /** `tshm-STREAM`; `NULL` of a hidden flow, as nfqlb has it; null of a trace flow. */
+}
+
+/** `GET /v1/nfqlb/flows`, `GET /v1/trace-flows`: as nfqlb names and writes them. IPv4 prefixes are ::ffff:a.b.c.d/96+n. */
+export interface NfqlbFlowReply extends FlowConditionsReply {
+  /** `tshm-STREAM-FLOW` of `magmark run`. */
+  readonly name: string;
+  readonly matchesCount: number;
+  /** `tshm-STREAM`; `NULL` of a hidden flow; null of a trace flow. */
   readonly userRef: string | null;
 }
 
@@ -37,7 +51,7 @@ export interface StreamChangeReply {
   readonly left: readonly number[];
 }
 
-/** `GET /v1/slot?stream=NAME&hash=N` */
+/** `GET /v1/nfqlb/slot?stream=NAME&hash=N`; the name is nfqlb's. */
 export interface SlotReply {
   readonly slot: number;
   /** -1: nobody is there. */
@@ -70,9 +84,29 @@ export interface LogLevel {
   readonly level: number;
 }
 
-/** `GET /v1/streams` */
+/** `GET /v1/streams`: by the names of the configuration. */
 export interface StreamReply {
-  /** `tshm-STREAM` */
+  readonly name: string;
+  readonly tableSize: number;
+  readonly maxTargets: number;
+  /** Packets for its targets, also for those that are inactive now. */
+  readonly packets: number;
+  readonly active: readonly (ShareReply & { readonly identifier: number; readonly fwmark: number })[];
+}
+
+/** What one target of a stream gets. */
+export interface ShareReply {
+  /** Packets that it was chosen for. */
+  readonly packets: number;
+  /** Part of the stream's packets, 0 to 1; null: there is none yet. */
+  readonly packetShare: number | null;
+  /** Part of the slots of the stream's table, 0 to 1. */
+  readonly slotShare: number;
+}
+
+/** `GET /v1/nfqlb/streams` */
+export interface NfqlbStreamReply {
+  /** `tshm-STREAM` of `magmark run`. */
   readonly name: string;
   /** nfqlb's `--ownfw`. */
   readonly own: number;
@@ -95,6 +129,8 @@ export interface StatusReply {
    * state: no file was named, and what was applied last was kept of the file `name`.
    */
   readonly source: { readonly kind: 'file' | 'apply' | 'state'; readonly name: string; readonly at: string };
+  /** Names of what the last reload or `apply` added, removed and changed, at most 20 of each kind; null: none since the start. */
+  readonly lastChange: ConfigChanges | null;
   /** What a start without a file will use; `keptAt` null: nothing of this run; `fault` null: it is what is in force. */
   readonly state: { readonly path: string; readonly keptAt: string | null; readonly fault: string | null };
   readonly generation: number;
@@ -142,9 +178,16 @@ export interface ApplyReply {
   readonly warnings: readonly string[];
 }
 
+/** `POST /v1/reload`: the daemon reads its file again, as with SIGHUP. */
+export interface ReloadReply extends ApplyReply {
+  readonly file: string;
+  /** As `StatusReply.lastChange`. */
+  readonly lastChange: StatusReply['lastChange'];
+}
+
 /**
  * `GET /v1/diff`: the configuration in force against the kernel; `POST /v1/diff`: the configuration of the body, with its
- * name in the query. Nothing is changed.
+ * name in the query, against the kernel and the configuration in force. Nothing is changed.
  */
 export type DiffReply = readonly Difference[];
 export type { Difference };
@@ -217,7 +260,7 @@ export interface QueueReply {
   readonly reasons: Readonly<Record<string, number>>;
 }
 
-export interface TargetReply {
+export interface TargetReply extends ShareReply {
   readonly stream: string;
   readonly identifier: number;
   readonly fwmark: number;

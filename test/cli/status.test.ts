@@ -10,6 +10,7 @@ const status = (targets: number, pending: number): StatusReply => ({
   configFile: '/etc/magmark/config.yaml',
   source: { kind: 'file', name: '/etc/magmark/config.yaml', at: '2026-01-01T00:00:00.000Z' },
   state: { path: '/var/lib/magmark/state.json', keptAt: null, fault: null },
+  lastChange: null,
   generation: 7,
   carrier: 'nft',
   queues: [0, 1, 2, 3].map(queue => ({
@@ -29,6 +30,9 @@ const status = (targets: number, pending: number): StatusReply => ({
     ips: ['172.16.0.6', 'fd00:1234:5678:9abc::6'],
     pending: index >= targets - pending ? 'neighbour 172.16.0.6 on conduit-a does not answer' : null,
     health: null,
+    packets: 0,
+    packetShare: null,
+    slotShare: 0,
   })),
   gateways: [],
   bird: { status: 'off', pid: null, restarts: 0, lastError: null },
@@ -55,4 +59,13 @@ t.test('it fits the screen, head first; who takes no traffic is seen before the 
   t.match(screenText(status(100, 2), 24, 200), /does not answer/);
   t.match(screenText(status(100, 2), 24, 200), /and \d+ more: magmark targets/);
   t.match(screenText(status(2, 0), 50, 200), /│ no-flow|no-flow 10/);
+});
+
+t.test('the last change is named once there was one', async t => {
+  t.notMatch(screenText(status(2, 0), 50, 200), /last change/);
+  const lastChange = { added: ['web/3', 'stream web: healthCheck'], removed: ['web/2'], changed: [] };
+  t.match(
+    screenText({ ...status(2, 0), lastChange }, 50, 200),
+    /last change: added web\/3, stream web: healthCheck; removed web\/2\n/,
+  );
 });

@@ -7,7 +7,7 @@ import { MAGMARK } from '../../scripts/lab/daemon.js';
 import { TARGETS, VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { waitFor } from '../../scripts/lab/wait.js';
-import { inLoadBalancer, predict, startDaemon, startLab, TARGET_LINES } from './lab.js';
+import { configFile, inLoadBalancer, predict, startDaemon, startLab, TARGET_LINES } from './lab.js';
 
 const CONFIG = `
 queues: 0
@@ -35,9 +35,15 @@ const failing = async (...args: string[]) => {
 const status = async () => JSON.parse(await magmark('status', '--json')) as StatusReply;
 
 t.test('the listings are tables for people and JSON for programs', async t => {
-  t.match(await magmark('targets'), /│ a +│ +69 │ +5069 │ 172\.16\.0\.6 fd00::6 +│ active/);
-  t.match(await magmark('flows'), /tshm-a-tcp +│ +1 │ tshm-a +│ tcp +│ 20\.0\.0\.1\/32 2000::1\/128 +│ 4000/);
-  t.match(await magmark('streams'), /tshm-a +│ +9973 │ +100 │ +4 │ 5044 5062 5069 5073/);
+  t.match(
+    await magmark('targets'),
+    /│ a +│ +69 │ +5069 │ 172\.16\.0\.6 fd00::6 +│ active \(no health check\) +│ +0 │ +- │ +2[45]\.\d % │/,
+  );
+  t.match(await magmark('flows'), /│ tcp +│ +1 │ a +│ tcp +│ 20\.0\.0\.1\/32 2000::1\/128 +│ 4000/);
+  t.match(
+    await magmark('streams'),
+    /│ a +│ +9973 │ +100 │ +4 │ 5044 5062 5069 5073 +│ +0 │ - +│ [\d.]+ to [\d.]+ % +│/,
+  );
   await waitFor('the gateway to be up', 60_000, async () =>
     /g +│ static +│ 169\.254\.100\.150 +│ up/.test(await magmark('gateways')),
   );
@@ -98,6 +104,7 @@ t.test('diff tells what somebody changed, and what a file would change, and chan
     new RegExp(`^- ip -6 route del default table ${5000 + first!.identifier}$`, 'm'),
     /^\+ ip -4 rule add priority 100 from 20\.0\.0\.7\/32 lookup 4096$/m,
     /^~ table inet meridio-nfqlb: set ipv4-vips$/m,
+    /^configuration:\n\+ vip 20\.0\.0\.7\/32\n- a\/69\nkernel:\n/,
   ])
     t.match(planned.stdout, line);
   t.equal(
@@ -105,6 +112,28 @@ t.test('diff tells what somebody changed, and what a file would change, and chan
     before,
     'nothing was changed',
   );
+  // What the kernel does not hold is a difference all the same.
+  const checked = join(topology.directory, 'checked.yaml');
+  writeFileSync(
+    checked,
+    CONFIG.replace('- name: a\n', '- name: a\n    healthCheck: {type: tcp, port: 4000}\n'),
+  );
+  const difference = await failing('diff', checked);
+  t.equal(difference.code, 1);
+  t.equal(difference.stdout, 'configuration:\n+ stream a: healthCheck\nkernel:\nnothing differs\n');
+  t.strictSame(JSON.parse((await failing('diff', checked, '--json')).stdout), [
+    { of: 'configuration', kind: 'missing', what: 'stream a: healthCheck' },
+  ]);
+  t.equal((await status()).lastChange, null);
+  await magmark('apply', file);
+  const lastChange = { added: ['vip 20.0.0.7/32'], removed: ['a/69'], changed: [] };
+  t.strictSame((await status()).lastChange, lastChange);
+  t.match(await magmark('status'), /last change: added vip 20\.0\.0\.7\/32; removed a\/69\n/);
+  t.match(
+    daemon.log().find(({ msg }) => msg === 'applied'),
+    { added: lastChange.added, removed: lastChange.removed },
+  );
+  t.match(await daemon.reload(), { msg: 'reloaded', added: lastChange.removed, removed: lastChange.added });
   // What comes later to our numbers is told for as long as it stands.
   await inLoadBalancer(topology, 'ip', 'rule', 'add', 'priority', '5', 'fwmark', '5044', 'lookup', '77');
   const found = await failing('diff', '--json');
@@ -120,7 +149,7 @@ t.test('apply takes the place of the file until SIGHUP reads that again, and sta
   t.match(await magmark('apply', file), /other\.yaml: applied, generation \d+\n/);
   t.match((await status()).source, { kind: 'apply', name: file });
   t.match(await magmark('status'), /applied from .*other\.yaml until SIGHUP reads .*config\.yaml/);
-  t.match(await magmark('flows'), /tshm-a-tcp +│ +7 │/);
+  t.match(await magmark('flows'), /│ tcp +│ +7 │/);
   const { generation } = await status();
   writeFileSync(file, readFileSync(file, 'utf8').replace('identifier: 69', 'identifier: 690'));
   const refused = await failing('apply', file);
@@ -132,8 +161,17 @@ t.test('apply takes the place of the file until SIGHUP reads that again, and sta
   const covered = await failing('apply', file);
   t.equal(covered.code, 1);
   t.match(covered.stderr, /169\.254\.100\.0\/24 covers 169\.254\.100\.149 of this host/);
-  t.equal((await daemon.reload()).msg, 'reloaded');
+  // The command waits for the reload, and says what it changed.
+  t.match(await magmark('reload'), /config\.yaml: reloaded, generation \d+\n(?:.*\n)*changed: .*tcp/);
+  const own = configFile(topology);
+  writeFileSync(own, CONFIG.replace('identifier: 69', 'identifier: 690'));
+  const faulty = await failing('reload');
+  t.equal(faulty.code, 1);
+  t.match(faulty.stderr, /streams\[0\]\.targets\[0\]\.identifier: 690 is above maxTargets 100/);
+  t.match((await status()).warnings, [/the last reload was refused/]);
+  writeFileSync(own, CONFIG);
+  t.match(JSON.parse(await magmark('reload', '--json')), { file: own, generation: Number, warnings: [] });
   t.match((await status()).source, { kind: 'file' });
-  t.match(await magmark('flows'), /tshm-a-tcp +│ +1 │/);
+  t.match(await magmark('flows'), /│ tcp +│ +1 │/);
   await daemon.stop();
 });
