@@ -153,6 +153,16 @@ program
   );
 
 program
+  .command('reload')
+  .description('have the daemon read its file again, as SIGHUP does, and wait for what comes of it')
+  .addOption(socketOption())
+  .option('--json', 'as JSON')
+  .addHelpText('after', '\nA faulty file changes nothing: exit 1 with one line per fault.')
+  .action(async (options: { socket?: string; json?: boolean }) =>
+    (await import('../cli/reload.js')).reload(options),
+  );
+
+program
   .command('diff')
   .description(
     'what the kernel lacks (+), holds otherwise (~) or too much (-), and what others hold there (!)',

@@ -8,6 +8,13 @@ const STATEMENT =
 /** Bytes of the fixed headers (RFC 9293, RFC 768, RFC 9260). */
 const HEADER_BYTES: Record<Protocol, number> = { tcp: 20, udp: 8, sctp: 12 };
 
+/** As nfqlb prints a statement: decimal places, hexadecimal numbers, no mask where it is 0 or absent. */
+export function normalByteMatchText({ text, protocol, offset, width, mask, value }: ByteMatch): string {
+  const written = STATEMENT.exec(text)?.groups?.mask;
+  const isMasked = written !== undefined && cNumber(written) !== 0;
+  return `${protocol}[${offset}:${width}]${isMasked ? `&0x${mask.toString(16)}` : ''}=0x${value.toString(16)}`;
+}
+
 /** A number as C reads it: 0x10 is 16, 010 is 8. NaN if it is none. */
 function cNumber(text: string): number {
   if (text.startsWith('0x')) return Number.parseInt(text, 16);

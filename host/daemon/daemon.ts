@@ -146,7 +146,7 @@ export class Daemon {
   /** By `performance.now()`. */
   private stopBy = Number.POSITIVE_INFINITY;
   private stopTimer: NodeJS.Timeout | undefined;
-  private waitingReload: Promise<void> | null = null;
+  private waitingReload: Promise<Error | null> | null = null;
 
   constructor(parts: DaemonParts) {
     const { options, holdings, images, kernel, frontend, state, first, addresses, known } = parts;
@@ -259,12 +259,13 @@ export class Daemon {
   /**
    * Read the file again and bring it about; a fault changes nothing and is logged. Who asks while another reload waits
    * gets that one: it will read the same file.
+   * @returns null: it is in force; else why not
    */
-  reload(): Promise<void> {
+  reload(): Promise<Error | null> {
     this.waitingReload ??= this.turns.take('reload', async turn => {
       this.waitingReload = null;
       const { log, configFile, stop } = this.options;
-      if (stop.aborted) return;
+      if (stop.aborted) return new Stopped();
       const watch = new Stopwatch();
       try {
         const ahead = this.askAhead();
@@ -279,7 +280,7 @@ export class Daemon {
           await this.change(turn, next, ahead, watch);
         });
       } catch (error) {
-        if (error instanceof Stopped) return;
+        if (error instanceof Stopped) return error;
         const faults = (error as Error).message.split('\n');
         if (error instanceof MagmarkError)
           log.error({ file: configFile, code: error.code, faults }, 'reload refused');
@@ -287,13 +288,14 @@ export class Daemon {
         const more = faults.length === 1 ? '' : ` (and ${faults.length - 1} more faults)`;
         this.warnings.find({ refused: [`the last reload was refused: ${faults[0]}${more}`] });
         this.warnings.tell(this.config);
-        return;
+        return error as Error;
       }
       const { generation } = this.images.current!;
       log.info(
         { file: configFile, generation, ...this.lastChanges, milliseconds: watch.milliseconds() },
         'reloaded',
       );
+      return null;
     });
     return this.waitingReload;
   }

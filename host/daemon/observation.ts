@@ -9,7 +9,6 @@ import {
   verdictCounts,
 } from '../core/counters.js';
 import type { ImageStore, ImageStream } from '../core/image.js';
-import { targetKey } from '../core/image-parts.js';
 import { reasonNames } from '../core/reason.js';
 import type { Finding } from '../kernel/foreign/findings.js';
 import type { LostVip } from '../kernel/local-route.js';
@@ -22,6 +21,7 @@ import { type Facts, judgeAlive, judgeReady } from './conditions.js';
 import type { Daemon } from './daemon.js';
 import { logLosses } from './log.js';
 import { IDLE_CAUSES } from './serving.js';
+import { targetShares } from './shares.js';
 
 /** Far above what a program takes on a busy machine. */
 const HANGS_MS = 10_000;
@@ -181,30 +181,13 @@ function streamOf(
   causes: ReadonlyMap<number, string>,
 ): StreamObservation {
   const { stream, tableSize } = image;
-  const slots = slotsOf(images, image);
+  const marks = new Map(stream.targets.map(({ identifier, fwmark }) => [identifier, fwmark]));
   return {
     name: stream.name,
     tableSize,
-    targets: stream.targets.map(target => ({
-      identifier: target.identifier,
-      packets: images.targetCounters.read(targetKey(stream, target)),
-      slots: slots[target.identifier - 1]!,
-      idle: causes.get(target.fwmark) ?? null,
+    targets: targetShares(images, image).map(share => ({
+      ...share,
+      idle: causes.get(marks.get(share.identifier)!) ?? null,
     })),
   };
-}
-
-/** Counted once an image: a table of ten million slots takes some 20 ms. */
-const counted = new WeakMap<ImageStream, Uint32Array>();
-
-/** Slots of each index. */
-function slotsOf(images: ImageStore, image: ImageStream): Uint32Array {
-  const known = counted.get(image);
-  if (known !== undefined) return known;
-  // The last is nobody's: empty slots are 0xffff.
-  const slots = new Uint32Array(0x10000);
-  for (const index of images.table(image)) slots[index]!++;
-  const own = slots.slice(0, image.stream.maxTargets);
-  counted.set(image, own);
-  return own;
 }

@@ -7,7 +7,7 @@ import { MAGMARK } from '../../scripts/lab/daemon.js';
 import { TARGETS, VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { waitFor } from '../../scripts/lab/wait.js';
-import { inLoadBalancer, predict, startDaemon, startLab, TARGET_LINES } from './lab.js';
+import { configFile, inLoadBalancer, predict, startDaemon, startLab, TARGET_LINES } from './lab.js';
 
 const CONFIG = `
 queues: 0
@@ -37,10 +37,13 @@ const status = async () => JSON.parse(await magmark('status', '--json')) as Stat
 t.test('the listings are tables for people and JSON for programs', async t => {
   t.match(
     await magmark('targets'),
-    /│ a +│ +69 │ +5069 │ 172\.16\.0\.6 fd00::6 +│ active \(no health check\)/,
+    /│ a +│ +69 │ +5069 │ 172\.16\.0\.6 fd00::6 +│ active \(no health check\) +│ +0 │ +- │ +2[45]\.\d % │/,
   );
-  t.match(await magmark('flows'), /tshm-a-tcp +│ +1 │ tshm-a +│ tcp +│ 20\.0\.0\.1\/32 2000::1\/128 +│ 4000/);
-  t.match(await magmark('streams'), /tshm-a +│ +9973 │ +100 │ +4 │ 5044 5062 5069 5073/);
+  t.match(await magmark('flows'), /│ tcp +│ +1 │ a +│ tcp +│ 20\.0\.0\.1\/32 2000::1\/128 +│ 4000/);
+  t.match(
+    await magmark('streams'),
+    /│ a +│ +9973 │ +100 │ +4 │ 5044 5062 5069 5073 +│ +0 │ - +│ [\d.]+ to [\d.]+ % +│/,
+  );
   await waitFor('the gateway to be up', 60_000, async () =>
     /g +│ static +│ 169\.254\.100\.150 +│ up/.test(await magmark('gateways')),
   );
@@ -146,7 +149,7 @@ t.test('apply takes the place of the file until SIGHUP reads that again, and sta
   t.match(await magmark('apply', file), /other\.yaml: applied, generation \d+\n/);
   t.match((await status()).source, { kind: 'apply', name: file });
   t.match(await magmark('status'), /applied from .*other\.yaml until SIGHUP reads .*config\.yaml/);
-  t.match(await magmark('flows'), /tshm-a-tcp +│ +7 │/);
+  t.match(await magmark('flows'), /│ tcp +│ +7 │/);
   const { generation } = await status();
   writeFileSync(file, readFileSync(file, 'utf8').replace('identifier: 69', 'identifier: 690'));
   const refused = await failing('apply', file);
@@ -158,8 +161,17 @@ t.test('apply takes the place of the file until SIGHUP reads that again, and sta
   const covered = await failing('apply', file);
   t.equal(covered.code, 1);
   t.match(covered.stderr, /169\.254\.100\.0\/24 covers 169\.254\.100\.149 of this host/);
-  t.equal((await daemon.reload()).msg, 'reloaded');
+  // The command waits for the reload, and says what it changed.
+  t.match(await magmark('reload'), /config\.yaml: reloaded, generation \d+\n(?:.*\n)*changed: .*tcp/);
+  const own = configFile(topology);
+  writeFileSync(own, CONFIG.replace('identifier: 69', 'identifier: 690'));
+  const faulty = await failing('reload');
+  t.equal(faulty.code, 1);
+  t.match(faulty.stderr, /streams\[0\]\.targets\[0\]\.identifier: 690 is above maxTargets 100/);
+  t.match((await status()).warnings, [/the last reload was refused/]);
+  writeFileSync(own, CONFIG);
+  t.match(JSON.parse(await magmark('reload', '--json')), { file: own, generation: Number, warnings: [] });
   t.match((await status()).source, { kind: 'file' });
-  t.match(await magmark('flows'), /tshm-a-tcp +│ +1 │/);
+  t.match(await magmark('flows'), /│ tcp +│ +1 │/);
   await daemon.stop();
 });

@@ -178,7 +178,7 @@ if (insideNamespace(import.meta.url)) {
   });
 
   t.test('a counter that somebody removed comes back with the guard', async t => {
-    shell('nft flush chain inet magmark-guard forward; nft delete counter inet magmark-guard ipv6-dropped');
+    shell('nft flush chain inet magmark-guard to-vip; nft delete counter inet magmark-guard ipv6-dropped');
     const former = state();
     const kernel = await open();
     await applyAll(kernel, EXAMPLE);
