@@ -30,6 +30,7 @@ import type { Log } from './log.js';
 import { Mender } from './mender.js';
 import { hostAddresses } from './namespace.js';
 import { refuseCoveredHosts, refuseNoNextHop, refuseRestartOnly } from './refusal.js';
+import { RulesetFile } from './ruleset-file.js';
 import type { Seat } from './seat.js';
 import { type KnownService, Service } from './service.js';
 import { type Found, found, type Source } from './source.js';
@@ -46,6 +47,8 @@ export interface DaemonOptions {
   readonly statePath: string;
   readonly socketPath: string;
   readonly journalPath: string;
+  /** The applied ruleset as text is written there. */
+  readonly rulesetPath: string;
   /** For the files of BIRD. */
   readonly frontendDirectory: string;
   /** Work in the machine's initial network namespace. */
@@ -112,6 +115,7 @@ export class Daemon {
   readonly state: KeptState;
   private readonly holdings: Holdings;
   private readonly mender: Mender;
+  private readonly rulesetFile: RulesetFile;
   private readonly hurry = new AbortController();
   private turn: Promise<unknown> = Promise.resolve();
   private waitingReload: Promise<void> | null = null;
@@ -152,6 +156,7 @@ export class Daemon {
         warnings.tell(this.config);
       },
     });
+    this.rulesetFile = new RulesetFile(options.rulesetPath);
     this.mender = new Mender({
       log,
       stop: options.stop,
@@ -161,6 +166,7 @@ export class Daemon {
       tally: this.tally,
       config: () => this.config,
       wanted: config => this.wanted(config),
+      keepRuleset: config => this.keepRuleset(config),
       withdrawUnserved: () => this.withdrawUnserved(),
       inTurn: change => this.inTurn(change),
     });
@@ -362,6 +368,9 @@ export class Daemon {
         () => metrics.stop(),
         () => seat?.endControl(),
         () => this.kernel.removeRuleset(),
+        async () => {
+          for (const warning of await this.rulesetFile.remove()) log.warn(warning);
+        },
         () => pool.stop(),
         () => this.kernel.removeAll(),
         // Last: while rules led there, answers found its routes.
@@ -478,11 +487,17 @@ export class Daemon {
     watch.lap('removed');
     this.mender.keep(outcome);
     this.warnings.find({
-      ruleset: this.kernel.rulesetWarnings,
+      ruleset: await this.keepRuleset(config),
       fragments: await this.kernel.tracking(wanted),
     });
     await this.mender.reviewMain({ unlessAsLast: true });
     watch.lap('warnings');
+  }
+
+  /** Write the applied ruleset for people. @returns warnings about it, and about its files */
+  private async keepRuleset(config: Config): Promise<string[]> {
+    const { kernel, rulesetFile } = this;
+    return [...kernel.rulesetWarnings, ...(await rulesetFile.keep(kernel.rulesetText, config.rulesetFile))];
   }
 
   private wanted(config: Config): WantedKernel {

@@ -24,6 +24,8 @@ export interface MenderOptions {
   /** That is in force. */
   readonly config: () => Config;
   readonly wanted: (config: Config) => WantedKernel;
+  /** Write the applied ruleset for people. @returns warnings */
+  readonly keepRuleset: (config: Config) => Promise<string[]>;
   readonly withdrawUnserved: () => void;
   /** A look is a change like others: one after the other. */
   readonly inTurn: <Result>(change: () => Promise<Result>) => Promise<Result>;
@@ -117,7 +119,10 @@ export class Mender {
     if (mended.length > 0) this.count(mended);
     this.keep(outcome);
     this.reviewRepairs();
-    warnings.find({ ruleset: kernel.rulesetWarnings, fragments: await kernel.tracking(wanted) });
+    warnings.find({
+      ruleset: await this.options.keepRuleset(config),
+      fragments: await kernel.tracking(wanted),
+    });
     await this.reviewMain();
     // Last: a BIRD that hangs must not keep the kernel from being mended.
     await service.announceServed();

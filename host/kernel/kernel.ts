@@ -157,6 +157,11 @@ export class Kernel {
     return this.steering.carrier.name;
   }
 
+  /** The ruleset that was applied last, as text that `nft -f` loads. */
+  get rulesetText(): string {
+    return this.steering.text;
+  }
+
   /** One line for each part of the ruleset that nft refused and traffic can do without. */
   get rulesetWarnings(): string[] {
     return this.steering.warnings;

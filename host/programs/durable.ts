@@ -4,20 +4,22 @@ import { dirname } from 'node:path';
 import { onFile } from './file.js';
 
 /**
- * Put `text` in the place of the file at `path`, of mode 0600: whoever reads it finds the former text or this one. The
+ * Put `text` in the place of the file at `path`, of `mode`: whoever reads it finds the former text or this one. The
  * name itself is on the disk after `syncDirectory`.
  * @param noun what the file is, for messages: `journal`
  * @throws EnvironmentError naming the file; the one at `path` is then as it was
  */
-export async function replaceSynced(noun: string, path: string, text: string): Promise<void> {
+export async function replaceSynced(noun: string, path: string, text: string, mode = 0o600): Promise<void> {
   const draft = `${path}.new`;
-  await onFile(`write ${noun}`, draft, () => writeSynced(draft, text));
+  await onFile(`write ${noun}`, draft, () => writeSynced(draft, text, mode));
   await onFile(`replace ${noun}`, path, () => rename(draft, path));
 }
 
-async function writeSynced(path: string, text: string): Promise<void> {
-  const file = await open(path, 'w', 0o600);
+async function writeSynced(path: string, text: string, mode: number): Promise<void> {
+  const file = await open(path, 'w', mode);
   try {
+    // Whatever the umask is.
+    await file.chmod(mode);
     await file.writeFile(text);
     await file.sync();
   } catch (error) {
