@@ -25,10 +25,10 @@ export function linearMatch(header: ImageHeader, parsed: Parsed): u32 {
   return NONE;
 }
 
-/** The addresses alone match: of errors too that carry ICMP, such as one about a target's own ping. As nfqlb, under either IP version. */
+/** The addresses alone match, as with nfqlb. */
 @inline
 export function isPing(header: ImageHeader, parsed: Parsed): bool {
-  return header.promiscuousPing != 0 && (parsed.protocol == IpProtocol.Icmp || parsed.protocol == IpProtocol.Icmpv6);
+  return header.promiscuousPing != 0 && parsed.ping != 0;
 }
 
 @inline

@@ -118,6 +118,8 @@ export class Parsed {
   readEnd: u32;
   /** Address behind the last byte of the packet on the wire: beyond `end` where the rest was not captured. */
   wireEnd: u32;
+  /** 1: the protocol is ICMP or ICMPv6, under either IP version, so that promiscuous ping matches: also of a packet inside an error. */
+  ping: u32;
   /** 0 whole, 1 first fragment, 2 later fragment. */
   fragment: u32;
   /** Identification of the fragments' packet, as on the wire. */

@@ -192,7 +192,10 @@ function transport(at: usize, protocol: u32, parsed: Parsed, inner: bool, icmp: 
   if (protocol == IpProtocol.Tcp || protocol == IpProtocol.Udp || protocol == IpProtocol.Sctp) {
     return ports(at, parsed);
   }
-  if (protocol != icmp || inner) return Reason.Ok;
+  if (protocol != icmp || inner) {
+    parsed.ping = <u32>(protocol == IpProtocol.Icmp || protocol == IpProtocol.Icmpv6);
+    return Reason.Ok;
+  }
   const reason = reach(parsed, at, 1);
   if (reason != Reason.Ok) return reason;
   const type = <u32>load<u8>(at);
@@ -200,11 +203,11 @@ function transport(at: usize, protocol: u32, parsed: Parsed, inner: bool, icmp: 
   if (icmp == IpProtocol.Icmp) {
     // RFC 792: unreachable, source quench, redirect, time exceeded, parameter problem carry a packet.
     if (type == 3 || type == 4 || type == 5 || type == 11 || type == 12) return ipv4(at + 8, parsed, true);
-    return type == 8 ? echoRequest(at, parsed) : Reason.Ok;
+    return plainIcmp(at, parsed, type == 8);
   }
   // RFC 4443, section 2.1: types 1 to 4 are the errors in use.
   if (type >= 1 && type <= 4) return ipv6(at + 8, parsed, true);
-  return type == 128 ? echoRequest(at, parsed) : Reason.Ok;
+  return plainIcmp(at, parsed, type == 128);
 }
 
 /** The first four bytes of a TCP, UDP or SCTP header; swapped where the packet stands inside an error. */
@@ -219,7 +222,9 @@ export function ports(at: usize, parsed: Parsed): Reason {
   return Reason.Ok;
 }
 
-function echoRequest(at: usize, parsed: Parsed): Reason {
+function plainIcmp(at: usize, parsed: Parsed, echoRequest: bool): Reason {
+  parsed.ping = 1;
+  if (!echoRequest) return Reason.Ok;
   const reason = reach(parsed, at, 6);
   if (reason != Reason.Ok) return reason;
   parsed.echoId = load<u16>(at, 4);

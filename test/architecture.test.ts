@@ -51,7 +51,7 @@ const ROOMS: readonly Room[] = [
   },
   {
     folder: 'host/programs',
-    may: ['host/types', 'node:'],
+    may: ['host/types', 'host/util', 'node:'],
     alone: { execa: 'host/programs/command.ts' },
     why: 'the room that starts programs, so that each can be seen, bounded and faked in one place',
   },
@@ -113,6 +113,7 @@ const ROOMS: readonly Room[] = [
       'host/control',
       'host/lock',
       'host/trace',
+      'host/daemon/incidents.ts',
       'host/daemon/listing.ts',
       'host/daemon/log.ts',
       'node:',

@@ -119,8 +119,11 @@ program
     (await import('../cli/health.js')).health(options),
   );
 
-asking<Status>('targets', 'targets of all streams and their states', '/v1/status', async reply =>
-  (await import('../cli/listings.js')).targetsText(reply),
+asking<Status>(
+  'targets',
+  'targets of all streams and their states; "healthy" does not prove that answers find their way back to clients',
+  '/v1/status',
+  async reply => (await import('../cli/listings.js')).targetsText(reply),
 );
 asking<import('../control/api.js').FlowReply[]>(
   'flows',
@@ -147,6 +150,16 @@ program
   .addHelpText('after', '\nA faulty file changes nothing: exit 1 with one line per fault.')
   .action(async (file: string, options: { socket?: string; json?: boolean }) =>
     (await import('../cli/apply.js')).apply(file, options),
+  );
+
+program
+  .command('reload')
+  .description('have the daemon read its file again, as SIGHUP does, and wait for what comes of it')
+  .addOption(socketOption())
+  .option('--json', 'as JSON')
+  .addHelpText('after', '\nA faulty file changes nothing: exit 1 with one line per fault.')
+  .action(async (options: { socket?: string; json?: boolean }) =>
+    (await import('../cli/reload.js')).reload(options),
   );
 
 program

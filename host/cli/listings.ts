@@ -1,7 +1,18 @@
 /** `magmark targets`, `flows`, `streams`, `gateways`: one table each, from the running daemon. */
-import type { FlowReply, StatusReply, StreamReply } from '../control/api.js';
+import type { FlowReply, ShareReply, StatusReply, StreamReply } from '../control/api.js';
 import { painted } from './color.js';
 import { tableText } from './table.js';
+
+const SHARE_COLUMNS = [
+  { head: 'packets', align: 'right' },
+  { head: 'of packets', align: 'right' },
+  { head: 'of slots', align: 'right' },
+] as const;
+
+function shareCells({ packets, packetShare, slotShare }: ShareReply): (string | number)[] {
+  const percent = (part: number) => `${(100 * part).toFixed(1)} %`;
+  return [packets, packetShare === null ? '-' : percent(packetShare), percent(slotShare)];
+}
 
 export function targetsText({ targets }: StatusReply): string {
   return tableText(
@@ -11,22 +22,24 @@ export function targetsText({ targets }: StatusReply): string {
       { head: 'mark', align: 'right' },
       { head: 'addresses' },
       { head: 'state' },
+      ...SHARE_COLUMNS,
     ],
-    targets.map(({ stream, identifier, fwmark, ips, pending, health }) => [
+    targets.map(({ stream, identifier, fwmark, ips, pending, health, ...share }) => [
       stream,
       identifier,
       fwmark,
       ips.join(' '),
       pending === null
-        ? painted('green', health === null ? 'active' : `active, ${health}`)
+        ? painted('green', health === null ? 'active (no health check)' : `active, ${health}`)
         : painted('red', pending),
+      ...shareCells(share),
     ]),
   );
 }
 
 /** In the order in which they are tried. */
 export function flowsText(flows: readonly FlowReply[]): string {
-  const any = (values: readonly string[]) => (values.length === 0 ? 'any' : values.map(short).join(' '));
+  const any = (values: readonly string[]) => (values.length === 0 ? 'any' : values.join(' '));
   return tableText(
     [
       { head: 'flow' },
@@ -40,10 +53,10 @@ export function flowsText(flows: readonly FlowReply[]): string {
       { head: 'bytes' },
       { head: 'matches', align: 'right' },
     ],
-    flows.map(({ name, priority, userRef, protocols, dests, dports, srcs, sports, match, matchesCount }) => [
+    flows.map(({ name, priority, stream, protocols, dests, dports, srcs, sports, match, matchesCount }) => [
       name,
       priority,
-      userRef ?? '',
+      stream,
       any(protocols),
       any(dests),
       any(dports),
@@ -55,12 +68,6 @@ export function flowsText(flows: readonly FlowReply[]): string {
   );
 }
 
-/** nfqlb's spelling of IPv4 prefixes, shortened. */
-function short(prefix: string): string {
-  const groups = /^::ffff:(?<address>[0-9.]+)\/(?<length>[0-9]+)$/.exec(prefix)?.groups;
-  return groups === undefined ? prefix : `${groups.address}/${Number(groups.length) - 96}`;
-}
-
 export function streamsText(streams: readonly StreamReply[]): string {
   return tableText(
     [
@@ -69,15 +76,28 @@ export function streamsText(streams: readonly StreamReply[]): string {
       { head: 'capacity', align: 'right' },
       { head: 'active', align: 'right' },
       { head: 'marks' },
+      { head: 'packets', align: 'right' },
+      { head: 'of packets a target' },
+      { head: 'of slots a target' },
     ],
-    streams.map(({ name, tableSize, maxTargets, active }) => [
+    streams.map(({ name, tableSize, maxTargets, active, packets }) => [
       name,
       tableSize,
       maxTargets,
       active.length,
       marksText(active.map(({ fwmark }) => fwmark)),
+      packets,
+      rangeText(active.flatMap(({ packetShare }) => (packetShare === null ? [] : [packetShare]))),
+      rangeText(active.map(({ slotShare }) => slotShare)),
     ]),
   );
+}
+
+/** The smallest and the largest part. */
+function rangeText(parts: readonly number[]): string {
+  if (parts.length === 0) return '-';
+  const percent = (part: number) => (100 * part).toFixed(1);
+  return `${percent(Math.min(...parts))} to ${percent(Math.max(...parts))} %`;
 }
 
 /** Numbers in a row as ranges: a thousand targets fit a line. */

@@ -2,15 +2,22 @@
 import { namespaceFile, socketPath } from '../control/socket.js';
 import type { Daemon } from '../daemon/daemon.js';
 import { FileWatch } from '../daemon/file-watch.js';
+import { Incidents } from '../daemon/incidents.js';
 import { statePath } from '../daemon/kept-state.js';
-import { createLog } from '../daemon/log.js';
+import { createLog, logLosses } from '../daemon/log.js';
 import { namespaceName } from '../daemon/namespace.js';
 import { answersOf } from '../daemon/observation.js';
 import { startDaemon } from '../daemon/start.js';
 import { Stopped } from '../daemon/stopped.js';
 import { Notifier, takeEnvironment, type Watched } from '../notify/notifier.js';
+import { programs } from '../programs/running.js';
 import { ConfigError, MagmarkError } from '../types/errors.js';
+import { lateReads } from '../util/regular-file.js';
 import { onSignal, type Signal } from './signals.js';
+
+/** How long a start may take to end when it is to stop; programs that run then have `PRESENT_MS`. */
+const START_STOP_MS = 8000;
+const PRESENT_MS = 1000;
 
 export interface RunOptions {
   readonly config?: string;
@@ -34,12 +41,20 @@ export async function run(options: RunOptions): Promise<void> {
   const log = createLog(options.logLevel);
   const fatal = (error: Error): void => {
     log.fatal({ err: error }, 'unexpected error: the next start repairs what is left in the kernel');
-    process.exit(1);
+    exit(1);
   };
-  process.on('uncaughtException', fatal);
-  process.on('unhandledRejection', reason =>
-    fatal(reason instanceof Error ? reason : new Error(String(reason))),
-  );
+  const incidents = new Incidents(log, () => {
+    broken = true;
+    steer('SIGTERM');
+  });
+  const unexpected = (reason: unknown): void => {
+    const error = reason instanceof Error ? reason : new Error(String(reason));
+    // Before it stands there are no packets to go on for.
+    if (daemon === null) fatal(error);
+    else incidents.note(error);
+  };
+  process.on('uncaughtException', unexpected);
+  process.on('unhandledRejection', unexpected);
 
   const supervisor = new Notifier({
     environment: takeEnvironment(),
@@ -50,6 +65,9 @@ export async function run(options: RunOptions): Promise<void> {
   let daemon: Daemon | null = null;
   let watch: FileWatch | null = null;
   let reloadAsked = false;
+  let broken = false;
+  let asked = 0;
+  let startTimer: NodeJS.Timeout | undefined;
   const steer = (signal: Signal): void => {
     if (signal === 'SIGHUP') {
       // A start that has read its file already reads it again when it stands.
@@ -57,20 +75,39 @@ export async function run(options: RunOptions): Promise<void> {
       else reload(daemon);
       return;
     }
+    asked++;
     if (stop.signal.aborted) {
-      // Asked again: nothing is waited for any more.
-      daemon?.stopAtOnce();
+      log.info({ signal }, 'stopping at once');
+      // What it waits for ends; a third time, or at its start, it ends itself.
+      if (daemon === null || asked > 2) late();
+      else daemon.stopAtOnce();
       return;
     }
     log.info({ signal }, 'stopping');
     stop.abort();
     watch?.stop();
     supervisor.stopping();
-    daemon?.stop().then(clean => process.exit(clean ? 0 : 1), fatal);
+    if (daemon === null) {
+      programs.endBy(performance.now() + START_STOP_MS);
+      programs.endPresent(PRESENT_MS);
+      startTimer = setTimeout(late, START_STOP_MS);
+    } else end(daemon);
+  };
+  const end = (running: Daemon): void => {
+    clearTimeout(startTimer);
+    running.stop().then(clean => exit(clean && !broken ? 0 : 1), fatal);
+  };
+  /** The stop has taken its time: what is left is the next start's to repair. */
+  const late = (): void => {
+    log.error(
+      daemon?.left() ?? { during: programs.slow(0) },
+      'the stop was given up: the next start repairs what is left in the kernel',
+    );
+    exit(1);
   };
   const reload = (running: Daemon): void => {
     supervisor.reloading();
-    running.reload().then(() => supervisor.ready(watched(running)), fatal);
+    running.reload().then(() => supervisor.ready(watched(running)), unexpected);
   };
   onSignal(steer);
 
@@ -84,11 +121,18 @@ export async function run(options: RunOptions): Promise<void> {
       frontendDirectory: options.journal === undefined ? namespaceFile('bird') : `${options.journal}.bird`,
       hostNamespace: options.hostNamespace ?? false,
       takeover: options.takeover ?? false,
-      onLeft: () => process.exit(0),
+      onLeft: () => exit(0),
+      onStopLate: late,
       stop: stop.signal,
       log,
+      process: {
+        warnings: () => [...incidents.warnings(), ...lossWarnings()],
+        get internalErrors() {
+          return incidents.count;
+        },
+      },
     });
-    if (stop.signal.aborted) process.exit((await daemon.stop()) ? 0 : 1);
+    if (stop.signal.aborted) return end(daemon);
     supervisor.ready(watched(daemon));
     if (reloadAsked) reload(daemon);
     if (options.watch && options.config !== undefined) {
@@ -100,19 +144,42 @@ export async function run(options: RunOptions): Promise<void> {
       watch = FileWatch.start({
         file,
         log,
-        onChange: () => void onChange().catch(fatal),
+        onChange: () => void onChange().catch(unexpected),
         onFaults: lines => running.warnWatch(lines),
       });
     }
   } catch (error) {
     if (error instanceof Stopped) {
       log.info('stopped');
-      process.exit(0);
+      exit(0);
+    }
+    if (stop.signal.aborted && error instanceof MagmarkError) {
+      // A program that was ended for the stop, most of the time.
+      log.info({ faults: error.message.split('\n') }, 'stopped while starting');
+      exit(0);
     }
     if (!(error instanceof MagmarkError)) throw error;
     log.fatal({ code: error.code, faults: error.message.split('\n') }, 'cannot start');
-    process.exit(error.exitCode);
+    exit(error.exitCode);
   }
+}
+
+function lossWarnings(): string[] {
+  const { dropped, isStuck } = logLosses();
+  const lines = [];
+  if (isStuck)
+    lines.push('the reader of the log does not read: lines wait, and are dropped when there are too many');
+  if (dropped > 0) lines.push(`${dropped} lines of the log were dropped: its reader did not read them`);
+  return lines;
+}
+
+/** A read of a file that never ends keeps its thread, which an ordinary end would wait for. */
+function exit(code: number): never {
+  if (lateReads().length > 0) {
+    process.emit('exit', code);
+    process.kill(process.pid, 'SIGKILL');
+  }
+  process.exit(code);
 }
 
 /** For `systemctl status`, and the watchdog. */

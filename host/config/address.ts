@@ -2,6 +2,7 @@
 import ipaddr from 'ipaddr.js';
 import { addressNumber, type Interval, prefixInterval, withoutCovered } from '../types/address.js';
 import type { Family, Host, Prefix } from '../types/config.js';
+import { shown } from '../types/text.js';
 
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
 
@@ -14,7 +15,7 @@ function parseAddress(text: string): Address | string {
   if (!text.includes(':') && ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text);
   const hexadecimal = withoutDottedTail(text);
   if (/[%.]/.test(hexadecimal) || !text.includes(':') || !ipaddr.IPv6.isValid(hexadecimal))
-    return `${text} is not an IP address`;
+    return `${shown(text)} is not an IP address`;
   return ipaddr.IPv6.parse(hexadecimal);
 }
 
@@ -58,7 +59,7 @@ function parseKnown(text: string): Known | string {
   if (before !== undefined) return before;
   const address = parseAddress(text);
   if (typeof address === 'string') return address;
-  if (isMapped(address)) return `${text} is IPv4-mapped: write ${address.toIPv4Address().toString()}`;
+  if (isMapped(address)) return `${shown(text)} is IPv4-mapped: write ${address.toIPv4Address().toString()}`;
   const now = { host: { family: family(address), address: canonical(address) }, range: address.range() };
   if (known.size >= MOST_KNOWN) known.clear();
   known.set(text, now);
@@ -74,7 +75,7 @@ export function parseHost(text: string): Host | string {
 /** @returns a BGP identifier (RFC 6286: any 32 bits but 0) as a dotted quad, or the fault as a string */
 export function parseRouterId(text: string): string | Host {
   if (!ipaddr.IPv4.isValidFourPartDecimal(text) || text === '0.0.0.0')
-    return `${text} is no router id: write a dotted quad, not 0.0.0.0`;
+    return `${shown(text)} is no router id: write a dotted quad, not 0.0.0.0`;
   return { family: 4, address: text };
 }
 
@@ -86,7 +87,7 @@ export function parseGateway(text: string): Host | string {
   const address = parseKnown(text);
   if (typeof address === 'string') return address;
   const { host, range } = address;
-  return NOBODY.includes(range) ? `${text} is no neighbour's address: it is ${range}` : host;
+  return NOBODY.includes(range) ? `${shown(text)} is no neighbour's address: it is ${range}` : host;
 }
 
 /** @returns the address of a target, or the fault as a string */
@@ -96,7 +97,7 @@ export function parseNextHop(text: string): Host | string {
   // A link-local address means nothing without its interface, which the configuration does not name.
   const address = parseKnown(text);
   return typeof address !== 'string' && address.range === 'linkLocal'
-    ? `${text} is link-local: which interface is not known`
+    ? `${shown(text)} is link-local: which interface is not known`
     : host;
 }
 
@@ -110,9 +111,9 @@ export function parsePrefix(text: string): Prefix | string {
   const address = parseAddress(head);
   if (typeof address === 'string') return address;
   const widest = address.kind() === 'ipv4' ? 32 : 128;
-  if (tail === undefined) return `${text} has no prefix length: write ${text}/${widest}`;
+  if (tail === undefined) return `${shown(text)} has no prefix length: write ${shown(text)}/${widest}`;
   if (more !== undefined || !/^(0|[1-9][0-9]*)$/.test(tail) || Number(tail) > widest) {
-    return `${text} has a wrong prefix length: 0 to ${widest} is possible`;
+    return `${shown(text)} has a wrong prefix length: 0 to ${widest} is possible`;
   }
   const length = Number(tail);
   const bytes = address.toByteArray().map((byte, index) => byte & maskByte(length, index));

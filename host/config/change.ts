@@ -39,7 +39,16 @@ function listOf<Value extends object>(parse: (text: string) => Value | string) {
     context.addIssue({ code: 'custom', message: parsed });
     return z.NEVER;
   });
-  return z.array(item).min(1).optional();
+  // As nfqlb takes them: an empty list is an absent one.
+  return z.array(item).optional();
+}
+
+function lowerCase(text: unknown): unknown {
+  return typeof text === 'string' ? text.toLowerCase() : text;
+}
+
+function isSctpAlone(protocols: readonly Protocol[]): boolean {
+  return protocols.length > 0 && protocols.every(each => each === 'sctp');
 }
 
 const flow = z
@@ -47,7 +56,7 @@ const flow = z
     name,
     target: name.optional(),
     priority: z.int().min(LEAST_PRIORITY).max(MOST_PRIORITY).optional(),
-    protocols: z.array(z.enum(PROTOCOLS)).min(1).optional(),
+    protocols: z.array(z.preprocess(lowerCase, z.enum(PROTOCOLS))).optional(),
     dsts: listOf<Prefix>(parsePrefix),
     srcs: listOf<Prefix>(parsePrefix),
     dports: listOf<PortRange>(parsePortRange),
@@ -55,7 +64,7 @@ const flow = z
     match: listOf(parseByteMatch),
     udpencap: z.int().min(1).max(MAX_PORT).optional(),
   })
-  .refine(({ protocols, udpencap }) => udpencap === undefined || protocols?.every(each => each === 'sctp'), {
+  .refine(({ protocols, udpencap }) => udpencap === undefined || isSctpAlone(protocols ?? []), {
     path: ['udpencap'],
     error: 'only with --protocols=sctp and nothing else',
   });

@@ -1,14 +1,34 @@
 /** What zod found wrong with a document, one line a fault: `path: what is wrong`. */
 import type { z } from 'zod';
+import { MOST_FAULTS } from '../types/errors.js';
+import { shown } from '../types/text.js';
+import { uncheckedOf } from './list.js';
 
+/** MOST_FAULTS lines at most, and one that says how many more there are. */
 export function faultLines(issues: readonly z.core.$ZodIssue[], document: unknown): string[] {
-  return issues.flatMap(issue => issueLines(issue, document));
+  const lines: string[] = [];
+  let found = 0;
+  let unchecked = 0;
+  for (const issue of issues) {
+    const skipped = uncheckedOf(issue);
+    unchecked += skipped;
+    if (skipped > 0) continue;
+    // Each unknown key is a fault of its own; there may be a million in one issue.
+    found += issue.code === 'unrecognized_keys' ? issue.keys.length : 1;
+    if (lines.length < MOST_FAULTS)
+      lines.push(...issueLines(issue, document).slice(0, MOST_FAULTS - lines.length));
+  }
+  const more = found - lines.length;
+  if (unchecked > 0)
+    lines.push(`and ${more === 0 ? '' : `${more} more faults, and `}${unchecked} more entries, not checked`);
+  else if (more > 0) lines.push(`and ${more} more faults`);
+  return lines;
 }
 
 function issueLines(issue: z.core.$ZodIssue, document: unknown): string[] {
   const path = pathText(issue.path);
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map(key => `${pathText([...issue.path, key])}: unknown key`);
+    return issue.keys.slice(0, MOST_FAULTS).map(key => `${pathText([...issue.path, key])}: unknown key`);
   }
   if (issue.code === 'invalid_union') {
     const inner = issue.errors
@@ -19,13 +39,15 @@ function issueLines(issue: z.core.$ZodIssue, document: unknown): string[] {
   }
   if (issue.code === 'too_small' && issue.origin === 'array') return [`${path}: must not be empty`];
   const value = valueAt(document, issue.path);
+  if (issue.code === 'too_big' && issue.origin === 'array')
+    return [`${path}: ${(value as unknown[]).length} entries, and at most ${issue.maximum} are possible`];
   if (value === undefined && issue.path.length > 0 && issue.code === 'invalid_type')
     return [`${path}: required, but missing`];
-  const shown =
+  const itIs =
     typeof value === 'object' || issue.code === 'custom' || value === undefined
       ? ''
-      : ` (it is ${shortText(JSON.stringify(value))})`;
-  return [`${path}: ${issue.message.replace(/^Invalid input: /, '')}${shown}`];
+      : ` (it is ${shown(JSON.stringify(typeof value === 'string' ? shown(value) : value))})`;
+  return [`${path}: ${issue.message.replace(/^Invalid input: /, '')}${itIs}`];
 }
 
 /** `streams[0].targets[1].identifier`; the whole document is `configuration`. */
@@ -36,7 +58,8 @@ function pathText(path: readonly PropertyKey[]): string {
 
 function partText(part: PropertyKey): string {
   if (typeof part === 'number') return `[${part}]`;
-  return /^[\w+-]+$/.test(String(part)) ? `.${String(part)}` : `[${JSON.stringify(String(part))}]`;
+  const key = shown(String(part));
+  return /^[\w+-]+$/.test(String(part)) ? `.${key}` : `[${JSON.stringify(key)}]`;
 }
 
 function valueAt(document: unknown, path: readonly PropertyKey[]): unknown {
@@ -46,10 +69,4 @@ function valueAt(document: unknown, path: readonly PropertyKey[]): unknown {
     value = (value as Record<PropertyKey, unknown>)[part];
   }
   return value;
-}
-
-const MOST_SHOWN = 200;
-
-function shortText(text: string): string {
-  return text.length <= MOST_SHOWN ? text : `${text.slice(0, MOST_SHOWN)}...`;
 }

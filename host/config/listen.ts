@@ -1,5 +1,6 @@
 /** Where to listen, in text: `127.0.0.1:9273`, `[::1]:9273`, or `:9273` for all addresses. */
 import type { ListenAddress } from '../types/config.js';
+import { shown } from '../types/text.js';
 import { parseHost } from './address.js';
 
 /** @returns the address, or the fault as a string */
@@ -8,7 +9,7 @@ export function parseListenAddress(text: string): ListenAddress | string {
   if (match === null) return wrong(text);
   const { six, four = '', port } = match.groups!;
   const number = Number(port);
-  if (number < 1 || number > 65535) return `${text} has no port from 1 to 65535`;
+  if (number < 1 || number > 65535) return `${shown(text)} has no port from 1 to 65535`;
   if (six === undefined && four === '') return { host: null, port: number };
   const host = parseHost(six ?? four);
   if (typeof host === 'string') return `${wrong(text)}; ${host}`;
@@ -17,5 +18,5 @@ export function parseListenAddress(text: string): ListenAddress | string {
 }
 
 function wrong(text: string): string {
-  return `${text} is no address to listen on: write "127.0.0.1:9273", "[::1]:9273", or ":9273" for all addresses`;
+  return `${shown(text)} is no address to listen on: write "127.0.0.1:9273", "[::1]:9273", or ":9273" for all addresses`;
 }

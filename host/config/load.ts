@@ -2,6 +2,7 @@
 import { CORE_SCHEMA, loadAll, YAMLException } from 'js-yaml';
 import type { Config } from '../types/config.js';
 import { ConfigError } from '../types/errors.js';
+import { shown } from '../types/text.js';
 import { faultLines } from './issues.js';
 import { resolve } from './resolve.js';
 import { schema } from './schema.js';
@@ -32,7 +33,7 @@ function readYaml(text: string, name: string): unknown {
     if (!(error instanceof YAMLException)) throw error;
     const { mark } = error;
     const where = mark === undefined ? name : `${name}:${mark.line + 1}:${mark.column + 1}`;
-    throw new ConfigError([`${where}: ${error.reason}`]);
+    throw new ConfigError([`${where}: ${shown(error.reason)}`]);
   }
   if (documents.length > 1) throw new ConfigError([`${name}: holds ${documents.length} documents, not one`]);
   // Nothing but comments is no document.

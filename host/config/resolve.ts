@@ -15,7 +15,7 @@ import type {
   Prefix,
   Stream,
 } from '../types/config.js';
-import { ConfigError } from '../types/errors.js';
+import { ConfigError, MOST_FAULTS } from '../types/errors.js';
 import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES } from '../types/marks.js';
 import { coveredBy, coversIpv4, heldByAny, parseHost, parsePrefix, prefixText } from './address.js';
 import { parseByteMatch } from './byte-match.js';
@@ -45,8 +45,10 @@ export function resolve(written: Written): Config {
   const offsets = assignOffsets(written.streams, written.queueMark, faults);
   const streams = written.streams.map((stream, index) => resolveStream(stream, offsets[index]!));
   const served = vipsByStream(flows);
+  const ipv4IsSteered = vips.some(vip => vip.family === 4);
   streams.forEach((stream, index) => {
-    checkTargets(stream, familiesOf(served.get(stream.name) ?? [], vips), `streams[${index}]`, faults);
+    const families = familiesOf(served.get(stream.name) ?? [], ipv4IsSteered);
+    checkTargets(stream, families, `streams[${index}]`, faults);
   });
   checkFlows(written, faults);
   checkHealthChecks(written, faults);
@@ -177,12 +179,9 @@ const SPOKEN_FOR: readonly MarkRange[] = [
 /** One offset a stream: as written, else the lowest from 5000 on whose whole range is free. Depends on the file alone. */
 function assignOffsets(streams: Written['streams'], queueMark: number, faults: string[]): number[] {
   const queueing = { first: queueMark, last: queueMark, owner: 'queueMark' };
-  // Ascending, so that one pass finds the lowest gap.
+  // Ascending by `first`, so that one pass finds the lowest gap.
   const taken = [...SPOKEN_FOR, queueing].toSorted((one, other) => one.first - other.first);
-  const take = (wanted: MarkRange) => {
-    const place = taken.findIndex(({ first }) => first > wanted.first);
-    taken.splice(place < 0 ? taken.length : place, 0, wanted);
-  };
+  const take = (wanted: MarkRange) => taken.splice(placeAfter(taken, wanted.first), 0, wanted);
   const range = (offset: number, stream: Written['streams'][number]): MarkRange => ({
     first: offset + 1,
     last: offset + stream.maxTargets,
@@ -204,14 +203,36 @@ function assignOffsets(streams: Written['streams'], queueMark: number, faults: s
     }
     take(wanted);
   });
+  // Ranges are only added: a gap that was too small for a size remains so.
+  const lowest = new Map<number, number>();
   return streams.map(stream => {
     if (stream.fwmarkOffset !== undefined) return stream.fwmarkOffset;
-    let offset = FIRST_OFFSET;
-    for (const { first, last } of taken)
-      if (offset < last && first <= offset + stream.maxTargets) offset = last;
+    let offset = lowest.get(stream.maxTargets) ?? FIRST_OFFSET;
+    // Before a place that was free once, only its neighbour can reach into it.
+    for (
+      let at = lowest.has(stream.maxTargets) ? placeAfter(taken, offset) - 1 : 0;
+      at < taken.length;
+      at++
+    ) {
+      const { first, last } = taken[Math.max(0, at)]!;
+      if (first > offset + stream.maxTargets) break;
+      if (offset < last) offset = last;
+    }
+    lowest.set(stream.maxTargets, offset);
     take(range(offset, stream));
     return offset;
   });
+}
+
+/** Of ranges that ascend by `first`, the place of the first one above `mark`. */
+function placeAfter(ranges: readonly MarkRange[], mark: number): number {
+  let least = 0;
+  for (let most = ranges.length; least < most; ) {
+    const middle = (least + most) >> 1;
+    if (ranges[middle]!.first > mark) most = middle;
+    else least = middle + 1;
+  }
+  return least;
 }
 
 function checkNames(written: Written, faults: string[]): void {
@@ -237,8 +258,7 @@ function vipsByStream(flows: readonly Flow[]): ReadonlyMap<string, readonly Pref
 }
 
 /** Families of the packets that a stream's targets get. @param own VIPs of its flows */
-function familiesOf(own: readonly Prefix[], vips: readonly Prefix[]): Family[] {
-  const ipv4IsSteered = vips.some(vip => vip.family === 4);
+function familiesOf(own: readonly Prefix[], ipv4IsSteered: boolean): Family[] {
   return FAMILIES.filter(family =>
     // ::/0 of a flow takes IPv4 too, if there is any.
     own.some(vip => vip.family === family || (family === 4 && ipv4IsSteered && coversIpv4(vip))),
@@ -365,12 +385,20 @@ export function configWarnings(config: Config): string[] {
 /** Addresses that a VIP covers, so that traffic to them would be load-balanced; one line each. */
 export function coveredHosts(config: Config, hosts: readonly { ip: Host; owner: string }[]): string[] {
   const isSteered = heldByAny(config.vips);
-  // Few or none: not every host is asked of every VIP.
+  // Few or none, as a rule: not every host is asked of every VIP.
   const covered = hosts.filter(({ ip }) => isSteered({ ...ip, length: ADDRESS_BITS[ip.family] }));
-  return config.vips.flatMap((vip, index) => {
+  const asked = covered.slice(0, MOST_FAULTS);
+  const lines: string[] = [];
+  for (const [index, vip] of config.vips.entries()) {
     const isCovered = coveredBy(vip);
-    return covered
-      .filter(({ ip }) => isCovered(ip))
-      .map(({ ip, owner }) => `vips[${index}]: ${prefixText(vip)} covers ${ip.address} of ${owner}`);
-  });
+    for (const { ip, owner } of asked)
+      if (isCovered(ip)) lines.push(`vips[${index}]: ${prefixText(vip)} covers ${ip.address} of ${owner}`);
+    // A VIP may be written a million times.
+    if (lines.length > MOST_FAULTS) break;
+  }
+  if (asked.length < covered.length)
+    lines.push(
+      `vips: they cover ${covered.length - asked.length} more addresses of gateways, targets or this host`,
+    );
+  return lines;
 }

@@ -4,16 +4,29 @@
  */
 import { z } from 'zod';
 import { QUEUE_MARK } from '../types/marks.js';
+import { shown } from '../types/text.js';
 import { parseGateway, parseNextHop, parsePrefix, parseRouterId } from './address.js';
 import { parseByteMatch } from './byte-match.js';
 import { durationWithin } from './duration.js';
+import { jsonSchemaOf, listOf } from './list.js';
 import { parseListenAddress } from './listen.js';
+import { filePath, interfaceName, interfacePattern } from './names.js';
 import { parsePortRange, parseQueues } from './range.js';
 
+/** Far above the longest text that means anything; parsers need not ask. */
+const MOST_CHARACTERS = 200;
+/** What is compared with each other part of its kind is bounded: 16,384 streams take half a second. */
+const MOST_STREAMS = 16_384;
+const MOST_GATEWAYS = 1000;
+const MOST_PORT_NATS = 4096;
+
 /** A string that `parse` understands; its fault is the message. */
-function textOf(parse: (text: string) => unknown, pattern?: RegExp) {
-  return (pattern === undefined ? z.string() : z.string().regex(pattern)).superRefine((text, context) => {
-    const parsed = parse(text);
+function textOf(parse: (text: string) => unknown) {
+  return z.string().superRefine((text, context) => {
+    const parsed =
+      text.length > MOST_CHARACTERS
+        ? `${shown(text)} has ${text.length} characters, more than ${MOST_CHARACTERS}`
+        : parse(text);
     if (typeof parsed === 'string') context.addIssue({ code: 'custom', message: parsed });
   });
 }
@@ -31,17 +44,6 @@ const portRange = z
   .union([textOf(parsePortRange), z.int().min(1).max(65535)], { error: 'a port range is "n" or "a-b"' })
   .describe('one port "n" or a range "a-b", 1 to 65535');
 const mark = z.int().min(0).max(MAX_MARK).describe('firewall mark');
-const interfaceName = z
-  .string()
-  .regex(/^[^\s/:*"\\@][^\s/:*"\\]{0,14}$/, {
-    error:
-      'an interface name has 1 to 15 characters, no space, slash, colon, quote or "*", and no "@" at its begin',
-  })
-  .refine(text => text !== '.' && text !== '..', { error: 'not an interface name' });
-const interfacePattern = z.string().regex(/^[^\s/:*"\\@](?:[^\s/:*"\\]{0,14}|[^\s/:*"\\]{0,13}\*)$/, {
-  error: 'an interface pattern is a name of 1 to 15 characters, or a shorter beginning with "*" at its end',
-});
-
 const duration = (least: string, most: string) =>
   textOf(durationWithin(least, most)).describe(`for example 300ms or 1s; ${least} to ${most}`);
 const port = z.int().min(1).max(65535);
@@ -49,7 +51,7 @@ const protocol = z.enum(['tcp', 'udp', 'sctp']);
 
 const target = z.strictObject({
   identifier: z.int().min(1).describe('1 to maxTargets; its index in the Maglev table is one less'),
-  ips: z.array(nextHop).min(1).max(2).describe('one address for each family of the VIPs'),
+  ips: listOf(nextHop, { least: 1, most: 2 }).describe('one address for each family of the VIPs'),
 });
 
 const healthCheck = z
@@ -58,6 +60,7 @@ const healthCheck = z
     port: port.optional().describe("the target's port; for tcp and http"),
     path: z
       .string()
+      .max(1000)
       .regex(/^\/[\x21-\x7e]*$/, { error: 'a path begins with "/" and has no space' })
       .optional()
       .describe('what is asked for by GET and must be answered with 200 to 399; for http, default /'),
@@ -83,7 +86,7 @@ const stream = z.strictObject({
     .max(MAX_MARK)
     .optional()
     .describe('fwmark and table of a target: offset + identifier; default 5000, then the next free range'),
-  targets: z.array(target).default([]),
+  targets: listOf(target).prefault([]),
   healthCheck: healthCheck.optional(),
 });
 
@@ -94,12 +97,12 @@ const flow = z.strictObject({
   priority: z
     .int({ error: 'a priority is an integer from -(2^53 - 1) to 2^53 - 1' })
     .describe('larger wins; -(2^53 - 1) to 2^53 - 1'),
-  protocols: z.array(protocol).default([]).describe('default: any'),
-  vips: z.array(prefix).min(1).describe('destination addresses'),
-  sourceSubnets: z.array(prefix).default([]).describe('default: any'),
-  destinationPortRanges: z.array(portRange).default([]).describe('default: any'),
-  sourcePortRanges: z.array(portRange).default([]).describe('default: any'),
-  byteMatches: z.array(textOf(parseByteMatch)).default([]).describe('for example tcp[13:1] & 0x02 = 0x02'),
+  protocols: listOf(protocol).prefault([]).describe('default: any'),
+  vips: listOf(prefix, { least: 1 }).describe('destination addresses'),
+  sourceSubnets: listOf(prefix).prefault([]).describe('default: any'),
+  destinationPortRanges: listOf(portRange).prefault([]).describe('default: any'),
+  sourcePortRanges: listOf(portRange).prefault([]).describe('default: any'),
+  byteMatches: listOf(textOf(parseByteMatch)).prefault([]).describe('for example tcp[13:1] & 0x02 = 0x02'),
   udpEncapPort: z
     .int()
     .min(1)
@@ -120,7 +123,7 @@ const bfd = z
 
 const gatewayBase = {
   name,
-  ips: z.array(gatewayAddress).min(1),
+  ips: listOf(gatewayAddress, { least: 1 }),
   bfd: bfd.optional(),
 };
 
@@ -136,9 +139,7 @@ const gateway = z.discriminatedUnion(
       localPort: port.default(179),
       remotePort: port.default(179),
       holdTime: duration('3s', '65535s').default('90s').describe('whole seconds'),
-      passwordFile: z
-        .string()
-        .min(1)
+      passwordFile: filePath
         .optional()
         .describe('file whose first line is the password of the session (TCP MD5)'),
     }),
@@ -150,7 +151,7 @@ const portNat = z.strictObject({
   port: port.describe('what clients see; flows match it'),
   targetPort: port.describe('what targets serve'),
   protocol,
-  vips: z.array(prefix).min(1),
+  vips: listOf(prefix, { least: 1 }),
 });
 
 export const schema = z.strictObject({
@@ -177,16 +178,16 @@ export const schema = z.strictObject({
   interfaces: z
     .strictObject({
       external: interfaceName.optional().describe('towards the gateways'),
-      internal: z.array(interfacePattern).default([]).describe('towards the targets: no defragmentation'),
+      internal: listOf(interfacePattern).prefault([]).describe('towards the targets: no defragmentation'),
     })
     .prefault({}),
-  vips: z.array(prefix).min(1).describe('virtual addresses that are load-balanced'),
-  gateways: z.array(gateway).default([]),
+  vips: listOf(prefix, { least: 1 }).describe('virtual addresses that are load-balanced'),
+  gateways: listOf(gateway, { most: MOST_GATEWAYS }).prefault([]),
   ecmp: z.boolean().default(true).describe('over all gateways that are up; false: over the first of them'),
   routerId: textOf(parseRouterId).optional().describe('BGP identifier, a dotted quad; default: derived'),
-  portNats: z.array(portNat).default([]),
-  streams: z.array(stream),
-  flows: z.array(flow),
+  portNats: listOf(portNat, { most: MOST_PORT_NATS }).prefault([]),
+  streams: listOf(stream, { most: MOST_STREAMS }),
+  flows: listOf(flow),
   hashMode: z.enum(['sctp-ports', 'five-tuple']).default('sctp-ports'),
   fragments: z
     .enum(['kernel', 'track'])
@@ -234,5 +235,5 @@ export type Written = z.output<typeof schema>;
 
 /** JSON Schema (draft 2020-12) of the file. */
 export function jsonSchema(): object {
-  return { title: 'magmark configuration', ...z.toJSONSchema(schema, { io: 'input' }) };
+  return { title: 'magmark configuration', ...jsonSchemaOf(schema) };
 }

@@ -12,12 +12,11 @@ import type { TracedPacket } from '../types/trace.js';
  */
 export type { FlowChange, StreamChange };
 
-/** `GET /v1/flows`: in the order in which they are tried. Names are nfqlb's: `tshm-STREAM-FLOW`. */
-export interface FlowReply {
-  readonly name: string;
+/** What a flow asks of a packet. Absent conditions are empty lists. */
+export interface FlowConditionsReply {
   readonly priority: number;
   readonly protocols: readonly string[];
-  /** Prefixes; IPv4 as ::ffff:a.b.c.d/96+n. */
+  /** Prefixes. */
   readonly dests: readonly string[];
   readonly dports: readonly string[];
   readonly srcs: readonly string[];
@@ -25,8 +24,22 @@ export interface FlowReply {
   readonly match: readonly string[];
   /** 0: none. */
   readonly udpencap: number;
+}
+
+/** `GET /v1/flows`: in the order in which they are tried, as the configuration names and writes them. */
+export interface FlowReply extends FlowConditionsReply {
+  /** `#NAME`: the hidden flow that finds SCTP inside UDP. */
+  readonly name: string;
+  readonly stream: string;
   readonly matchesCount: number;
-  /** `tshm-STREAM`; `NULL` of a hidden flow, as nfqlb has it; null of a trace flow. */
+}
+
+/** `GET /v1/nfqlb/flows`, `GET /v1/trace-flows`: as nfqlb names and writes them. IPv4 prefixes are ::ffff:a.b.c.d/96+n. */
+export interface NfqlbFlowReply extends FlowConditionsReply {
+  /** `tshm-STREAM-FLOW` of `magmark run`. */
+  readonly name: string;
+  readonly matchesCount: number;
+  /** `tshm-STREAM`; `NULL` of a hidden flow; null of a trace flow. */
   readonly userRef: string | null;
 }
 
@@ -38,7 +51,7 @@ export interface StreamChangeReply {
   readonly left: readonly number[];
 }
 
-/** `GET /v1/slot?stream=NAME&hash=N` */
+/** `GET /v1/nfqlb/slot?stream=NAME&hash=N`; the name is nfqlb's. */
 export interface SlotReply {
   readonly slot: number;
   /** -1: nobody is there. */
@@ -71,9 +84,29 @@ export interface LogLevel {
   readonly level: number;
 }
 
-/** `GET /v1/streams` */
+/** `GET /v1/streams`: by the names of the configuration. */
 export interface StreamReply {
-  /** `tshm-STREAM` */
+  readonly name: string;
+  readonly tableSize: number;
+  readonly maxTargets: number;
+  /** Packets for its targets, also for those that are inactive now. */
+  readonly packets: number;
+  readonly active: readonly (ShareReply & { readonly identifier: number; readonly fwmark: number })[];
+}
+
+/** What one target of a stream gets. */
+export interface ShareReply {
+  /** Packets that it was chosen for. */
+  readonly packets: number;
+  /** Part of the stream's packets, 0 to 1; null: there is none yet. */
+  readonly packetShare: number | null;
+  /** Part of the slots of the stream's table, 0 to 1. */
+  readonly slotShare: number;
+}
+
+/** `GET /v1/nfqlb/streams` */
+export interface NfqlbStreamReply {
+  /** `tshm-STREAM` of `magmark run`. */
   readonly name: string;
   /** nfqlb's `--ownfw`. */
   readonly own: number;
@@ -145,6 +178,13 @@ export interface ApplyReply {
   readonly warnings: readonly string[];
 }
 
+/** `POST /v1/reload`: the daemon reads its file again, as with SIGHUP. */
+export interface ReloadReply extends ApplyReply {
+  readonly file: string;
+  /** As `StatusReply.lastChange`. */
+  readonly lastChange: StatusReply['lastChange'];
+}
+
 /**
  * `GET /v1/diff`: the configuration in force against the kernel; `POST /v1/diff`: the configuration of the body, with its
  * name in the query, against the kernel and the configuration in force. Nothing is changed.
@@ -164,6 +204,16 @@ export interface ExplainReply {
   readonly identifier: number | null;
   /** null: the packet is dropped. */
   readonly fwmark: number | null;
+  /** The VIP that holds the destination; null: the packet never reaches magmark. */
+  readonly vip: string | null;
+  /** Where the kernel sends the answer of the target, from the VIP to the client; null: offline, or no target answers. */
+  readonly back: {
+    readonly table: number | null;
+    readonly via: string | null;
+    readonly device: string | null;
+    /** The kernel's answer where it has no route. */
+    readonly error: string | null;
+  } | null;
   /** Where the kernel sends what bears the mark; null: offline, or dropped. */
   readonly route: {
     /** Where the kernel found the route; null: nowhere. */
@@ -220,7 +270,7 @@ export interface QueueReply {
   readonly reasons: Readonly<Record<string, number>>;
 }
 
-export interface TargetReply {
+export interface TargetReply extends ShareReply {
   readonly stream: string;
   readonly identifier: number;
   readonly fwmark: number;

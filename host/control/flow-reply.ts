@@ -1,30 +1,54 @@
-/** A flow as nfqlb lists it. */
+/** A flow as it is listed: in our own terms and in nfqlb's. */
 import { prefixText } from '../config/address.js';
-import type { Flow, PortRange, Prefix } from '../types/config.js';
-import type { FlowReply } from './api.js';
+import { normalByteMatchText } from '../config/byte-match.js';
+import type { ByteMatch, Flow, PortRange, Prefix } from '../types/config.js';
+import type { FlowConditionsReply, FlowReply, NfqlbFlowReply } from './api.js';
 
-export interface Listed {
+/** As the configuration writes it. @param hidden the flow that finds UDP with SCTP inside, on the flow's encapsulation port */
+export function flowReply(flow: Flow, hidden: boolean, matchesCount: number): FlowReply {
+  return {
+    name: listedName(flow.name, hidden),
+    stream: flow.stream,
+    ...conditionsOf(flow, hidden, prefixText, match => match.text),
+    matchesCount,
+  };
+}
+
+export interface NfqlbListed {
   /** Without the mark of a hidden one. */
   readonly name: string;
-  /** The flow that finds UDP with SCTP inside, on the flow's encapsulation port. */
   readonly hidden: boolean;
   readonly userRef: string | null;
   readonly matchesCount: number;
 }
 
-export function flowReply(flow: Flow, { name, hidden, userRef, matchesCount }: Listed): FlowReply {
+export function nfqlbFlowReply(flow: Flow, { name, hidden, ...rest }: NfqlbListed): NfqlbFlowReply {
   return {
-    name: `${hidden ? '#' : ''}${name}`,
+    name: listedName(name, hidden),
+    ...conditionsOf(flow, hidden, mappedText, normalByteMatchText),
+    ...rest,
+  };
+}
+
+function listedName(name: string, hidden: boolean): string {
+  return `${hidden ? '#' : ''}${name}`;
+}
+
+function conditionsOf(
+  flow: Flow,
+  hidden: boolean,
+  prefix: (prefix: Prefix) => string,
+  match: (match: ByteMatch) => string,
+): FlowConditionsReply {
+  return {
     priority: flow.priority,
     protocols: hidden ? ['udp'] : flow.protocols,
-    dests: flow.vips.map(mappedText),
+    dests: flow.vips.map(prefix),
     dports: hidden ? [`${flow.udpEncapPort}`] : flow.destinationPortRanges.map(rangeText),
-    srcs: flow.sourceSubnets.map(mappedText),
+    srcs: flow.sourceSubnets.map(prefix),
     sports: hidden ? [] : flow.sourcePortRanges.map(rangeText),
-    match: hidden ? [] : flow.byteMatches.map(match => match.text),
+    match: hidden ? [] : flow.byteMatches.map(match),
     udpencap: flow.udpEncapPort ?? 0,
-    matchesCount,
-    userRef,
   };
 }
 

@@ -1,19 +1,19 @@
 /** nfqlb's listings, letter by letter. */
-import type { FlowReply, FragmentsReply, StreamReply } from './api.js';
+import type { FragmentsReply, NfqlbFlowReply, NfqlbStreamReply } from './api.js';
 
 /** A JSON array of flows; conditions that are absent are left out. */
-export function flowListText(flows: readonly FlowReply[]): string {
+export function flowListText(flows: readonly NfqlbFlowReply[]): string {
   return `[${flows.map(flowText).join(',\n')}]\n`;
 }
 
 /** A JSON array of names. */
-export function namesText(flows: readonly FlowReply[]): string {
+export function namesText(flows: readonly NfqlbFlowReply[]): string {
   if (flows.length === 0) return '[]\n';
   return `[\n${flows.map(({ name }) => `  ${JSON.stringify(name)}`).join(',\n')}\n]\n`;
 }
 
 /** One flow; nfqlb ends it without a line end. */
-export function flowText(flow: FlowReply): string {
+export function flowText(flow: NfqlbFlowReply): string {
   const array = (key: string, values: readonly string[]): string[] =>
     values.length === 0
       ? []
@@ -36,7 +36,7 @@ export function flowText(flow: FlowReply): string {
   return `{\n${lines.join(',\n')}\n}`;
 }
 
-export function showText(stream: StreamReply): string {
+export function showText(stream: NfqlbStreamReply): string {
   const active = stream.active.map(({ index, fwmark }) => ` ${fwmark}(${index})`).join('');
   return [
     `Shm: ${stream.name}`,

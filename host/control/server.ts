@@ -7,7 +7,9 @@ import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { ConfigError, ControlError, MagmarkError } from '../types/errors.js';
+import { shown } from '../types/text.js';
 import type { ErrorReply } from './api.js';
+import { Connections } from './connections.js';
 
 export interface ControlRequest {
   readonly query: URLSearchParams;
@@ -63,11 +65,14 @@ const MOST_PATH_BYTES = 107;
 /** As long as a configuration may be (host/config/load.ts): 100,000 flows take 12 MB. */
 const MOST_BODY_BYTES = 16 * 1024 * 1024;
 const REQUEST_MS = 30_000;
+/** Node looks for late requests every 30 s by default. */
+const LOOK_MS = 1000;
 
 export class ControlServer {
   /** Until they are set, every request is told that the daemon is starting. */
   routes: Routes | null = null;
   private readonly stopping = new AbortController();
+  private readonly connections = new Connections();
 
   private constructor(
     private readonly server: Server,
@@ -82,8 +87,14 @@ export class ControlServer {
         `control socket ${path}: longer than the ${MOST_PATH_BYTES} bytes of a socket's path`,
       );
     }
-    const server = createServer({ maxHeaderSize: 8192, requestTimeout: REQUEST_MS });
+    const server = createServer({
+      maxHeaderSize: 8192,
+      requestTimeout: REQUEST_MS,
+      headersTimeout: REQUEST_MS,
+      connectionsCheckingInterval: LOOK_MS,
+    });
     const control = new ControlServer(server, path, onError);
+    server.on('connection', socket => control.connections.add(socket));
     server.on('request', (request, response) => void control.answer(request, response));
     const umask = process.umask(0o177);
     try {
@@ -117,11 +128,19 @@ export class ControlServer {
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const ended = new AbortController();
-    response.on('close', () => ended.abort());
+    const { socket } = request;
+    response.on('close', () => {
+      ended.abort();
+      this.connections.rest(socket);
+    });
     try {
+      if (!this.connections.work(socket)) throw new RequestError(503, 'too many requests at once: try again');
       const reply = await this.replyTo(request, AbortSignal.any([ended.signal, this.stopping.signal]));
-      if (reply instanceof Streamed) await send(response, reply, ended.signal);
-      else if (reply instanceof Answered) sendJson(response, reply.status, reply.reply);
+      if (reply instanceof Streamed) {
+        // Who gives a stream bounds their number.
+        this.connections.forget(socket);
+        await send(response, reply, ended.signal);
+      } else if (reply instanceof Answered) sendJson(response, reply.status, reply.reply);
       else sendJson(response, 200, reply);
     } catch (error) {
       // Who asked has gone in the middle of an answer: there is nobody to tell.
@@ -164,7 +183,7 @@ async function removeStale(path: string): Promise<void> {
 
 /** @throws RequestError */
 function urlOf(text: string): URL {
-  if (!URL.canParse(text, 'http://magmark')) throw new RequestError(400, `${text} is no path`);
+  if (!URL.canParse(text, 'http://magmark')) throw new RequestError(400, `${shown(text)} is no path`);
   return new URL(text, 'http://magmark');
 }
 
@@ -174,7 +193,7 @@ function unknownRoute(routes: Routes, method: string, path: string): RequestErro
   if (methods.length > 0)
     return new RequestError(405, `${method} is not possible on ${path}: ${methods.join(', ')} is`);
   const paths = [...new Set(known.map(([, other]) => other))];
-  return new RequestError(404, `there is no ${path}; version 1 has ${paths.join(', ')}`);
+  return new RequestError(404, `there is no ${shown(path)}; version 1 has ${paths.join(', ')}`);
 }
 
 function bodyOf(request: IncomingMessage): Promise<string> {

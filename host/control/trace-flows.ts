@@ -4,8 +4,8 @@
  */
 import { readFlowChange } from '../config/change.js';
 import type { Flow } from '../types/config.js';
-import type { FlowReply } from './api.js';
-import { flowReply } from './flow-reply.js';
+import type { NfqlbFlowReply } from './api.js';
+import { nfqlbFlowReply } from './flow-reply.js';
 import { RequestError, type Routes, Streamed } from './server.js';
 
 export class TraceFlows {
@@ -35,9 +35,9 @@ export class TraceFlows {
     if (this.byName.has(name)) this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
   }
 
-  replies(): FlowReply[] {
+  replies(): NfqlbFlowReply[] {
     return this.flows.map(flow =>
-      flowReply(flow, {
+      nfqlbFlowReply(flow, {
         name: flow.name,
         hidden: false,
         userRef: null,

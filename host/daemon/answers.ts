@@ -1,6 +1,6 @@
 /** What the control socket tells of the daemon. */
 import { prefixText } from '../config/address.js';
-import type { ApplyReply, LogLevel, StatusReply } from '../control/api.js';
+import type { ApplyReply, LogLevel, ReloadReply, ShareReply, StatusReply } from '../control/api.js';
 import { Answered, RequestError, type Routes } from '../control/server.js';
 import { reasonCounts } from '../core/counters.js';
 import { reasonNames } from '../core/reason.js';
@@ -8,10 +8,20 @@ import type { Judgement } from '../types/health.js';
 import { version } from '../version.js';
 import type { Daemon } from './daemon.js';
 import { explainLive } from './explain.js';
-import { flowReplies, fragmentsReply, type ListedNames, slotReply, streamReplies } from './listing.js';
+import {
+  flowReplies,
+  fragmentsReply,
+  type ListedNames,
+  nfqlbFlowReplies,
+  nfqlbStreamReplies,
+  slotReply,
+  streamReplies,
+} from './listing.js';
 import { syslogLevel } from './log.js';
 import { answersOf } from './observation.js';
 import { targetLabel } from './serving.js';
+import { shareReplies } from './shares.js';
+import { Stopped } from './stopped.js';
 
 /** nfqlb's name for a stream. */
 export function shmName(stream: string): string {
@@ -23,17 +33,26 @@ const NAMES: ListedNames = {
   flow: flow => `${shmName(flow.stream)}-${flow.name}`,
 };
 
+/** Of a target that a change adds and no image has yet. */
+const NO_SHARE: ShareReply = { packets: 0, packetShare: null, slotShare: 0 };
+
 /** The configuration has no such thing as nfqlb's own mark. */
 const NO_OWN_MARK = 0;
 
 export function routesOf(daemon: Daemon): Routes {
   const image = () => daemon.images.current!;
+  const sharesOf = (name: string): ReadonlyMap<number, ShareReply> => {
+    const found = image().streams.find(({ stream }) => stream.name === name);
+    return found === undefined ? new Map() : shareReplies(daemon.images, found);
+  };
   const answers = answersOf(daemon);
   const judged = (judgement: Judgement) => new Answered(judgement.ok ? 200 : 503, judgement);
   return {
-    'GET /v1/flows': () => flowReplies(daemon.images, NAMES),
-    'GET /v1/streams': () => streamReplies(daemon.images, NAMES, () => NO_OWN_MARK),
-    'GET /v1/slot': ({ query }) => slotReply(daemon.images, NAMES, query),
+    'GET /v1/flows': () => flowReplies(daemon.images),
+    'GET /v1/streams': () => streamReplies(daemon.images),
+    'GET /v1/nfqlb/flows': () => nfqlbFlowReplies(daemon.images, NAMES),
+    'GET /v1/nfqlb/streams': () => nfqlbStreamReplies(daemon.images, NAMES, () => NO_OWN_MARK),
+    'GET /v1/nfqlb/slot': ({ query }) => slotReply(daemon.images, NAMES, query),
     'GET /v1/fragments': () => fragmentsReply(daemon.images),
     'GET /v1/loglevel': (): LogLevel => ({ level: syslogLevel(daemon.options.log.level) }),
     ...refusals(
@@ -44,6 +63,19 @@ export function routesOf(daemon: Daemon): Routes {
     'POST /v1/apply': async ({ query, body }): Promise<ApplyReply> => {
       await daemon.applyText(body, query.get('name') ?? 'the applied configuration');
       return { generation: image().generation, warnings: daemon.warnings.lines };
+    },
+
+    'POST /v1/reload': async (): Promise<ReloadReply> => {
+      const fault = await daemon.reload();
+      if (fault instanceof Stopped) throw new RequestError(409, 'magmark stops: nothing was reloaded');
+      if (fault !== null) throw fault;
+      return {
+        // A reload without a file is a fault.
+        file: daemon.options.configFile!,
+        generation: image().generation,
+        warnings: daemon.warnings.lines,
+        lastChange: lastChangeOf(daemon),
+      };
     },
 
     'GET /v1/diff': () => daemon.compare('', ''),
@@ -64,11 +96,7 @@ export function routesOf(daemon: Daemon): Routes {
         startedAt: daemon.startedAt.toISOString(),
         configFile: options.configFile,
         source: { ...daemon.source, at: daemon.source.at.toISOString() },
-        lastChange: daemon.lastChanges && {
-          added: daemon.lastChanges.added ?? [],
-          removed: daemon.lastChanges.removed ?? [],
-          changed: daemon.lastChanges.changed ?? [],
-        },
+        lastChange: lastChangeOf(daemon),
         state: {
           path: daemon.state.path,
           keptAt: daemon.state.keptAt?.toISOString() ?? null,
@@ -90,16 +118,18 @@ export function routesOf(daemon: Daemon): Routes {
           ),
         })),
         workerRestarts: pool.restarts,
-        targets: config.streams.flatMap(stream =>
-          stream.targets.map(target => ({
+        targets: config.streams.flatMap(stream => {
+          const shares = sharesOf(stream.name);
+          return stream.targets.map(target => ({
             stream: stream.name,
             identifier: target.identifier,
             fwmark: target.fwmark,
             ips: target.ips.map(ip => ip.address),
             pending: pending.get(target.fwmark) ?? null,
             health: daemon.service.health.state(targetLabel(stream, target))?.health ?? null,
-          })),
-        ),
+            ...(shares.get(target.identifier) ?? NO_SHARE),
+          }));
+        }),
         gateways: config.gateways.map(({ name, protocol, ips }) => ({
           name,
           protocol,
@@ -130,6 +160,16 @@ export function routesOf(daemon: Daemon): Routes {
       };
     },
   };
+}
+
+function lastChangeOf({ lastChanges }: Daemon): StatusReply['lastChange'] {
+  return (
+    lastChanges && {
+      added: lastChanges.added ?? [],
+      removed: lastChanges.removed ?? [],
+      changed: lastChanges.changed ?? [],
+    }
+  );
 }
 
 /** Changes that `nfqlb flowlb` takes. */

@@ -24,6 +24,10 @@ export interface Facts {
   readonly vips: { readonly all: number; readonly lost: readonly { vip: string; reason: string }[] };
   /** Warnings about packets that are dropped or lost on their way through this host. */
   readonly passage: readonly string[];
+  /** Rules of other programs that can touch packets to VIPs, one line each. */
+  readonly foreign?: readonly string[];
+  /** Programs that have run for longer than 10 s: `nft has not ended for 12 s`. */
+  readonly hanging: readonly string[];
   readonly stopping: boolean;
 }
 
@@ -45,7 +49,7 @@ export function judgeAlive({ queues }: Pick<Facts, 'queues'>): Judgement {
 
 /** Ready: a packet that comes now gets to a target, and gateways send some. */
 export function judgeReady(facts: Facts): Judgement {
-  const { queues, kernelAsWanted, targets, gateways, vips, passage, stopping } = facts;
+  const { queues, kernelAsWanted, hanging, targets, gateways, vips, passage, stopping } = facts;
   // A setting that others keep otherwise is a warning alone.
   const vain = (facts.vainRepairs ?? []).filter(what => !what.startsWith('sysctl '));
   const bound = queues.filter(queue => queue.bound).length;
@@ -58,12 +62,15 @@ export function judgeReady(facts: Facts): Judgement {
     },
     {
       name: 'ruleset',
-      ok: kernelAsWanted && vain.length === 0,
-      detail: !kernelAsWanted
-        ? 'rules, routes or tables could not be compared or mended: see the log'
-        : vain.length > 0
-          ? `the repair of ${vain.slice(0, SHOWN).join(', ')} does not help: see the warnings of magmark status`
-          : 'rules, routes and tables are applied',
+      ok: kernelAsWanted && hanging.length === 0 && vain.length === 0,
+      detail:
+        hanging.length > 0
+          ? `${hanging.join(', ')}: rules, routes and tables cannot be compared`
+          : !kernelAsWanted
+            ? 'rules, routes or tables could not be compared or mended: see the log'
+            : vain.length > 0
+              ? `the repair of ${vain.slice(0, SHOWN).join(', ')} does not help: see the warnings of magmark status`
+              : 'rules, routes and tables are applied',
     },
     {
       name: 'targets',
@@ -73,6 +80,7 @@ export function judgeReady(facts: Facts): Judgement {
     ...(vips.lost.length === 0 ? [] : [lost(vips)]),
     ...(gateways === null ? [] : [announced(gateways)]),
     // No reason to send packets elsewhere: a few may be lost.
+    ...(facts.foreign ?? []).slice(0, SHOWN).map(detail => ({ name: 'foreign rules', ok: true, detail })),
     ...passage.map(detail => ({ name: 'packets', ok: true, detail })),
   ]);
 }

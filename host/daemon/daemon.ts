@@ -14,21 +14,25 @@ import { loadConfig } from '../config/load.js';
 import type { Routes } from '../control/server.js';
 import { TraceFlows } from '../control/trace-flows.js';
 import type { ImageStore } from '../core/image.js';
+import { targetKey } from '../core/image-parts.js';
 import type { Frontend } from '../frontend/frontend.js';
 import { readPasswords } from '../frontend/password.js';
 import type { InterfaceAddress } from '../frontend/router-id.js';
 import type { Ahead, Kernel } from '../kernel/kernel.js';
 import type { WantedKernel } from '../kernel/wanted.js';
 import type { MetricsServer } from '../metrics/server.js';
+import { programs } from '../programs/running.js';
 import type { WorkerPool } from '../queue/pool.js';
 import type { Config } from '../types/config.js';
 import type { Difference } from '../types/difference.js';
 import { ConfigError, MagmarkError } from '../types/errors.js';
+import { ForeignWatch } from './foreign-watch.js';
 import { decidedPackets, GuardWatch } from './guard-watch.js';
 import type { KeptState } from './kept-state.js';
 import type { Log } from './log.js';
 import { Mender } from './mender.js';
 import { hostAddresses } from './namespace.js';
+import type { CountedTarget } from './neighbour-probe.js';
 import { refuseCoveredHosts, refuseNoNextHop, refuseRestartOnly } from './refusal.js';
 import { RulesetFile } from './ruleset-file.js';
 import type { Seat } from './seat.js';
@@ -37,6 +41,7 @@ import { type Found, found, type Source } from './source.js';
 import { proceed, Stopped } from './stopped.js';
 import { Stopwatch } from './stopwatch.js';
 import { Tally } from './tally.js';
+import { KERNEL_STEP_MS, type Turn, Turns } from './turns.js';
 import { wantedKernel } from './wanted.js';
 import { Warnings } from './warnings.js';
 
@@ -57,13 +62,36 @@ export interface DaemonOptions {
   readonly takeover: boolean;
   /** Called when another daemon has taken over and nothing is held any more. */
   readonly onLeft: () => void;
+  /** Called when a stop has taken longer than it may. */
+  readonly onStopLate: () => void;
   /** Aborted: a change under way ends after its present step, and none begins. */
   readonly stop: AbortSignal;
   readonly log: Log;
+  /** Of this process, whatever its configuration is. */
+  readonly process: ProcessFacts;
+}
+
+export interface ProcessFacts {
+  /** Those that hold now. */
+  warnings(): readonly string[];
+  readonly internalErrors: number;
 }
 
 /** New neighbours answer within a few ms; who does not is told as pending, and asked again. */
 export const RELOAD_PATIENCE_MS = 200;
+/** A program or a step that takes this long is told. */
+export const SLOW_MS = 5000;
+/** How long a stop may take after `shutdownDelay`: container engines wait for 10 s. */
+const STOP_MS = 8000;
+/** 10,000 targets took 17 to 19 s; the kernel's cost of a rule is the most of it. */
+const STOP_MS_PER_TARGET = 3;
+/** Of the time that is left, when the stop is asked for again. */
+const HURRY = 4;
+const TAKEOVER = 'takeover';
+/** Programs of a change that is under way when the stop begins. */
+const PRESENT_MS = 1000;
+/** A program that met its bound is told before the stop itself is given up. */
+const LATE_MS = 500;
 
 /** Under way while a configuration is read. */
 interface AskedAhead {
@@ -103,6 +131,7 @@ export class Daemon {
   readonly traceFlows = new TraceFlows();
   readonly warnings: Warnings;
   readonly guardWatch: GuardWatch;
+  readonly foreignWatch: ForeignWatch;
   source: Source;
   /** Of the last reload or `apply` that took effect: names of what differs from before; null: none yet. */
   lastChanges: Partial<ConfigChanges> | null = null;
@@ -117,8 +146,11 @@ export class Daemon {
   private readonly mender: Mender;
   private readonly rulesetFile: RulesetFile;
   private readonly hurry = new AbortController();
-  private turn: Promise<unknown> = Promise.resolve();
-  private waitingReload: Promise<void> | null = null;
+  private readonly turns = new Turns();
+  /** By `performance.now()`. */
+  private stopBy = Number.POSITIVE_INFINITY;
+  private stopTimer: NodeJS.Timeout | undefined;
+  private waitingReload: Promise<Error | null> | null = null;
 
   constructor(parts: DaemonParts) {
     const { options, holdings, images, kernel, frontend, state, first, addresses, known } = parts;
@@ -130,7 +162,11 @@ export class Daemon {
     this.frontend = frontend;
     this.state = state;
     this.source = { kind: first.kind, name: first.name, at: this.startedAt };
-    this.warnings = new Warnings(log);
+    this.warnings = new Warnings(log, () => [
+      ...programs.slow(SLOW_MS),
+      ...this.turns.slow(SLOW_MS),
+      ...options.process.warnings(),
+    ]);
     if (first.kind === 'file') this.fileText = first.text;
     const onHealth = () => this.onHealth();
     const { warnings } = this;
@@ -157,6 +193,15 @@ export class Daemon {
       },
     });
     this.rulesetFile = new RulesetFile(options.rulesetPath);
+    this.foreignWatch = new ForeignWatch({
+      log,
+      wanted: () => this.wanted(this.config),
+      review: wanted => kernel.reviewForeign(wanted),
+      warn: foreign => {
+        warnings.find({ foreign });
+        warnings.tell(this.config);
+      },
+    });
     this.mender = new Mender({
       log,
       stop: options.stop,
@@ -167,8 +212,10 @@ export class Daemon {
       config: () => this.config,
       wanted: config => this.wanted(config),
       keepRuleset: config => this.keepRuleset(config),
+      onForeign: () => this.foreignWatch.look(),
+      targets: () => this.countedTargets(),
       withdrawUnserved: () => this.withdrawUnserved(),
-      inTurn: change => this.inTurn(change),
+      inTurn: (name, change) => this.turns.take(name, change),
     });
   }
 
@@ -183,16 +230,18 @@ export class Daemon {
     onSteered: () => Promise<void>,
     undo: () => Promise<void>,
   ): Promise<void> {
-    const first = async () => {
-      await this.service.refuseTooLarge(config);
-      await this.apply(config, patienceMs, watch, onSteered);
-    };
-    return this.inTurn(() => this.orUndo(first, undo));
+    return this.turns.take('start', turn => {
+      const first = async () => {
+        await turn.step('size', () => this.service.refuseTooLarge(config));
+        await this.apply(turn, config, patienceMs, watch, onSteered);
+      };
+      return this.orUndo(first, () => turn.step('undo', undo, KERNEL_STEP_MS));
+    });
   }
 
   /** What the first change brought about is kept for a start without a file. */
   keepFirst(first: Found): Promise<void> {
-    return this.inTurn(() => this.keepState(first));
+    return this.turns.take('start', turn => this.keepState(turn, first));
   }
 
   /** Answer on the control socket, and look at the kernel from now on: before, a look could bring back what a start that fails removes. */
@@ -201,6 +250,7 @@ export class Daemon {
     if (seat !== null) seat.control.routes = routes;
     this.mender.start();
     this.guardWatch.start();
+    this.foreignWatch.look();
   }
 
   get pool(): WorkerPool {
@@ -215,12 +265,13 @@ export class Daemon {
   /**
    * Read the file again and bring it about; a fault changes nothing and is logged. Who asks while another reload waits
    * gets that one: it will read the same file.
+   * @returns null: it is in force; else why not
    */
-  reload(): Promise<void> {
-    this.waitingReload ??= this.inTurn(async () => {
+  reload(): Promise<Error | null> {
+    this.waitingReload ??= this.turns.take('reload', async turn => {
       this.waitingReload = null;
       const { log, configFile, stop } = this.options;
-      if (stop.aborted) return;
+      if (stop.aborted) return new Stopped();
       const watch = new Stopwatch();
       try {
         const ahead = this.askAhead();
@@ -229,13 +280,13 @@ export class Daemon {
             throw new ConfigError(['no file was named at the start: magmark apply FILE brings one about']);
           }
           this.fileText = null;
-          this.fileText = await readText(configFile);
+          this.fileText = await turn.step('read the file', () => readText(configFile));
           const next = found('file', configFile, this.fileText);
           watch.lap('configuration');
-          await this.change(next, ahead, watch);
+          await this.change(turn, next, ahead, watch);
         });
       } catch (error) {
-        if (error instanceof Stopped) return;
+        if (error instanceof Stopped) return error;
         const faults = (error as Error).message.split('\n');
         if (error instanceof MagmarkError)
           log.error({ file: configFile, code: error.code, faults }, 'reload refused');
@@ -243,13 +294,14 @@ export class Daemon {
         const more = faults.length === 1 ? '' : ` (and ${faults.length - 1} more faults)`;
         this.warnings.find({ refused: [`the last reload was refused: ${faults[0]}${more}`] });
         this.warnings.tell(this.config);
-        return;
+        return error as Error;
       }
       const { generation } = this.images.current!;
       log.info(
         { file: configFile, generation, ...this.lastChanges, milliseconds: watch.milliseconds() },
         'reloaded',
       );
+      return null;
     });
     return this.waitingReload;
   }
@@ -272,11 +324,11 @@ export class Daemon {
    * @throws MagmarkError, and what ran before goes on
    */
   applyText(text: string, name: string): Promise<void> {
-    return this.inTurn(async () => {
+    return this.turns.take('apply', async turn => {
       this.proceed();
       const watch = new Stopwatch();
       const ahead = this.askAhead();
-      await this.tally.reloads.count(async () => this.change(found('apply', name, text), ahead, watch));
+      await this.tally.reloads.count(async () => this.change(turn, found('apply', name, text), ahead, watch));
       const { generation } = this.images.current!;
       this.options.log.info(
         { name, generation, ...this.lastChanges, milliseconds: watch.milliseconds() },
@@ -292,18 +344,22 @@ export class Daemon {
    * @throws ConfigError if that has faults, KernelError
    */
   compare(text: string, name: string): Promise<Difference[]> {
-    return this.inTurn(async () => {
-      if (text === '') return this.kernel.compare(this.wanted(this.config));
-      const config = loadConfig(text, name);
-      const addresses = await hostAddresses();
-      refuseCoveredHosts(config, addresses);
-      refuseNoNextHop(config, addresses);
-      refuseRestartOnly(this.config, config);
-      return [
-        ...configurationDifferences(configChanges(this.config, config)),
-        ...(await this.kernel.compare(this.wanted(config))),
-      ];
-    });
+    return this.turns.one(
+      'compare',
+      async () => {
+        if (text === '') return this.kernel.compare(this.wanted(this.config));
+        const config = loadConfig(text, name);
+        const addresses = await hostAddresses();
+        refuseCoveredHosts(config, addresses);
+        refuseNoNextHop(config, addresses);
+        refuseRestartOnly(this.config, config);
+        return [
+          ...configurationDifferences(configChanges(this.config, config)),
+          ...(await this.kernel.compare(this.wanted(config))),
+        ];
+      },
+      KERNEL_STEP_MS,
+    );
   }
 
   /** What a change needs of the kernel whatever it is: asked for before its text is read, the two side by side. */
@@ -315,78 +371,125 @@ export class Daemon {
     return { listing, addresses };
   }
 
-  private async change(next: Found, ahead: AskedAhead, watch: Stopwatch): Promise<void> {
+  private async change(turn: Turn, next: Found, ahead: AskedAhead, watch: Stopwatch): Promise<void> {
     const former = this.config;
     const { config, kind, name } = next;
-    refuseCoveredHosts(config, await ahead.addresses);
-    refuseNoNextHop(config, await ahead.addresses);
+    const addresses = await turn.step('addresses', () => ahead.addresses);
+    refuseCoveredHosts(config, addresses);
+    refuseNoNextHop(config, addresses);
     refuseRestartOnly(former, config);
-    await this.service.refuseTooLarge(config);
+    await turn.step('size', () => this.service.refuseTooLarge(config));
     watch.lap('refusals');
     try {
       await this.holdings.metrics.during(config.metrics, () =>
         this.orUndo(
-          () => this.apply(config, RELOAD_PATIENCE_MS, watch, undefined, ahead.listing),
-          () => this.apply(former, RELOAD_PATIENCE_MS, watch),
+          () => this.apply(turn, config, RELOAD_PATIENCE_MS, watch, undefined, ahead.listing),
+          () => this.apply(turn, former, RELOAD_PATIENCE_MS, watch),
         ),
       );
     } finally {
       // What a change takes as it was last time is compared with the kernel now.
       this.mender.look();
+      this.foreignWatch.look();
     }
     this.source = { kind, name, at: new Date() };
     this.lastChanges = shortChanges(configChanges(former, config));
-    await this.keepState(next);
+    await this.keepState(turn, next);
     watch.lap('kept');
   }
 
-  private async keepState({ name, text }: Found): Promise<void> {
-    await this.state.keep({ name, text, at: this.source.at });
+  private async keepState(turn: Turn, { name, text }: Found): Promise<void> {
+    await turn.step('keep the state', () => this.state.keep({ name, text, at: this.source.at }));
     this.warnings.find({ refused: [], kept: this.state.warnings });
     this.warnings.tell(this.config);
   }
 
-  /** A stop that is under way waits for nothing any more. */
+  /** How long a stop may take, `shutdownDelay` besides. */
+  get stopLimitMs(): number {
+    const { streams } = this.config;
+    return STOP_MS + STOP_MS_PER_TARGET * streams.reduce((sum, { targets }) => sum + targets.length, 0);
+  }
+
+  /**
+   * The stop was asked for again: `shutdownDelay` ends, a change that has its turn is given up, and what is to be removed has
+   * a quarter of its time.
+   */
   stopAtOnce(): void {
     this.hurry.abort();
+    if (this.turns.change !== 'stop') this.turns.giveUpPresent('was given up for the stop');
+    this.limitStop(this.stopLimitMs / HURRY);
+  }
+
+  /** What the kernel still holds of this daemon, for a message. */
+  left(): { readonly left: readonly string[]; readonly during: readonly string[] } {
+    return { left: this.kernel.claimed(), during: [...this.turns.slow(0), ...programs.slow(0)] };
   }
 
   /**
    * Withdraw the VIPs and go on forwarding for the configured while; then stop steering, end the workers, and remove
-   * everything that was made.
+   * everything that was made. A program that hangs holds up neither the withdrawal nor the steps after its own.
    * @returns whether nothing is left; what could not be removed is logged and stays in the journal
    */
   stop(): Promise<boolean> {
-    return this.inTurn(async () => {
+    const { shutdownDelayMs, gateways } = this.config;
+    const limitMs = (gateways.length === 0 ? 0 : shutdownDelayMs) + this.stopLimitMs;
+    let withdrawn: Promise<void> | null = null;
+    // A takeover that is under way has limits of its own, and BIRD is the other one's business while it lasts.
+    if (this.turns.change !== TAKEOVER) {
+      this.limitStop(limitMs);
+      // Those of a change under way: what it did is removed next.
+      programs.endPresent(PRESENT_MS);
+      // Waited for below: whatever has its turn now keeps no VIP announced.
+      withdrawn = this.service.withdraw(this.hurry.signal);
+      withdrawn.catch(() => undefined);
+    }
+    return this.turns.take('stop', async turn => {
+      if (withdrawn === null) this.limitStop(limitMs);
       const { metrics, pool, seat } = this.holdings;
       const { log } = this.options;
       let clean = true;
       // Rules and routes outlive the workers: a verdict that is still on its way must find its target's route.
-      for (const step of [
-        () => this.stopWatching(),
-        () => this.service.withdraw(this.hurry.signal),
-        () => metrics.stop(),
-        () => seat?.endControl(),
-        () => this.kernel.removeRuleset(),
-        async () => {
-          for (const warning of await this.rulesetFile.remove()) log.warn(warning);
-        },
-        () => pool.stop(),
-        () => this.kernel.removeAll(),
+      for (const [name, step] of [
+        ['end the monitors', () => this.stopWatching()],
+        ['withdraw', () => withdrawn ?? this.service.withdraw(this.hurry.signal)],
+        ['end metrics', () => metrics.stop()],
+        ['end the control socket', async () => seat?.endControl()],
+        ['remove the ruleset', () => this.kernel.removeRuleset()],
+        [
+          'remove the ruleset file',
+          async () => {
+            for (const warning of await this.rulesetFile.remove()) log.warn(warning);
+          },
+        ],
+        ['end the workers', () => pool.stop()],
+        ['remove rules and routes', () => this.kernel.removeAll()],
         // Last: while rules led there, answers found its routes.
-        () => this.frontend.stop(),
-      ]) {
+        ['end BIRD', () => this.frontend.stop()],
+      ] as const) {
         try {
-          await step();
+          await turn.step(name, step, limitMs);
         } catch (error) {
           clean = false;
-          log.error({ faults: (error as Error).message.split('\n') }, 'not everything could be removed');
+          log.error(
+            { step: name, faults: (error as Error).message.split('\n') },
+            'not everything could be removed',
+          );
         }
       }
       seat?.unlock();
-      log.info({ clean }, 'stopped');
+      log.info({ clean, ...(clean ? {} : { left: this.kernel.claimed() }) }, 'stopped');
       return clean;
     });
+  }
+
+  /** Programs share what is left of the time; `onStopLate` is called when it is over. */
+  private limitStop(ms: number): void {
+    const at = performance.now() + ms;
+    programs.endBy(at);
+    if (at >= this.stopBy) return;
+    this.stopBy = at;
+    clearTimeout(this.stopTimer);
+    this.stopTimer = setTimeout(this.options.onStopLate, ms + LATE_MS);
   }
 
   /**
@@ -395,7 +498,7 @@ export class Daemon {
    */
   holdTurn(): Promise<() => void> {
     return new Promise(resolve => {
-      void this.inTurn(() => new Promise<void>(release => resolve(release)));
+      void this.turns.take(TAKEOVER, () => new Promise<void>(release => resolve(release)));
     });
   }
 
@@ -439,7 +542,12 @@ export class Daemon {
 
   /** No look and no health check any more. */
   async stopWatching(): Promise<void> {
-    await Promise.all([this.mender.stop(), this.guardWatch.stop(), this.service.health.stop()]);
+    await Promise.all([
+      this.mender.stop(),
+      this.guardWatch.stop(),
+      this.foreignWatch.stop(),
+      this.service.health.stop(),
+    ]);
   }
 
   /**
@@ -449,6 +557,7 @@ export class Daemon {
    * @param onSteered  called when the ruleset leads to this daemon's queues
    */
   private async apply(
+    turn: Turn,
     config: Config,
     patienceMs: number,
     watch: Stopwatch,
@@ -459,38 +568,48 @@ export class Daemon {
     this.mender.repairs.forget();
     this.proceed();
     // Passwords that cannot be read are a fault before anything is changed.
-    await readPasswords(config.gateways);
-    await this.service.withdrawMissing(config);
+    await turn.step('read passwords', () => readPasswords(config.gateways));
+    await turn.step('withdraw', () => this.service.withdrawMissing(config));
     watch.lap('withdrawn');
     const serving = this.service.servingMarks(config);
-    const outcome = await this.kernel.add(wanted, {
-      serving,
-      patienceMs,
-      ahead,
-      lap: part => watch.lap(part),
-    });
+    const lap = (part: string) => watch.lap(part);
+    const outcome = await turn.step(
+      'rules and routes',
+      () => this.kernel.add(wanted, { serving, patienceMs, ahead, lap }),
+      KERNEL_STEP_MS,
+    );
     this.proceed();
     this.service.lost = outcome.lost;
-    await this.service.publish(config, outcome.pending);
+    await turn.step('image', signal => this.service.publish(config, outcome.pending, signal));
     watch.lap('image');
-    await this.kernel.applyRuleset(wanted, { unlessAsLast: true, keepsMarks: true });
+    await turn.step(
+      'ruleset',
+      () => this.kernel.applyRuleset(wanted, { unlessAsLast: true, keepsMarks: true }),
+      KERNEL_STEP_MS,
+    );
     watch.lap('ruleset');
     this.proceed();
-    await onSteered();
+    await turn.step('steered', onSteered, KERNEL_STEP_MS);
     watch.lap('steered');
     this.proceed();
-    await this.images.retire();
-    await this.service.judgeGateways(config, outcome);
-    await this.service.announce();
+    await turn.step('retire the image', () => this.images.retire());
+    await turn.step('judge gateways', () => this.service.judgeGateways(config, outcome));
+    await turn.step('announce', () => this.service.announce());
     watch.lap('announced');
-    await this.kernel.removeStale(wanted);
+    await turn.step('remove rules and routes', () => this.kernel.removeStale(wanted), KERNEL_STEP_MS);
     watch.lap('removed');
     this.mender.keep(outcome);
-    this.warnings.find({
-      ruleset: await this.keepRuleset(config),
-      fragments: await this.kernel.tracking(wanted),
-    });
-    await this.mender.reviewMain({ unlessAsLast: true });
+    await turn.step(
+      'warnings',
+      async () => {
+        this.warnings.find({
+          ruleset: await this.keepRuleset(config),
+          fragments: await this.kernel.tracking(wanted),
+        });
+        await this.mender.reviewMain({ unlessAsLast: true });
+      },
+      KERNEL_STEP_MS,
+    );
     watch.lap('warnings');
   }
 
@@ -512,16 +631,27 @@ export class Daemon {
     return decidedPackets(images, queues.length, config) - refused;
   }
 
+  private *countedTargets(): Iterable<CountedTarget> {
+    for (const stream of this.config.streams) {
+      for (const target of stream.targets) {
+        const label = targetKey(stream, target);
+        yield { label, ips: target.ips, packets: this.images.targetCounters.read(label) };
+      }
+    }
+  }
+
   private onHealth(): void {
     this.withdrawUnserved();
-    this.inTurn(async () => {
-      if (this.options.stop.aborted) return;
-      await this.service.review();
-      await this.service.announceServed();
-    }).catch((error: Error) => {
-      this.options.log.error({ err: error }, 'a change of health could not be brought about');
-      this.mender.look();
-    });
+    this.turns
+      .take('health', async turn => {
+        if (this.options.stop.aborted) return;
+        await turn.step('image', signal => this.service.review(undefined, signal));
+        await turn.step('announce', () => this.service.announceServed());
+      })
+      .catch((error: Error) => {
+        this.options.log.error({ err: error }, 'a change of health could not be brought about');
+        this.mender.look();
+      });
   }
 
   /** Waited for by nobody: neither an nft that hangs may keep a VIP announced, nor a BIRD that hangs the kernel as it is. */
@@ -555,13 +685,6 @@ export class Daemon {
       }
       throw error;
     }
-  }
-
-  /** One change after the other. */
-  private inTurn<Result>(change: () => Promise<Result>): Promise<Result> {
-    const result = this.turn.then(change);
-    this.turn = result.catch(() => undefined);
-    return result;
   }
 }
 

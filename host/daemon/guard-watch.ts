@@ -43,7 +43,7 @@ export function passageBetween(before: PassageReading, now: PassageReading): Pas
     4: grown(before.dropped[4], now.dropped[4]),
     6: grown(before.dropped[6], now.dropped[6]),
   };
-  const left = Math.max(0, grown(before.left, now.left) - grown(before.own, now.own));
+  const left = grown(before.left, now.left);
   if (before.changes !== now.changes) return { dropped, decided: null, left, lost: 0 };
   const decided = Math.max(0, now.decidedBefore - before.decidedAfter);
   const missing = decided - left;

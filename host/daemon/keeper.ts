@@ -26,6 +26,8 @@ export interface KeeperOptions {
   readonly askAnew: (hops: readonly NextHop[]) => Promise<void>;
   /** Look where main leads to: its routes changed. */
   readonly reviewMain: () => Promise<void>;
+  /** Rules of other programs may have changed. */
+  readonly onForeign?: () => void;
   readonly monitor?: (options: MonitorOptions) => Pick<KernelMonitor, 'stop'>;
 }
 
@@ -187,7 +189,12 @@ export class Keeper {
       case 'neighbour':
         this.onNeighbour(event);
         return;
+      case 'foreign':
+        this.options.onForeign?.();
+        return;
       default:
+        // They may stand around ours in one table.
+        if (event.kind !== 'settings') this.options.onForeign?.();
         if (event.kind === 'lost') this.fullAt = Number.NEGATIVE_INFINITY;
         this.look(GATHER_MS);
     }

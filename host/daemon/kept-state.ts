@@ -51,6 +51,8 @@ export class KeptState {
   /** When the one that is kept was written or read by this process. */
   keptAt: Date | null = null;
 
+  private last: Promise<void> = Promise.resolve();
+
   constructor(readonly path: string) {}
 
   /** For people. */
@@ -63,7 +65,7 @@ export class KeptState {
   async read(): Promise<Kept> {
     let text: string;
     try {
-      text = await readRegularFile(this.path, { mostBytes: MOST_BYTES });
+      text = await readRegularFile(this.path, { mostBytes: MOST_BYTES, own: true });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
         throw new ConfigError([
@@ -84,7 +86,14 @@ export class KeptState {
   }
 
   /** Keep it. What goes wrong is a `fault` and no error: a full disk is no reason to refuse a change that was made. */
-  async keep({ name, text, at }: Kept): Promise<void> {
+  keep(kept: Kept): Promise<void> {
+    // One that was given up may still wait for its disk: a later one writes after it.
+    const written = this.last.then(() => this.write(kept));
+    this.last = written.catch(() => undefined);
+    return written;
+  }
+
+  private async write({ name, text, at }: Kept): Promise<void> {
     const contents: Contents = { version: VERSION, name, at: at.toISOString(), sha256: sha256(text), text };
     try {
       makeDirectory(dirname(this.path));

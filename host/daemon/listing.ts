@@ -1,10 +1,18 @@
-/** What the published image holds, in nfqlb's terms: for `magmark run` and `nfqlb flowlb`. */
-import type { FlowReply, FragmentsReply, SlotReply, StreamReply } from '../control/api.js';
-import { flowReply } from '../control/flow-reply.js';
+/** What the published image holds, in our terms and in nfqlb's: for `magmark run` and `nfqlb flowlb`. */
+import type {
+  FlowReply,
+  FragmentsReply,
+  NfqlbFlowReply,
+  NfqlbStreamReply,
+  SlotReply,
+  StreamReply,
+} from '../control/api.js';
+import { flowReply, nfqlbFlowReply } from '../control/flow-reply.js';
 import { RequestError } from '../control/server.js';
 import { fragmentCounts, reasonCounts } from '../core/counters.js';
 import type { ImageStore } from '../core/image.js';
 import type { Flow } from '../types/config.js';
+import { shareReplies } from './shares.js';
 
 /** What nfqlb calls a flow and a stream. */
 export interface ListedNames {
@@ -17,9 +25,15 @@ const LOOKUP_SLOTS = 25;
 const EMPTY = 0xffff;
 
 /** In the order in which they are tried; hidden ones, for UDP encapsulation, too. */
-export function flowReplies(images: ImageStore, names: ListedNames): FlowReply[] {
+export function flowReplies(images: ImageStore): FlowReply[] {
   return images.current!.flows.map(({ name, flow, hidden }) =>
-    flowReply(flow, {
+    flowReply(flow, hidden, images.counters.read(name)),
+  );
+}
+
+export function nfqlbFlowReplies(images: ImageStore, names: ListedNames): NfqlbFlowReply[] {
+  return images.current!.flows.map(({ name, flow, hidden }) =>
+    nfqlbFlowReply(flow, {
       name: names.flow(flow),
       hidden,
       userRef: hidden ? 'NULL' : names.stream(flow.stream),
@@ -28,12 +42,29 @@ export function flowReplies(images: ImageStore, names: ListedNames): FlowReply[]
   );
 }
 
+export function streamReplies(images: ImageStore): StreamReply[] {
+  return images.current!.streams.map(image => {
+    const shares = shareReplies(images, image);
+    return {
+      name: image.stream.name,
+      tableSize: image.tableSize,
+      maxTargets: image.stream.maxTargets,
+      packets: [...shares.values()].reduce((sum, { packets }) => sum + packets, 0),
+      active: image.active.map(({ identifier, fwmark }) => ({
+        identifier,
+        fwmark,
+        ...shares.get(identifier)!,
+      })),
+    };
+  });
+}
+
 /** @param own nfqlb's own mark of a stream */
-export function streamReplies(
+export function nfqlbStreamReplies(
   images: ImageStore,
   names: ListedNames,
   own: (stream: string) => number,
-): StreamReply[] {
+): NfqlbStreamReply[] {
   return images.current!.streams.map(image => ({
     name: names.stream(image.stream.name),
     own: own(image.stream.name),

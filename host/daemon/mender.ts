@@ -9,8 +9,10 @@ import { BLACKHOLE_TABLE, EGRESS_TABLE } from '../types/marks.js';
 import { Forgotten } from './forgotten.js';
 import { Keeper } from './keeper.js';
 import type { Log } from './log.js';
+import { type CountedTarget, NeighbourProbe } from './neighbour-probe.js';
 import type { Service } from './service.js';
 import type { Tally } from './tally.js';
+import { KERNEL_STEP_MS, type Turn } from './turns.js';
 import type { Warnings } from './warnings.js';
 
 export interface MenderOptions {
@@ -26,34 +28,48 @@ export interface MenderOptions {
   readonly wanted: (config: Config) => WantedKernel;
   /** Write the applied ruleset for people. @returns warnings */
   readonly keepRuleset: (config: Config) => Promise<string[]>;
+  /** All of the configuration that is in force. */
+  readonly targets: () => Iterable<CountedTarget>;
   readonly withdrawUnserved: () => void;
+  /** Rules of other programs may have changed. */
+  readonly onForeign: () => void;
   /** A look is a change like others: one after the other. */
-  readonly inTurn: <Result>(change: () => Promise<Result>) => Promise<Result>;
+  readonly inTurn: <Result>(name: string, change: (turn: Turn) => Promise<Result>) => Promise<Result>;
 }
 
 export class Mender {
   private readonly keeper: Keeper;
   readonly repairs = new Repairs();
+  private readonly probe: NeighbourProbe;
   private readonly forgotten = new Forgotten();
   /** VIPs that main was last asked about, as one text. */
   private mainVips = '';
 
   constructor(private readonly options: MenderOptions) {
-    const { log, tally, inTurn } = options;
+    const { log, tally, inTurn, targets } = options;
+    const one = <Result>(name: string, work: () => Promise<Result>) =>
+      inTurn('repair', turn => turn.step(name, work, KERNEL_STEP_MS));
     this.keeper = new Keeper({
       log,
-      check: inspect => inTurn(() => tally.looks.count(() => this.check(inspect))),
-      ask: hops => inTurn(() => this.ask(hops, 'ask')),
-      verify: hops => inTurn(() => this.verify(hops)),
-      restore: hops => inTurn(() => this.restore(hops, 'ask')),
-      askAnew: hops => inTurn(() => this.restore(hops, 'askAnew')),
-      reviewMain: () => inTurn(() => this.reviewMain()),
+      check: inspect => inTurn('repair', turn => tally.looks.count(() => this.check(turn, inspect))),
+      ask: hops => one('neighbours', () => this.ask(hops, 'ask')),
+      verify: hops => one('neighbours', () => this.verify(hops)),
+      restore: hops => one('neighbours', () => this.restore(hops, 'ask')),
+      askAnew: hops => one('neighbours', () => this.restore(hops, 'askAnew')),
+      reviewMain: () => one("main's routes", () => this.reviewMain()),
+      onForeign: this.options.onForeign,
+    });
+    this.probe = new NeighbourProbe({
+      log,
+      targets,
+      probe: (hops, before) => one('neighbours', () => this.probeNeighbours(hops, before)),
     });
   }
 
   /** Look now, and whenever there is a reason. */
   start(): void {
     this.keeper.start();
+    this.probe.start();
     this.look();
   }
 
@@ -63,6 +79,7 @@ export class Mender {
   }
 
   stop(): Promise<void> {
+    this.probe.stop();
     return this.keeper.stop();
   }
 
@@ -78,6 +95,7 @@ export class Mender {
       ...(config.gateways.length > 0 ? [EGRESS_TABLE] : []),
     ]);
     this.keeper.keep({ pending, hops, tables, gateways });
+    this.probe.keep(hops);
   }
 
   /**
@@ -100,7 +118,7 @@ export class Mender {
    * Compare everything with the kernel, and mend what differs.
    * @param inspect routing tables to look through: of the others, the default routes alone
    */
-  private async check(inspect: readonly number[]): Promise<void> {
+  private async check(turn: Turn, inspect: readonly number[]): Promise<void> {
     const { stop, kernel, service, warnings } = this.options;
     if (stop.aborted) return;
     const config = this.options.config();
@@ -108,26 +126,40 @@ export class Mender {
     const serving = service.servingMarks(config);
     const gate = this.repairs;
     gate.beginRound();
-    const outcome = await kernel.add(wanted, { serving, clashesAreWarnings: true, inspect, gate });
+    const outcome = await turn.step(
+      'rules and routes',
+      () => kernel.add(wanted, { serving, clashesAreWarnings: true, inspect, gate }),
+      KERNEL_STEP_MS,
+    );
     service.lost = outcome.lost;
-    await service.review(outcome.pending);
+    await turn.step('image', signal => service.review(outcome.pending, signal));
     this.options.withdrawUnserved();
-    const tables = await kernel.applyRuleset(wanted, { gate });
-    const removed = await kernel.removeStale(wanted, gate);
+    const tables = await turn.step('ruleset', () => kernel.applyRuleset(wanted, { gate }), KERNEL_STEP_MS);
+    const removed = await turn.step(
+      'remove rules and routes',
+      () => kernel.removeStale(wanted, gate),
+      KERNEL_STEP_MS,
+    );
     gate.endRound();
     const mended = [...outcome.changes, ...tables, ...(removed > 0 ? [`${removed} removed`] : [])];
     if (mended.length > 0) this.count(mended);
     this.keep(outcome);
     this.reviewRepairs();
-    warnings.find({
-      ruleset: await this.options.keepRuleset(config),
-      fragments: await kernel.tracking(wanted),
-    });
-    await this.reviewMain();
+    const review = async (): Promise<void> => {
+      warnings.find({
+        ruleset: await this.options.keepRuleset(config),
+        fragments: await kernel.tracking(wanted),
+      });
+      await this.reviewMain();
+    };
+    await turn.step('warnings', review, KERNEL_STEP_MS);
     // Last: a BIRD that hangs must not keep the kernel from being mended.
-    await service.announceServed();
-    await service.judgeGateways(config, outcome);
-    await service.reviewGateways();
+    const announce = async (): Promise<void> => {
+      await service.announceServed();
+      await service.judgeGateways(config, outcome);
+      await service.reviewGateways();
+    };
+    await turn.step('announce', announce);
   }
 
   /** Repairs that wait, and things that others change again and again. */
@@ -152,11 +184,24 @@ export class Mender {
     for (const refusal of await kernel[how](hops)) log.warn(refusal);
   }
 
-  /** What is refused has changed since: an event has it looked at. */
-  private async verify(hops: readonly NextHop[]): Promise<void> {
+  /** Those that do not answer at the link-layer addresses that the kernel has of them may have got others. */
+  private async probeNeighbours(hops: readonly NextHop[], before: readonly NextHop[]): Promise<void> {
     const { stop, kernel, log } = this.options;
     if (stop.aborted) return;
-    for (const refusal of await kernel.verify(hops)) log.debug(refusal);
+    const silent = await kernel.probe(hops, before);
+    if (silent.length === 0) return;
+    const named = silent.slice(0, 20).map(({ address, device }) => `${address} dev ${device}`);
+    log.warn(
+      { neighbours: named, count: silent.length },
+      'targets do not answer at their link-layer addresses: the kernel asks who has their addresses',
+    );
+    this.forgotten.add(silent);
+    await this.ask(silent, 'askAnew');
+  }
+
+  /** An entry that has changed since it was listed is looked at by its event. */
+  private async verify(hops: readonly NextHop[]): Promise<void> {
+    if (!this.options.stop.aborted) await this.options.kernel.probe(hops, []);
   }
 
   /** Neighbour entries that somebody removed or changed, or that were forgotten from here: those are no repair. */

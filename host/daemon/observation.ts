@@ -9,16 +9,22 @@ import {
   verdictCounts,
 } from '../core/counters.js';
 import type { ImageStore, ImageStream } from '../core/image.js';
-import { targetKey } from '../core/image-parts.js';
 import { reasonNames } from '../core/reason.js';
+import type { Finding } from '../kernel/foreign/findings.js';
 import type { LostVip } from '../kernel/local-route.js';
 import type { Observation, QueueObservation, StreamObservation } from '../metrics/observation.js';
 import type { Answers } from '../metrics/server.js';
+import { programs } from '../programs/running.js';
 import type { QueueStatistics } from '../queue/pool.js';
 import { version } from '../version.js';
 import { type Facts, judgeAlive, judgeReady } from './conditions.js';
 import type { Daemon } from './daemon.js';
+import { logLosses } from './log.js';
 import { IDLE_CAUSES } from './serving.js';
+import { targetShares } from './shares.js';
+
+/** Far above what a program takes on a busy machine. */
+const HANGS_MS = 10_000;
 
 export function answersOf(daemon: Daemon): Answers {
   return {
@@ -28,7 +34,16 @@ export function answersOf(daemon: Daemon): Answers {
   };
 }
 
-function factsOf({ config, frontend, options, pool, service, tally, guardWatch }: Daemon): Facts {
+function factsOf({
+  config,
+  frontend,
+  options,
+  pool,
+  service,
+  tally,
+  guardWatch,
+  foreignWatch,
+}: Daemon): Facts {
   const targets = config.streams.reduce((sum, stream) => sum + stream.targets.length, 0);
   const { bird, sessions } = frontend.state();
   const ofBgp = sessions.filter(({ protocol }) => protocol === 'bgp');
@@ -51,6 +66,8 @@ function factsOf({ config, frontend, options, pool, service, tally, guardWatch }
           },
     vips: { all: config.vips.length, lost: lostOnce(service.lost) },
     passage: guardWatch.lines,
+    foreign: foreignWatch.report.warnings,
+    hanging: programs.slow(HANGS_MS),
     stopping: options.stop.aborted,
   };
 }
@@ -110,8 +127,21 @@ function observe(daemon: Daemon): Observation {
     })),
     vips: config.vips.map(prefixText).map(prefix => ({ prefix, announced: announced.has(prefix) })),
     passage: daemon.guardWatch,
+    foreignRules: countsOf(daemon.foreignWatch.report.findings),
     warnings: daemon.warnings.lines.length,
+    internalErrors: daemon.options.process.internalErrors,
+    logLinesDropped: logLosses().dropped,
   };
+}
+
+/** Rules of other programs by hook and effect. */
+function countsOf(findings: readonly Finding[]): Observation['foreignRules'] {
+  const counts = new Map<string, Observation['foreignRules'][number]>();
+  for (const { hook, effect } of findings) {
+    const key = `${hook} ${effect}`;
+    counts.set(key, { hook, effect, count: (counts.get(key)?.count ?? 0) + 1 });
+  }
+  return [...counts.values()];
 }
 
 function queueOf({ core, memory }: ImageStore, queue: QueueStatistics, worker: number): QueueObservation {
@@ -151,30 +181,13 @@ function streamOf(
   causes: ReadonlyMap<number, string>,
 ): StreamObservation {
   const { stream, tableSize } = image;
-  const slots = slotsOf(images, image);
+  const marks = new Map(stream.targets.map(({ identifier, fwmark }) => [identifier, fwmark]));
   return {
     name: stream.name,
     tableSize,
-    targets: stream.targets.map(target => ({
-      identifier: target.identifier,
-      packets: images.targetCounters.read(targetKey(stream, target)),
-      slots: slots[target.identifier - 1]!,
-      idle: causes.get(target.fwmark) ?? null,
+    targets: targetShares(images, image).map(share => ({
+      ...share,
+      idle: causes.get(marks.get(share.identifier)!) ?? null,
     })),
   };
-}
-
-/** Counted once an image: a table of ten million slots takes some 20 ms. */
-const counted = new WeakMap<ImageStream, Uint32Array>();
-
-/** Slots of each index. */
-function slotsOf(images: ImageStore, image: ImageStream): Uint32Array {
-  const known = counted.get(image);
-  if (known !== undefined) return known;
-  // The last is nobody's: empty slots are 0xffff.
-  const slots = new Uint32Array(0x10000);
-  for (const index of images.table(image)) slots[index]!++;
-  const own = slots.slice(0, image.stream.maxTargets);
-  counted.set(image, own);
-  return own;
 }

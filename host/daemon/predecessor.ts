@@ -140,12 +140,17 @@ export class Predecessor {
   }
 }
 
+/** As much as any answer of the control socket. */
+const MOST_LINE = 64 * 1024 * 1024;
+
 async function* parsed(chunks: AsyncIterable<Buffer>): AsyncGenerator<HandoverLine<KnownFacts>> {
   const decoder = new TextDecoder();
   let rest = '';
   for await (const chunk of chunks) {
     const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
     rest = lines.pop()!;
+    if (rest.length > MOST_LINE)
+      throw new ControlError(`the handover has a line of more than ${MOST_LINE} characters`);
     for (const line of lines) yield JSON.parse(line) as HandoverLine<KnownFacts>;
   }
 }

@@ -26,7 +26,7 @@ export class RulesetFile {
       ...(await this.remove(former)),
       ...(await warningsOf(paths, async path => {
         if (this.written.get(path) === text) return;
-        await replaceSynced('ruleset file', path, text, MODE);
+        await replaceSynced('ruleset file', path, text, undefined, MODE);
         this.written.set(path, text);
       })),
     ];

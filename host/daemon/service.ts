@@ -57,6 +57,8 @@ export class Service {
   lost: readonly LostVip[] = [];
   /** Ways of the targets that take traffic. */
   private serving: ReadonlySet<string>;
+  /** The daemon stops: no VIP is announced any more. */
+  private withdrawn = false;
   private pending: readonly PendingTarget[] = [];
   private readonly gateways = new StaticGateways();
   /** Why gateways cannot be reached, by address. */
@@ -91,14 +93,19 @@ export class Service {
     images.refuseTooLarge(config);
   }
 
-  /** Have the workers decide by `config` and by who can be reached. `images.retire` follows. */
-  async publish(config: Config, pending: readonly PendingTarget[]): Promise<void> {
+  /**
+   * Have the workers decide by `config` and by who can be reached. `images.retire` follows.
+   * @param signal aborted: the change was given up, and nothing is published
+   */
+  async publish(config: Config, pending: readonly PendingTarget[], signal?: AbortSignal): Promise<void> {
     this.health.set(checkedTargets(config));
     const idle = this.idleBy(config, pending);
     const marks = new Set(idle.map(target => target.fwmark));
     const { images, warnings } = this.options;
     // A change that failed may have left a former image behind.
     await images.retire();
+    // Another change may have published by now.
+    signal?.throwIfAborted();
     const image = images.publish(config, (_stream, target) => !marks.has(target.fwmark));
     warnings.find({ image: image.warnings });
     this.tell(config, idle);
@@ -108,7 +115,7 @@ export class Service {
   }
 
   /** Decide by who can be reached and is healthy now; the configuration stays. `announceServed` follows. */
-  async review(pending: readonly PendingTarget[] = this.pending): Promise<void> {
+  async review(pending: readonly PendingTarget[] = this.pending, signal?: AbortSignal): Promise<void> {
     const { images } = this.options;
     const { config } = images.current!;
     const idle = this.idleBy(config, pending);
@@ -116,7 +123,7 @@ export class Service {
       this.tell(config, idle);
       this.pending = pending;
     } else {
-      await this.publish(config, pending);
+      await this.publish(config, pending, signal);
       await images.retire();
     }
   }
@@ -170,6 +177,7 @@ export class Service {
 
   /** Withdraw all VIPs, and give gateways the configured time to send elsewhere; `hurry` cuts it short. */
   async withdraw(hurry: AbortSignal): Promise<void> {
+    this.withdrawn = true;
     const { gateways, shutdownDelayMs } = this.options.images.current!.config;
     if (gateways.length === 0) return;
     await this.tellVips([]);
@@ -183,6 +191,7 @@ export class Service {
   }
 
   private servedVips(config: Config): Prefix[] {
+    if (this.withdrawn) return [];
     return this.reachedVips(announcedVips(config, new Set(this.idle.map(({ fwmark }) => fwmark))));
   }
 

@@ -13,6 +13,8 @@ export interface WarningParts {
   ruleset: readonly string[];
   /** Repairs that do not help, and things that others change again and again. */
   repairs: readonly string[];
+  /** Rules of other programs that can touch packets to VIPs. */
+  foreign: readonly string[];
   /** Who tracks connections where fragments are tracked. */
   fragments: readonly string[];
   /** VIPs to which main has no route. */
@@ -32,12 +34,13 @@ export interface WarningParts {
 }
 
 export class Warnings {
-  /** All that hold. */
-  lines: readonly string[] = [];
+  /** As they were found. */
+  private held: readonly string[] = [];
   private readonly parts: WarningParts = {
     look: [],
     local: [],
     ruleset: [],
+    foreign: [],
     repairs: [],
     fragments: [],
     main: [],
@@ -50,7 +53,16 @@ export class Warnings {
   };
   private ofConfig: { readonly config: Config; readonly lines: readonly string[] } | null = null;
 
-  constructor(private readonly log: Log) {}
+  constructor(
+    private readonly log: Log,
+    /** Those that hold at the moment at which they are asked for. */
+    private readonly momentary: () => readonly string[] = () => [],
+  ) {}
+
+  /** All that hold. */
+  get lines(): readonly string[] {
+    return [...this.held, ...this.momentary()];
+  }
 
   /** Found, and not told before `tell`. */
   find(parts: Partial<WarningParts>): void {
@@ -61,10 +73,23 @@ export class Warnings {
   tell(config: Config): void {
     // They follow from the configuration alone, and each look tells them.
     if (this.ofConfig?.config !== config) this.ofConfig = { config, lines: configWarnings(config) };
-    const { look, ruleset, repairs, fragments, main, gateways, passage, image, refused, kept, local, watch } =
-      this.parts;
-    const told = new Set([...this.lines, ...refused]);
-    this.lines = [
+    const {
+      look,
+      ruleset,
+      repairs,
+      foreign,
+      fragments,
+      main,
+      gateways,
+      passage,
+      image,
+      refused,
+      kept,
+      local,
+      watch,
+    } = this.parts;
+    const told = new Set([...this.held, ...refused]);
+    this.held = [
       ...refused,
       ...local,
       ...passage,
@@ -72,6 +97,7 @@ export class Warnings {
       ...look,
       ...ruleset,
       ...repairs,
+      ...foreign,
       ...fragments,
       ...main,
       ...gateways,
@@ -79,6 +105,6 @@ export class Warnings {
       ...watch,
       ...kept,
     ];
-    for (const line of this.lines) if (!told.has(line)) this.log.warn(line);
+    for (const line of this.held) if (!told.has(line)) this.log.warn(line);
   }
 }

@@ -7,6 +7,8 @@ import {
   flowReplies,
   fragmentsReply,
   type ListedNames,
+  nfqlbFlowReplies,
+  nfqlbStreamReplies,
   slotReply,
   streamReplies,
 } from '../daemon/listing.js';
@@ -15,7 +17,17 @@ import { nfqlbTrace } from '../trace/nfqlb-trace.js';
 import { traceRoutes } from '../trace/routes.js';
 import { Tracer } from '../trace/tracer.js';
 import type { FlowLb } from './flowlb.js';
-import { activate, deactivate, deleteFlow, init, memoryOf, remove, type State, setFlow } from './state.js';
+import {
+  activate,
+  asNfqlbLists,
+  deactivate,
+  deleteFlow,
+  init,
+  memoryOf,
+  remove,
+  type State,
+  setFlow,
+} from './state.js';
 
 /** Names are what they were called. */
 const NAMES: ListedNames = { flow: flow => flow.name, stream: name => name };
@@ -25,12 +37,14 @@ export function routesOf(flowLb: FlowLb): Routes {
   const tracer = new Tracer({ images, firstQueue: options.settings.queues.first });
   const visible = (name: string) => flowLb.state.memories.some(each => each.name === name && !each.unlinked);
   return {
-    'GET /v1/flows': () => flowReplies(images, NAMES),
-    'GET /v1/streams': () => {
+    'GET /v1/flows': () => flowReplies(images),
+    'GET /v1/streams': () => streamReplies(images).filter(({ name }) => visible(name)),
+    'GET /v1/nfqlb/flows': () => asNfqlbLists(flowLb.state, nfqlbFlowReplies(images, NAMES)),
+    'GET /v1/nfqlb/streams': () => {
       const own = new Map(flowLb.state.memories.map(each => [each.name, each.own]));
-      return streamReplies(images, NAMES, name => own.get(name)!).filter(({ name }) => visible(name));
+      return nfqlbStreamReplies(images, NAMES, name => own.get(name)!).filter(({ name }) => visible(name));
     },
-    'GET /v1/slot': ({ query }) => {
+    'GET /v1/nfqlb/slot': ({ query }) => {
       memoryOf(flowLb.state, query.get('stream') ?? '');
       return slotReply(images, NAMES, query);
     },

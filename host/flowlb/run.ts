@@ -1,4 +1,5 @@
 /** `nfqlb flowlb` in the foreground, ended by SIGTERM or SIGINT. */
+import { Incidents } from '../daemon/incidents.js';
 import { createLog, levelOfSyslog } from '../daemon/log.js';
 import type { FileLock } from '../lock/file-lock.js';
 import { MagmarkError } from '../types/errors.js';
@@ -21,10 +22,15 @@ export async function runFlowLb({ settings, socketPath, starting, notDone }: Run
     log.fatal({ err: error }, 'unexpected error');
     process.exit(1);
   };
-  process.on('uncaughtException', fatal);
-  process.on('unhandledRejection', reason =>
-    fatal(reason instanceof Error ? reason : new Error(String(reason))),
-  );
+  const incidents = new Incidents(log, () => fatal(new Error('too many internal errors within a minute')));
+  const unexpected = (reason: unknown): void => {
+    const error = reason instanceof Error ? reason : new Error(String(reason));
+    // Before it decides packets there is nothing to go on for.
+    if (flowLb === null) fatal(error);
+    else incidents.note(error);
+  };
+  process.on('uncaughtException', unexpected);
+  process.on('unhandledRejection', unexpected);
   if (notDone.length > 0) {
     log.warn(
       { options: notDone },

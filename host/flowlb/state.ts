@@ -26,9 +26,11 @@ export interface State {
   readonly memories: readonly SharedMemory[];
   /** In the order in which they are tried. */
   readonly flows: readonly Flow[];
+  /** Flows with UDP encapsulation whose priority was lowered last: nfqlb lists their hidden flow after them. */
+  readonly lowered: ReadonlySet<string>;
 }
 
-export const EMPTY_STATE: State = { memories: [], flows: [] };
+export const EMPTY_STATE: State = { memories: [], flows: [], lowered: new Set() };
 
 /** The memory that has this name. @throws RequestError */
 export function memoryOf(state: State, name: string): SharedMemory {
@@ -113,17 +115,47 @@ export function setFlow(state: State, { target, flow }: AskedFlow): State {
   if (target === null) throw new RequestError(400, `flow ${flow.name} has no target`);
   // A flow may still be given to a memory that lives by its flows alone.
   if (!state.memories.some(each => each.name === target)) memoryOf(state, target);
-  const known = state.flows.some(each => each.name === flow.name);
-  const flows = known
-    ? state.flows.map(each => (each.name === flow.name ? flow : each))
-    : [...state.flows, flow];
-  return withoutUnused({ ...state, flows: flows.toSorted((one, other) => other.priority - one.priority) });
+  const known = state.flows.find(each => each.name === flow.name);
+  const flows =
+    known === undefined
+      ? [...state.flows, flow]
+      : state.flows.map(each => (each.name === flow.name ? flow : each));
+  return withoutUnused({
+    ...state,
+    flows: flows.toSorted((one, other) => other.priority - one.priority),
+    lowered: loweredAfter(state, known, flow),
+  });
+}
+
+/** nfqlb moves the hidden flow first, and then the flow, each no further than it must: down, the flow ends before it. */
+function loweredAfter({ lowered }: State, known: Flow | undefined, flow: Flow): ReadonlySet<string> {
+  const hadHidden = known !== undefined && known.udpEncapPort !== null && flow.udpEncapPort !== null;
+  if (hadHidden && flow.priority === known.priority) return lowered;
+  const after = new Set(lowered);
+  if (hadHidden && flow.priority < known.priority) after.add(flow.name);
+  else after.delete(flow.name);
+  return after;
+}
+
+/** `listed`, which has each hidden flow before its own, in nfqlb's order. */
+export function asNfqlbLists<Listed extends { readonly name: string }>(
+  { lowered }: State,
+  listed: readonly Listed[],
+): Listed[] {
+  const sorted = [...listed];
+  for (let n = 0; n + 1 < sorted.length; n++) {
+    const [hidden, own] = [sorted[n]!, sorted[n + 1]!];
+    if (hidden.name === `#${own.name}` && lowered.has(own.name)) sorted.splice(n++, 2, own, hidden);
+  }
+  return sorted;
 }
 
 /** What is not there need not be deleted. */
 export function deleteFlow(state: State, name: string): State {
   const flows = state.flows.filter(each => each.name !== name);
-  return flows.length === state.flows.length ? state : withoutUnused({ ...state, flows });
+  if (flows.length === state.flows.length) return state;
+  const lowered = new Set([...state.lowered].filter(each => each !== name));
+  return withoutUnused({ ...state, flows, lowered });
 }
 
 function refuseBeyond({ name, maxTargets }: SharedMemory, index: number): void {

@@ -9,6 +9,7 @@ import type { Prefix } from '../types/config.js';
 import { ConfigError, ControlError, MagmarkError } from '../types/errors.js';
 import { RepeatedLines, repeatedText } from '../util/repeated.js';
 import { Backoff } from './backoff.js';
+import { bfdOutlook } from './bfd-ports.js';
 import { Bird, BirdFiles, checkConfiguration } from './bird.js';
 import { renderConfiguration } from './configuration.js';
 import { removeLeftRoutes } from './leftover.js';
@@ -340,8 +341,9 @@ export class Frontend {
         return;
       }
       const sessions = readSessions(this.wanted.gateways, protocols, bfd);
-      const bfdUp = sessions.some(session => session.bfd === 'up');
-      const commands = this.revival.due(stoppedProtocols(protocols), bfdUp);
+      const outlook = this.revival.bfdFails ? await bfdOutlook(sessions) : 'all-up';
+      if (this.bird !== bird) return;
+      const commands = this.revival.due(stoppedProtocols(protocols), outlook);
       this.tell({}, this.withReasons(sessions));
       for (const command of commands) await bird.ask(command);
       this.pollWithin(sessions.every(({ up }) => up) ? POLL_SETTLED_MS : POLL_UNSETTLED_MS);

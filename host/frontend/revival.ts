@@ -6,6 +6,7 @@
 import type { Gateway } from '../types/config.js';
 import { CLOCK, type Clock } from '../util/clock.js';
 import { Backoff } from './backoff.js';
+import type { BfdOutlook } from './bfd-ports.js';
 import { protocolName } from './wanted.js';
 
 export const BFD_PROTOCOL = 'bfd-gateways';
@@ -42,13 +43,14 @@ export class Revival {
 
   /**
    * @param stopped protocols that BIRD lists as down
-   * @param bfdUp   a session of BFD is up: a restart of BFD would end it
+   * @param bfd     of a BFD that could not open its ports
    * @returns commands for BIRD's control socket that are due now
    */
-  due(stopped: readonly string[], bfdUp: boolean): string[] {
+  due(stopped: readonly string[], bfd: BfdOutlook): string[] {
     const now = this.clock.now();
     const wanted = new Map(stopped.map(name => [name, 'enable']));
-    if (this.words.has(BFD_PROTOCOL)) wanted.set(BFD_PROTOCOL, 'restart');
+    if (bfd === 'all-up') this.words.delete(BFD_PROTOCOL);
+    if (this.bfdFails) wanted.set(BFD_PROTOCOL, 'restart');
     for (const name of new Set([...this.words.keys(), ...this.attempts.keys()])) {
       const madeAt = this.attempts.get(name)?.madeAt ?? null;
       const isSettled = madeAt !== null && now - madeAt >= SETTLED_MS;
@@ -60,13 +62,18 @@ export class Revival {
     const commands: string[] = [];
     for (const [name, verb] of wanted) {
       const attempt = this.attempts.get(name) ?? this.begin(name, now);
-      if (verb === 'restart' && (bfdUp || attempt.madeAt !== null)) continue;
+      if (verb === 'restart' && (bfd !== 'retry' || attempt.madeAt !== null)) continue;
       if (now < attempt.dueAt) continue;
       attempt.dueAt = now + attempt.backoff.next(0);
       attempt.madeAt = now;
       commands.push(`${verb} "${name}"`);
     }
     return commands;
+  }
+
+  /** BFD could not open its ports: its outlook matters. */
+  get bfdFails(): boolean {
+    return this.words.has(BFD_PROTOCOL);
   }
 
   /** Why the session with `address` cannot begin; null: BIRD was not hindered. */

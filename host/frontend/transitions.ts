@@ -26,7 +26,7 @@ export class Transitions {
 
   /**
    * Log what changed. `since` is the time at which `up` or `bfd` changed: BIRD's own where that is newer, else now.
-   * BIRD's times vary by a millisecond between listings, and begin anew when it tries again.
+   * BIRD's times vary by a millisecond between listings, and start again when it tries again.
    * @returns `sessions`, each with this `since`
    */
   next(sessions: readonly SessionState[]): SessionState[] {

@@ -172,7 +172,9 @@ export class HealthChecker {
     const failures = await Promise.all(attempts.map(({ failure }) => failure));
     if (entry.attempts !== attempts) return;
     entry.attempts = [];
-    this.#judge(entry, failures.filter(failure => failure !== null).join('; '));
+    if (!attempts.some(({ unasked }) => unasked)) {
+      this.#judge(entry, failures.filter(failure => failure !== null).join('; '));
+    }
     const { intervalMs } = check;
     entry.due =
       entry.spread === null ? nextDue(entry.due, this.#clock.now(), intervalMs) : entry.due + entry.spread;

@@ -7,6 +7,9 @@ import { askHttp } from './http.js';
 import { attempted, type Question } from './question.js';
 import { askTcp } from './tcp.js';
 
+/** Names of the kernel's answers, as messages end. */
+const NO_DESCRIPTOR = /\b(EMFILE|ENFILE)\b/;
+
 /** What the checker asks by; a test gives its own. */
 export interface Prober {
   ask(question: Question): Attempt;
@@ -17,7 +20,10 @@ export interface Prober {
 export class SocketProber implements Prober {
   readonly #echoSockets = new Map<Family, EchoSocket>();
 
-  /** What cannot even be asked (a right that is missing, no route) is a failure like others, and tried again next time. */
+  /**
+   * What cannot even be asked (a right that is missing, no route) is a failure like others, and tried again next time. A lack
+   * of file descriptors is none: it would take all targets out of service at once.
+   */
   ask(question: Question): Attempt {
     try {
       switch (question.check.type) {
@@ -30,7 +36,8 @@ export class SocketProber implements Prober {
       }
     } catch (error) {
       if (!(error instanceof MagmarkError)) throw error;
-      return failed(`${attempted(question)}: ${error.message}`);
+      const attempt = failed(`${attempted(question)}: ${error.message}`);
+      return { ...attempt, unasked: NO_DESCRIPTOR.test(error.message) };
     }
   }
 

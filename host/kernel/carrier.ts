@@ -10,6 +10,7 @@
 import type { Run } from '../programs/command.js';
 import { EnvironmentError } from '../types/errors.js';
 import { FOREIGN_BITS, QUEUE_MARK } from '../types/marks.js';
+import type { MarkBlock } from './marks.js';
 
 export interface Queues {
   readonly first: number;
@@ -29,6 +30,8 @@ export interface Carrier {
   readonly name: 'nft' | 'xtables';
   /** Priority of the chains nfqlb and nfqlb-local. */
   readonly chainPriority: number;
+  /** What the rule of table mangle compares that queues forwarded packets; null: the chains queue themselves. */
+  queueMatch(queueMark: number): MarkBlock | null;
   /** What ends the rules of these chains. */
   steer(queues: Queues, queueMark: number): Statement;
   /** Rules for the mangle table of each family. */
@@ -38,6 +41,7 @@ export interface Carrier {
 export const NFT_CARRIER: Carrier = {
   name: 'nft',
   chainPriority: 0,
+  queueMatch: () => null,
   steer: ({ first, last }) => ({ queue: { num: first === last ? first : { range: [first, last] } } }),
   mangleRules: () => [],
 };
@@ -45,17 +49,25 @@ export const NFT_CARRIER: Carrier = {
 export const XTABLES_CARRIER: Carrier = {
   name: 'xtables',
   chainPriority: -151,
+  queueMatch: queueMark => ({ value: queueMark, mask: comparedBits(queueMark) }),
   steer: (_, queueMark) => ({ mangle: { key: { meta: { key: 'mark' } }, value: queueMark } }),
   mangleRules: ({ first, last }, queueMark) => {
     const queue = first === last ? `--queue-num ${first}` : `--queue-balance ${first}:${last}`;
     const rule = (mark: string) => `-m mark --mark ${mark} -j NFQUEUE ${queue}`;
-    const compared = (~FOREIGN_BITS | queueMark) >>> 0;
     return [
-      { chain: 'PREROUTING', text: rule(`${hexadecimal(queueMark)}/${hexadecimal(compared)}`) },
+      {
+        chain: 'PREROUTING',
+        text: rule(`${hexadecimal(queueMark)}/${hexadecimal(comparedBits(queueMark))}`),
+      },
       { chain: 'OUTPUT', text: rule(hexadecimal(queueMark)) },
     ];
   },
 };
+
+/** Others may add the rest of the bits before our rule. */
+function comparedBits(queueMark: number): number {
+  return (~FOREIGN_BITS | queueMark) >>> 0;
+}
 
 /** Any queues do: the kernel checks the statement, and nothing is committed. */
 const PROBE_QUEUES: Queues = { first: 0, last: 1 };

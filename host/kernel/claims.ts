@@ -32,6 +32,16 @@ export function claimsNothing(claims: Claims): boolean {
   return Object.values(claims).every(list => list.length === 0);
 }
 
+/** For people: `table inet meridio-nfqlb`, `12 ip rules`. */
+export function claimWords({ tables, mangle, rules, routes }: Claims): string[] {
+  return [
+    ...tables.map(name => `table inet ${name}`),
+    ...mangle.map(({ family }) => `rules in table mangle of IPv${family}`),
+    ...(rules.length > 0 ? [`${rules.length} ip rules`] : []),
+    ...(routes.length > 0 ? [`${routes.length} default routes`] : []),
+  ];
+}
+
 /** All marks that rules of ours in the mangle tables may queue. */
 export function claimedMarks(claims: readonly MangleClaim[]): number[] {
   return [...new Set([QUEUE_MARK, FORMER_QUEUE_MARK, ...claims.flatMap(({ marks = [] }) => marks)])];

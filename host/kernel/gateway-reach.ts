@@ -5,11 +5,11 @@ import type { OnLink } from './on-link.js';
 import type { NextHop, WantedKernel } from './wanted.js';
 
 export interface GatewayReach extends NextHop {
-  /** `absent`: the kernel has no entry; it has asked nobody. */
+  /** `absent`: the kernel has no entry and has not asked. */
   readonly state: NeighbourState | 'absent';
 }
 
-/** Gateways behind an interface that is not known, or is not there, are left out: nobody can ask for them. */
+/** Leaves out gateways whose interface is not known or does not exist: the kernel cannot ask for them. */
 export function gatewayReach(
   { gateways = [], interfaces: { external } }: Pick<WantedKernel, 'gateways' | 'interfaces'>,
   onLink: Pick<OnLink, 'deviceOf'>,

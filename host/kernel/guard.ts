@@ -2,48 +2,44 @@
  * The guard: the host never forwards a packet that is addressed to a VIP and has none of our marks. Such a packet passed by
  * the queue, or a rule of another program changed its mark; main would send it back to the gateway.
  *
- * - `forward` is early at its hook: the route is chosen by then, so a mark that others set later does no harm.
- * - `postrouting` is the last at its hook. It counts what leaves, to be compared with what the workers decided.
- * - `output` counts what this host itself sends to a VIP and the queue never sees: health checks.
+ * - `forward` is the last at its hook. It drops those packets, and counts what leaves, to be compared with what the workers
+ *   decided: what other programs drop in forward is missing there. One chain for both: each hook costs every packet.
+ * - `output` counts the ICMP messages of this host to a VIP, which are queued too.
  */
 import type { Run } from '../programs/command.js';
+import { ADDRESS_BITS } from '../types/address.js';
 import type { Family } from '../types/config.js';
 import type { Statement } from './carrier.js';
 import { type MarkRange, unitedRanges } from './marks.js';
 import { listCounters, listObjects } from './nft-list.js';
 import { listedMarks } from './nft-listing.js';
-import type { Command, NftSet, NftTable } from './nft-table.js';
+import type { Command, Element, NftSet, NftTable } from './nft-table.js';
 import {
   ACCEPT,
   addressOf,
   addressSet,
-  compares,
   DROP,
   equals,
   ICMP,
   markSet,
   namedCounter,
-  RETURN,
+  rangeElement,
 } from './statement.js';
 import type { WantedKernel } from './wanted.js';
 
 export const GUARD_TABLE = 'magmark-guard';
 const MARKS = 'marks';
-/** Before every chain of well-known software. */
-const EARLY = -1000;
 /** After every other chain. */
 const LAST = 2 ** 31 - 1;
 const LEFT = 'left';
-const OWN = 'own';
+const TO_VIP = 'to-vip';
 const FAMILIES: readonly Family[] = [4, 6];
 
 /** Packets to VIPs, since the table exists. */
 export interface GuardCounts {
   readonly dropped: Readonly<Record<Family, number>>;
-  /** That left this host, `own` included. */
+  /** That passed every chain of forward with a mark of ours. */
   readonly left: number;
-  /** That this host made, other than ICMP, which is queued. */
-  readonly own: number;
 }
 
 export interface GuardReading extends GuardCounts {
@@ -59,20 +55,15 @@ export function ownMarks({ markRanges, unmatchedMarks }: WantedKernel): MarkRang
 /** @param admitted marks of a configuration that workers still decide by */
 export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[]): NftTable {
   const mark = { meta: { key: 'mark' } };
-  const toVip = (family: Family): Statement => equals(addressOf(family, 'daddr'), `@ipv${family}-vips`);
-  const unmarked = (family: Family): Statement[] => [toVip(family), namedCounter(droppedName(family)), DROP];
-  const made = (family: Family): Statement[] => [
-    compares('!=', { meta: { key: 'l4proto' } }, ICMP[family]),
-    toVip(family),
-    namedCounter(OWN),
-  ];
   // Where those marks lead is their owner's choice: they may end here.
   const unmatched = wanted.unmatchedMarks.filter(
     each => !admits(wanted.markRanges, [{ first: each, last: each }]),
   );
+  const jump = { jump: { target: TO_VIP } };
+  const left: Statement[] = [namedCounter(LEFT), ACCEPT];
   return {
     name: GUARD_TABLE,
-    counters: [...FAMILIES.map(droppedName), LEFT, OWN],
+    counters: [...FAMILIES.map(droppedName), LEFT],
     sets: [
       addressSet('ipv4-vips', 4, wanted.vips),
       addressSet('ipv6-vips', 6, wanted.vips),
@@ -81,25 +72,67 @@ export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[])
     chains: [
       {
         name: 'forward',
-        hook: { type: 'filter', at: 'forward', priority: EARLY },
-        // One look at the mark for what is ours, which is most of what comes.
-        rules: [[equals(mark, `@${MARKS}`), ACCEPT], ...FAMILIES.map(unmarked)],
-      },
-      {
-        name: 'postrouting',
-        hook: { type: 'filter', at: 'postrouting', priority: LAST },
-        rules: [
-          ...unmatched.map(each => [equals(mark, each), RETURN]),
-          ...FAMILIES.map(family => [toVip(family), namedCounter(LEFT)]),
-        ],
+        hook: { type: 'filter', at: 'forward', priority: LAST },
+        rules: FAMILIES.flatMap(family => toAnyVip(wanted, family).map(match => [match, jump])),
       },
       {
         name: 'output',
         hook: { type: 'filter', at: 'output', priority: LAST },
-        rules: FAMILIES.map(made),
+        rules: FAMILIES.map(family => [
+          equals({ meta: { key: 'l4proto' } }, ICMP[family]),
+          toVip(family),
+          namedCounter(LEFT),
+        ]),
+      },
+      {
+        name: TO_VIP,
+        hook: null,
+        rules: [
+          ...unmatched.map(each => [equals(mark, each), ACCEPT]),
+          ...fewRanges(wanted).map(range => [equals(mark, range), ...left]),
+          [equals(mark, `@${MARKS}`), ...left],
+          ...towardsTargets(wanted).map(name => [equals({ meta: { key: 'oifname' } }, name), ...left]),
+          ...FAMILIES.map(family => [
+            equals({ meta: { key: 'nfproto' } }, `ipv${family}`),
+            namedCounter(droppedName(family)),
+            DROP,
+          ]),
+        ],
       },
     ],
   };
+}
+
+/** So few values are compared one by one: a set takes longer. */
+const FEW = 4;
+
+function toAnyVip({ vips }: WantedKernel, family: Family): Statement[] {
+  const own = vips.filter(vip => vip.family === family);
+  const isFew = own.length <= FEW && own.every(vip => vip.length === ADDRESS_BITS[family]);
+  if (!isFew) return [toVip(family)];
+  return [...new Set(own.map(vip => vip.address))].map(address =>
+    equals(addressOf(family, 'daddr'), address),
+  );
+}
+
+function toVip(family: Family): Statement {
+  return equals(addressOf(family, 'daddr'), `@ipv${family}-vips`);
+}
+
+/** The set holds all; those of a former configuration are in it alone. */
+function fewRanges({ markRanges }: WantedKernel): Element[] {
+  const united = unitedRanges(markRanges);
+  return united.length <= FEW ? united.map(rangeElement) : [];
+}
+
+/**
+ * Interfaces by which only targets are reached. What leaves by them got its route from a mark of ours, and another program
+ * changed the mark since, in forward.
+ */
+function towardsTargets({ interfaces: { external, internal } }: WantedKernel): readonly string[] {
+  const covers = (pattern: string) =>
+    pattern.endsWith('*') ? external?.startsWith(pattern.slice(0, -1)) : pattern === external;
+  return external === null || internal.some(covers) ? [] : internal;
 }
 
 /** Makes `marks` those that the guard lets pass, and no others. */
@@ -120,11 +153,11 @@ export async function listAdmitted(run: Run): Promise<MarkRange[] | null> {
 
 /** null: the guard does not exist. @throws KernelError */
 export async function readGuard(run: Run): Promise<GuardCounts | null> {
-  const names = [...FAMILIES.map(droppedName), LEFT, OWN];
+  const names = [...FAMILIES.map(droppedName), LEFT];
   const packets = await listCounters(run, GUARD_TABLE, names);
   if (packets === null) return null;
-  const [ipv4 = 0, ipv6 = 0, left = 0, own = 0] = packets;
-  return { dropped: { 4: ipv4, 6: ipv6 }, left, own };
+  const [ipv4 = 0, ipv6 = 0, left = 0] = packets;
+  return { dropped: { 4: ipv4, 6: ipv6 }, left };
 }
 
 /** Whether all of `marks` are among `admitted`. */

@@ -39,7 +39,7 @@ function noMatch(pattern: string): string {
   return pattern.endsWith('*') ? `no interface matches ${pattern}` : noInterface(pattern);
 }
 
-/** As nftables matches: a star at the end stands for any ending. */
+/** As nftables matches: a star at the end matches any ending. */
 function matchesAny(pattern: string, present: ReadonlySet<string>): boolean {
   if (!pattern.endsWith('*')) return present.has(pattern);
   const start = pattern.slice(0, -1);

@@ -10,9 +10,10 @@ import type { Difference } from '../types/difference.js';
 import { ClashError, KernelError } from '../types/errors.js';
 import { runBatch } from './batch.js';
 import { type Carrier, probeCarrier } from './carrier.js';
-import { type Claims, type TableClaim, tableKey, unitedClaims } from './claims.js';
+import { type Claims, claimWords, type TableClaim, tableKey, unitedClaims } from './claims.js';
 import { clashes, foreignRoutes, foreignRouteText } from './clash.js';
 import { routingDifferences } from './difference.js';
+import { type ForeignReport, ForeignRules } from './foreign/list.js';
 import { type GatewayReach, gatewayReach } from './gateway-reach.js';
 import { type GuardReading, readGuard } from './guard.js';
 import { lastMarkPriority, rulesInFront } from './in-front.js';
@@ -26,7 +27,7 @@ import {
   listNeighbours,
   type Neighbours,
   neighbourKey,
-  verifyNeighbours,
+  probeNeighbours,
 } from './neighbour.js';
 import { OnLink } from './on-link.js';
 import { type Reached, reachOf } from './reach.js';
@@ -119,6 +120,7 @@ export class Kernel {
   private maybeStale = true;
   /** Families whose rule that leads to main is missing, by the last `add`. */
   private withoutMain: readonly Family[] = [];
+  private readonly foreign: ForeignRules;
   /** As they were found when their table was last inspected, by its number. */
   private readonly narrow = new Map<number, readonly NarrowRoute[]>();
   private constructor(
@@ -128,7 +130,9 @@ export class Kernel {
     private ipv6: Ipv6State,
     private journal: Journal,
     private readonly run: Run,
-  ) {}
+  ) {
+    this.foreign = new ForeignRules(run);
+  }
 
   /**
    * Probe the kernel and read the journal. Changes nothing in the kernel.
@@ -151,6 +155,11 @@ export class Kernel {
       this.steering.forget();
       this.journal = await openJournal(this.options);
     });
+  }
+
+  /** What the journal claims, for people; empty: nothing. */
+  claimed(): string[] {
+    return claimWords(this.journal.claims);
   }
 
   get carrier(): Carrier['name'] {
@@ -267,11 +276,6 @@ export class Kernel {
     return this.inTurn(() => askForNeighbours(this.run, hops));
   }
 
-  /** Have the kernel verify neighbours that it has entries of. @returns one line for each refusal */
-  verify(hops: readonly NextHop[]): Promise<string[]> {
-    return this.inTurn(() => verifyNeighbours(this.run, this.present, hops));
-  }
-
   /** As `ask`, but what the kernel holds of them is forgotten first. */
   askAnew(hops: readonly NextHop[]): Promise<string[]> {
     return this.inTurn(async () => {
@@ -281,6 +285,11 @@ export class Kernel {
         ...(await askForNeighbours(this.run, hops)),
       ];
     });
+  }
+
+  /** See `probeNeighbours`. */
+  probe(hops: readonly NextHop[], before: readonly NextHop[]): Promise<NextHop[]> {
+    return this.inTurn(() => probeNeighbours(this.run, hops, before));
   }
 
   /** @returns one line for each VIP towards which the kernel makes no errors, since main does not lead to it */
@@ -302,6 +311,15 @@ export class Kernel {
       );
       return lines.flat();
     });
+  }
+
+  /**
+   * Rules of other programs that can take, change or drop packets to VIPs. It waits for no change, and holds up none.
+   */
+  reviewForeign(wanted: WantedKernel): Promise<ForeignReport> {
+    const { carrier } = this.steering;
+    const mark = carrier.queueMatch(wanted.queueMark);
+    return this.foreign.review(wanted, { priority: carrier.chainPriority, mark });
   }
 
   /** @returns one line for each place where another hand tracks connections although `wanted` tracks fragments */
@@ -341,7 +359,10 @@ export class Kernel {
       const foreign = foreignRoutes(routing, listing, claims);
       const united = unitedClaims(claims, claimsOf(routing, listing, claims));
       const settings = await applySysctls(ipv6, undefined, NO_REPAIRS);
-      const steering = await this.steering.compare(wanted, this.families, claims);
+      const [steering, foreignRules] = await Promise.all([
+        this.steering.compare(wanted, this.families, claims),
+        this.reviewForeign(wanted),
+      ]);
       return [
         ...settings.changes.map(what => ({ kind: 'changed' as const, what })),
         ...routingDifferences(
@@ -350,9 +371,11 @@ export class Kernel {
           new Set(listing.routes.map(tableKey)),
         ),
         ...steering,
-        ...[...clashes(routing, listing, claims), ...rulesInFront(wanted, routing, listing, claims)].map(
-          what => ({ kind: 'foreign' as const, what }),
-        ),
+        ...[
+          ...clashes(routing, listing, claims),
+          ...rulesInFront(wanted, routing, listing, claims),
+          ...foreignRules.warnings,
+        ].map(what => ({ kind: 'foreign' as const, what })),
       ];
     });
   }

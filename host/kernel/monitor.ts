@@ -14,12 +14,12 @@ import { mangleTable } from './ruleset.js';
 /**
  * - `links`: links or addresses, or what is local to this host; `rules`: rules of policy routing; `settings`: sysctls of forwarding or of rp_filter;
  * - `routes`: of `table` (null: main); `direct`: without a router, so that it may tell who is on-link;
- * - `ruleset`: nftables tables of our names, or the mangle tables;
+ * - `ruleset`: nftables tables of our names, or the mangle tables; `foreign`: chains or rules of others;
  * - `neighbour`: an entry came, went or changed its state;
  * - `lost`: events may have been missed.
  */
 export type KernelEvent =
-  | { readonly kind: 'links' | 'rules' | 'settings' | 'ruleset' | 'lost' }
+  | { readonly kind: 'links' | 'rules' | 'settings' | 'ruleset' | 'foreign' | 'lost' }
   | { readonly kind: 'routes'; readonly table: number | null; readonly direct: boolean }
   | {
       readonly kind: 'neighbour';
@@ -161,5 +161,7 @@ export function nftEvent(line: string): KernelEvent | null {
   if (line.startsWith('# ERROR')) return { kind: 'lost' };
   const ours = [...TABLES.map(name => `inet ${name}`), mangleTable(4), mangleTable(6)];
   const table = /^(?:add|delete|insert|replace|destroy) \w+ (\w+ \S+)/.exec(line)?.[1];
-  return table !== undefined && ours.includes(table) ? { kind: 'ruleset' } : null;
+  if (table === undefined) return null;
+  if (ours.includes(table)) return { kind: 'ruleset' };
+  return /^\w+ (?:table|chain|rule) /.test(line) ? { kind: 'foreign' } : null;
 }

@@ -1,10 +1,11 @@
 /** Neighbour entries of targets: whether one can send to them, and what brings them back. */
 
-import type { Run } from '../programs/command.js';
+import { listJson, type Run } from '../programs/command.js';
 import { addressNumber } from '../types/address.js';
 import type { Family, Host } from '../types/config.js';
-import { runBatch } from './batch.js';
-import { listAll, NEIGHBOURS } from './listing.js';
+import { KernelError } from '../types/errors.js';
+import { parseFailures, runBatch } from './batch.js';
+import { JSON_OPTIONS, listAll, NEIGHBOURS } from './listing.js';
 import { together } from './together.js';
 import type { NextHop } from './wanted.js';
 
@@ -66,30 +67,6 @@ export const forgetText = ({ address }: Host): string => `neigh flush to ${addre
 /** A line that makes it ask for one (NTF_USE): nothing else would send to one that failed. */
 export const askText = ({ address, device }: NextHop): string => `neigh replace ${address} dev ${device} use`;
 
-/** States in which the kernel asks, or would ask by itself. The word of an administrator (PERMANENT, NOARP) is none of them. */
-const VERIFIABLE = ['REACHABLE', 'STALE', 'DELAY'];
-
-/**
- * Have the kernel ask `hops` now whether they are there (NUD_PROBE): three unicast questions, a second apart, then the
- * entry has failed. Packets go to them meanwhile. An entry that is being made, or has failed, is left as it is.
- * @returns one line for each that the kernel refused: its entry changed since it was listed
- */
-export async function verifyNeighbours(
-  run: Run,
-  families: readonly Family[],
-  hops: readonly NextHop[],
-): Promise<string[]> {
-  const listings = await Promise.all(families.map(family => listAll(run, family, [NEIGHBOURS])));
-  const entries = listings.flat(2) as NeighbourEntry[];
-  const verifiable = new Set(
-    entries
-      .filter(({ state = [] }) => state.some(word => VERIFIABLE.includes(word)))
-      .map(({ dst, dev }) => neighbourKey({ address: dst, device: dev })),
-  );
-  const own = hops.filter(hop => verifiable.has(neighbourKey(hop)));
-  return refusals(run, own, ({ address, device }) => `neigh change ${address} dev ${device} nud probe`);
-}
-
 /** Forget those of `hosts` that `listed` shows, in few processes. @returns one line for each that could not be flushed */
 export async function flushNeighbours(
   run: Run,
@@ -118,4 +95,49 @@ async function refusals<Of extends Host>(
     }),
   );
   return answers.flat();
+}
+
+/** States in which the kernel sends to an address that it may verify; others are an administrator's word, or ask by themselves. */
+const VERIFIABLE = ['REACHABLE', 'STALE', 'DELAY'];
+
+/**
+ * Have the kernel ask neighbours by unicast whether they still have their link-layer addresses (NUD_PROBE). It goes on sending
+ * to them; one that does not answer within 3 s it gives up. Those that are permanent, or were learned by another program, are left.
+ * @param before  neighbours that were asked a while ago
+ * @returns those of `before` that have not answered
+ * @throws KernelError
+ */
+export async function probeNeighbours(
+  run: Run,
+  hops: readonly NextHop[],
+  before: readonly NextHop[],
+): Promise<NextHop[]> {
+  const listed = new Map(
+    ((await listJson(run, [...JSON_OPTIONS, NEIGHBOURS])) as NeighbourEntry[]).map(entry => [
+      neighbourKey({ address: entry.dst, device: entry.dev }),
+      entry,
+    ]),
+  );
+  const entryOf = (hop: NextHop) => listed.get(neighbourKey(hop));
+  const lines = hops.flatMap(hop => {
+    const entry = entryOf(hop);
+    if (entry === undefined || 'extern_learn' in entry || 'managed' in entry) return [];
+    return entry.state?.some(state => VERIFIABLE.includes(state)) ? [probeText(hop, entry)] : [];
+  });
+  if (lines.length > 0) {
+    const { exitCode, stderr } = await run('ip', ['-force', '-batch', '-'], {
+      input: lines.map(line => `${line}\n`).join(''),
+      allowFailure: true,
+    });
+    // A line fails if its entry has gone, or lost its address, since it was listed.
+    const isKnown = exitCode === 0 || (exitCode === 1 && parseFailures(stderr).size > 0);
+    if (!isKnown)
+      throw new KernelError(`ip -batch (${lines[0]} ...): exit code ${exitCode}: ${stderr.trim()}`);
+  }
+  return before.filter(hop => entryOf(hop)?.state?.includes('PROBE'));
+}
+
+/** Without the flag a router would be one no more. */
+function probeText({ address, device }: NextHop, entry: NeighbourEntry): string {
+  return `neigh change ${address} dev ${device} nud probe${'router' in entry ? ' router' : ''}`;
 }

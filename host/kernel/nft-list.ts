@@ -82,3 +82,16 @@ export function nftObjects(stdout: string, command: string): ListedObject[] {
   if (!isListing) throw new KernelError(`${command}: not a listing of nft: ${excerpt(stdout)}`);
   return objects.slice(1) as ListedObject[];
 }
+
+/** Characters of a listing that is cut off in a message. */
+const LAST = 100;
+
+/** The whole ruleset as text. @throws KernelError, also if it is cut off */
+export async function listRuleset(run: Run, options: readonly string[], boundMs?: number): Promise<string> {
+  const bound = boundMs === undefined ? {} : { boundMs };
+  const { stdout } = await run('nft', [...options, 'list', 'ruleset'], bound);
+  const lines = stdout.split('\n').filter(line => line !== '' && !line.startsWith('#'));
+  const isWhole = lines.length === 0 || (/^table .* \{/.test(lines[0]!) && lines.at(-1) === '}');
+  if (isWhole) return stdout;
+  throw new KernelError(`nft list ruleset: not a whole ruleset: ${excerpt(stdout.slice(-LAST))}`);
+}

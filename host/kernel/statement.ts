@@ -5,7 +5,7 @@ import { ADDRESS_BITS, withoutCovered } from '../types/address.js';
 import type { Family, Prefix } from '../types/config.js';
 import type { Statement } from './carrier.js';
 import type { MarkRange } from './marks.js';
-import type { NftRule, NftSet } from './nft-table.js';
+import type { Element, NftRule, NftSet } from './nft-table.js';
 
 export const COUNTER: Statement = { counter: { packets: 0, bytes: 0 } };
 /** IANA's protocol numbers: nft takes the name of ICMPv6 from /etc/protocols, which a small image lacks. */
@@ -13,7 +13,6 @@ export const ICMP: Readonly<Record<Family, number>> = { 4: 1, 6: 58 };
 export const NOTRACK: Statement = { notrack: null };
 export const ACCEPT: Statement = { accept: null };
 export const DROP: Statement = { drop: null };
-export const RETURN: Statement = { return: null };
 
 export function compares(op: string, left: unknown, right: unknown): Statement {
   return { match: { op, left, right } };
@@ -48,10 +47,11 @@ export function addressSet(name: string, family: Family, prefixes: readonly Pref
 
 /** The set of the marks in `ranges`, which do not overlap. */
 export function markSet(name: string, ranges: readonly MarkRange[]): NftSet {
-  const elements = ranges.map(({ first, last }) =>
-    first === last ? first : { range: [first, last] as const },
-  );
-  return { name, type: 'mark', elements };
+  return { name, type: 'mark', elements: ranges.map(rangeElement) };
+}
+
+export function rangeElement({ first, last }: MarkRange): Element {
+  return first === last ? first : { range: [first, last] };
 }
 
 /** A counter object of the table: a rule that is filled in again goes on with it. */

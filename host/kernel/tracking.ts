@@ -4,12 +4,11 @@
  * are tracked here, it puts nothing together (ipv4_conntrack_defrag, ipv6_defrag), and such rules see nothing of it.
  * Found in nftables, iptables-nft among them, and in iptables-legacy; not seen are IPVS, Open vSwitch and tc.
  */
-import { readFileSync } from 'node:fs';
 import type { Run } from '../programs/command.js';
-import { excerpt } from '../programs/excerpt.js';
 import type { Family } from '../types/config.js';
-import { EnvironmentError, KernelError } from '../types/errors.js';
+import { listLegacy } from './legacy.js';
 import { DEFRAG_TABLE } from './nft.js';
+import { listRuleset } from './nft-list.js';
 
 /** One rule that needs connection tracking. */
 export interface TrackingRule {
@@ -31,12 +30,8 @@ const NFT_RULE = new RegExp(
 /** `-j CT --notrack` does without. */
 const LEGACY_RULE = new RegExp(`-m (?:${MATCHES}) |-j (?:(?:${TARGETS}) |CT (?!--notrack))`);
 
-/**
- * @param ruleset what `nft list ruleset` prints
- * @throws KernelError if that is not a whole ruleset
- */
+/** @param ruleset what `nft list ruleset` prints */
 export function trackingRules(ruleset: string): TrackingRule[] {
-  refuseCutOff(ruleset);
   let table = '';
   let chain = '';
   return ruleset.split('\n').flatMap(line => {
@@ -55,29 +50,12 @@ export function trackingRules(ruleset: string): TrackingRule[] {
   });
 }
 
-function refuseCutOff(ruleset: string): void {
-  const lines = ruleset.split('\n').filter(line => line !== '' && !line.startsWith('#'));
-  if (lines.length === 0 || (/^table .* \{$/.test(lines[0]!) && lines.at(-1) === '}')) return;
-  throw new KernelError(`nft list ruleset: not a whole ruleset: ${excerpt(ruleset.slice(-LAST))}`);
-}
-
-/** Characters of a listing that is cut off in a message. */
-const LAST = 100;
-
 function withoutCounter(rule: string): string {
   return rule.replace(/(^| )counter(?: packets \d+ bytes \d+)?(?= |$)/, '').trim();
 }
 
-/**
- * @param saved what iptables-legacy-save prints
- * @throws KernelError if a table is not listed to its end
- */
+/** @param saved what iptables-legacy-save prints */
 export function legacyTrackingRules(saved: string, program: string): TrackingRule[] {
-  const begun = saved.match(/^\*/gm)?.length ?? 0;
-  const ended = saved.match(/^COMMIT$/gm)?.length ?? 0;
-  if (begun !== ended || begun === 0) {
-    throw new KernelError(`${program}-save: not a whole listing: ${excerpt(saved.slice(-LAST))}`);
-  }
   let table = '';
   return saved.split('\n').flatMap(line => {
     if (line.startsWith('*')) table = line.slice(1);
@@ -93,32 +71,17 @@ export function isOwn({ place }: TrackingRule): boolean {
 
 /** All of this namespace. @throws KernelError */
 export async function listTrackingRules(run: Run): Promise<TrackingRule[]> {
-  const { stdout } = await run('nft', ['-t', '-s', 'list', 'ruleset']);
-  const legacy = await Promise.all(([4, 6] as const).map(family => listLegacy(run, family)));
-  return [...trackingRules(stdout), ...legacy.flat()];
+  const ruleset = await listRuleset(run, ['-t', '-s']);
+  const legacy = await Promise.all(([4, 6] as const).map(family => legacyRules(run, family)));
+  return [...trackingRules(ruleset), ...legacy.flat()];
 }
 
-async function listLegacy(run: Run, family: Family): Promise<TrackingRule[]> {
-  const [program, file] =
-    family === 4 ? ['iptables-legacy', 'ip_tables_names'] : ['ip6tables-legacy', 'ip6_tables_names'];
-  const tables = legacyTables(`/proc/self/net/${file}`);
-  if (tables.length === 0) return [];
-  try {
-    return legacyTrackingRules((await run(`${program}-save`, [])).stdout, program);
-  } catch (error) {
-    if (!(error instanceof EnvironmentError)) throw error;
-    return [{ place: `${program}, table ${tables.join(', ')}`, rule: `unknown: ${error.message}` }];
-  }
-}
-
-/** None where the kernel has no such tables. */
-function legacyTables(file: string): string[] {
-  try {
-    return readFileSync(file, 'utf8').split('\n').filter(Boolean);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
+async function legacyRules(run: Run, family: Family): Promise<TrackingRule[]> {
+  const listed = await listLegacy(run, family);
+  if (listed === null) return [];
+  if ('saved' in listed) return legacyTrackingRules(listed.saved, listed.program);
+  const { program, tables, reason } = listed;
+  return [{ place: `${program}, table ${tables.join(', ')}`, rule: `unknown: ${reason}` }];
 }
 
 /** Whose rules see nothing of what comes in where fragments are tracked, one line for each place; our own is no matter. */

@@ -38,7 +38,16 @@ export interface Observation {
     readonly left: number;
     readonly lost: number;
   };
+  /** Rules of other programs that can touch packets to VIPs; those of which there is none are absent. */
+  readonly foreignRules: readonly {
+    readonly hook: string;
+    readonly effect: string;
+    readonly count: number;
+  }[];
   readonly warnings: number;
+  /** That no part of the daemon expected. */
+  readonly internalErrors: number;
+  readonly logLinesDropped: number;
 }
 
 export interface QueueObservation {

@@ -107,9 +107,28 @@ export const STATE_FAMILIES: readonly MetricFamily[] = [
     samples: ({ vips }) => vips.map(({ prefix, announced }) => sample(announced, { vip: prefix })),
   },
   {
+    name: 'magmark_foreign_rules',
+    help: 'Rules and policies of other programs that can touch packets to VIPs, by hook and by what they do (accept before the queue, drop, queue, local, rewrite, mark); absent where there are none.',
+    type: 'gauge',
+    samples: ({ foreignRules }) =>
+      foreignRules.map(({ hook, effect, count }) => sample(count, { hook, effect })),
+  },
+  {
     name: 'magmark_warnings',
     help: 'Warnings that magmark status shows now.',
     type: 'gauge',
     samples: ({ warnings }) => [sample(warnings)],
+  },
+  {
+    name: 'magmark_internal_errors_total',
+    help: 'Errors that no part of the daemon expected; it goes on, and the log has them.',
+    type: 'counter',
+    samples: ({ internalErrors }) => [sample(internalErrors)],
+  },
+  {
+    name: 'magmark_log_lines_dropped_total',
+    help: 'Lines of the log that were dropped because its reader did not read.',
+    type: 'counter',
+    samples: ({ logLinesDropped }) => [sample(logLinesDropped)],
   },
 ];

@@ -1,6 +1,5 @@
 /** One subcommand of nfqlb, and what all of them share: where the daemon is, and how long it is waited for. */
-import { setTimeout as delay } from 'node:timers/promises';
-import { ask } from '../control/client.js';
+import { askPatiently } from '../control/patience.js';
 import { socketPath } from '../control/socket.js';
 import type { Arguments, Options } from './options.js';
 
@@ -22,11 +21,10 @@ export interface Outcome {
 }
 
 /**
- * nfqlb's changes need no daemon or one that is there at once; who starts `flowlb` and goes on without waiting, as
- * Meridio does, meets ours while it is still loading.
+ * nfqlb's changes need no daemon or one that is there at once. A script that starts `flowlb` and goes on without waiting,
+ * as Meridio does, may ask before the process has taken its lock.
  */
-const PATIENCE_MS = 1000;
-const POLL_MS = 20;
+const UNSEEN_MS = 1000;
 
 export function socketOf({ values }: Arguments): string {
   return socketPath(values.get('socket'));
@@ -34,25 +32,19 @@ export function socketOf({ values }: Arguments): string {
 
 /** @throws ControlError, RefusedError */
 export function read<Reply>(args: Arguments, path: string): Promise<Reply> {
-  return ask<Reply>(socketOf(args), path);
+  return askPatiently<Reply>(socketOf(args), path, undefined, { unseenMs: 0, isStarting });
 }
 
 /**
- * Ask for a change; a daemon that is not there yet is given a moment.
+ * Ask for a change; a daemon that is not there yet is waited for.
  * @throws ControlError, RefusedError
  */
-export async function change<Reply>(args: Arguments, path: string, request: unknown): Promise<Reply> {
-  const socket = socketOf(args);
-  const body = JSON.stringify(request);
-  const end = performance.now() + PATIENCE_MS;
-  while (true) {
-    try {
-      return await ask<Reply>(socket, path, body);
-    } catch (error) {
-      const { cause } = error as { cause?: NodeJS.ErrnoException };
-      const absent = cause?.code === 'ENOENT' || cause?.code === 'ECONNREFUSED';
-      if (!absent || performance.now() > end) throw error;
-    }
-    await delay(POLL_MS);
-  }
+export function change<Reply>(args: Arguments, path: string, request: unknown): Promise<Reply> {
+  const patience = { unseenMs: UNSEEN_MS, isStarting };
+  return askPatiently<Reply>(socketOf(args), path, JSON.stringify(request), patience);
+}
+
+/** Loaded only where nobody answers: a command starts fast. */
+async function isStarting(socket: string): Promise<boolean> {
+  return (await import('../lock/namespace-lock.js')).someoneStarts(socket);
 }

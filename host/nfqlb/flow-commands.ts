@@ -1,5 +1,5 @@
 /** Subcommands about flows, and about trace flows, which have the same options but no target. */
-import type { FlowChange, FlowReply } from '../control/api.js';
+import type { FlowChange, NfqlbFlowReply } from '../control/api.js';
 import { RefusedError } from '../control/client.js';
 import { flowListText, flowText, namesText } from '../control/nfqlb-text.js';
 import { type Command, change, type Outcome, read } from './command.js';
@@ -21,7 +21,7 @@ const CONDITIONS: Options = {
   sports: { help: 'source ports and ranges' },
   match: { help: "statements about header bytes, for example 'tcp[13:1]&0x02=0x02'" },
 };
-const RULE = 'What is not given matches all. Several values are separated by commas.';
+const RULE = 'What is not given, or is empty, matches all. Several values are separated by commas.';
 
 /** The parts of a list; nothing between two commas is no part. */
 function partsOf(text: string): string[] {
@@ -34,28 +34,26 @@ function partsOf(text: string): string[] {
 /** @throws UsageError */
 function askedFlow({ values }: Arguments): Extract<FlowChange, { set: unknown }>['set'] {
   const list = (name: string) => {
-    const text = values.get(name);
-    return text === undefined ? {} : { [name]: partsOf(text) };
+    const parts = partsOf(values.get(name) ?? '');
+    return parts.length === 0 ? {} : { [name]: parts };
   };
   const number = (option: string, key: string, least: number, most: number) => {
     const text = values.get(option);
     return text === undefined ? {} : { [key]: wholeNumber(`--${option}`, text, least, most) };
   };
-  const protocols = values.get('protocols');
+  const protocols = partsOf((values.get('protocols') ?? '').toLowerCase()) as ('tcp' | 'udp' | 'sctp')[];
+  const ports = { ...list('dports'), ...list('sports') };
   const target = values.get('target');
-  if (protocols === undefined && (values.has('dports') || values.has('sports')))
+  if (protocols.length === 0 && Object.keys(ports).length > 0)
     throw new UsageError('ports without --protocols: which have them is tcp, udp, sctp');
   return {
     name: values.get('name')!,
     ...(target === undefined ? {} : { target }),
     ...number('prio', 'priority', LEAST_PRIORITY, MOST_PRIORITY),
-    ...(protocols === undefined
-      ? {}
-      : { protocols: partsOf(protocols.toLowerCase()) as ('tcp' | 'udp' | 'sctp')[] }),
+    ...(protocols.length === 0 ? {} : { protocols }),
     ...list('dsts'),
     ...list('srcs'),
-    ...list('dports'),
-    ...list('sports'),
+    ...ports,
     ...list('match'),
     ...number('udpencap', 'udpencap', 1, MAX_PORT),
   };
@@ -74,7 +72,7 @@ async function changeFlow(args: Arguments, path: string, request: FlowChange): P
 
 /** All flows, or the one that is named; a name that is not there is nothing, as with nfqlb, and said on stderr. */
 async function list(args: Arguments, path: string): Promise<Outcome> {
-  const flows = await read<FlowReply[]>(args, path);
+  const flows = await read<NfqlbFlowReply[]>(args, path);
   const name = args.values.get('name');
   if (name === undefined) return { stdout: flowListText(flows) };
   const found = flows.find(flow => flow.name === name);
@@ -83,8 +81,14 @@ async function list(args: Arguments, path: string): Promise<Outcome> {
     : { stdout: flowText(found) };
 }
 
-/** The four commands of one set of flows. */
-function commandsOf(prefix: string, path: string, what: string, more: Options): Record<string, Command> {
+/** The four commands of one set of flows. @param path of changes; @param listPath of the listing in nfqlb's terms */
+function commandsOf(
+  prefix: string,
+  path: string,
+  listPath: string,
+  what: string,
+  more: Options,
+): Record<string, Command> {
   return {
     [`${prefix}flow-set`]: {
       usage: `[options]\n  Set a ${what}, or define it anew in its place. ${RULE}`,
@@ -99,21 +103,21 @@ function commandsOf(prefix: string, path: string, what: string, more: Options): 
     [`${prefix}flow-list`]: {
       usage: `[--name=NAME]\n  List ${what}s in the order in which they are tried, as JSON`,
       options: { name: { help: `name of a ${what}` } },
-      run: args => list(args, path),
+      run: args => list(args, listPath),
     },
     [`${prefix}flow-list-names`]: {
       usage: `\n  List the names of ${what}s, as JSON`,
       options: {},
-      run: async args => ({ stdout: namesText(await read<FlowReply[]>(args, path)) }),
+      run: async args => ({ stdout: namesText(await read<NfqlbFlowReply[]>(args, listPath)) }),
     },
   };
 }
 
 export const flowCommands: Readonly<Record<string, Command>> = {
-  ...commandsOf('', '/v1/flows', 'flow', {
+  ...commandsOf('', '/v1/flows', '/v1/nfqlb/flows', 'flow', {
     target: { help: 'name of the stream', required: true },
     prio: { help: 'priority, larger wins; default 0' },
     udpencap: { help: 'UDP port that carries SCTP; only with --protocols=sctp' },
   }),
-  ...commandsOf('trace-', '/v1/trace-flows', 'trace flow', {}),
+  ...commandsOf('trace-', '/v1/trace-flows', '/v1/trace-flows', 'trace flow', {}),
 };

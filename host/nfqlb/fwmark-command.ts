@@ -55,7 +55,7 @@ export const fwmarkCommand: Command = {
     const shm = values.get('shm');
     if (shm === undefined) return { stdout: `{ "hash": ${hash} }\n` };
     const query = new URLSearchParams({ stream: shm, hash: `${hash}` });
-    const { slot, index, fwmark } = await read<SlotReply>(args, `/v1/slot?${query}`);
+    const { slot, index, fwmark } = await read<SlotReply>(args, `/v1/nfqlb/slot?${query}`);
     return {
       stdout: `{ "hash": ${hash}, "lookupindex": ${slot}, "activeindex": ${index}, "fwmark": ${fwmark} }\n`,
     };

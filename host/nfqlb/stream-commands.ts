@@ -1,5 +1,5 @@
 /** Subcommands about streams, nfqlb's shared memories. */
-import type { FragmentsReply, StreamChange, StreamChangeReply, StreamReply } from '../control/api.js';
+import type { FragmentsReply, NfqlbStreamReply, StreamChange, StreamChangeReply } from '../control/api.js';
 import { fragmentsText, showText } from '../control/nfqlb-text.js';
 import { type Command, change, type Outcome, read } from './command.js';
 import { type Arguments, type Option, type Options, UsageError, wholeNumber } from './options.js';
@@ -12,6 +12,7 @@ const MAX_TABLE_SIZE = 10_000_000;
 const MAX_TARGETS = 32767;
 const MAX_MARK = 0xffffffff;
 const MAX_INT = 0x7fffffff;
+const LEAST_PRIME = 2;
 
 const SHM: Option = { help: `name of the stream; default ${DEFAULT_SHM}` };
 const ACTIVATION: Options = { shm: SHM, index: { help: 'index in the table, from 0 and below N' } };
@@ -102,7 +103,7 @@ export const streamCommands: Readonly<Record<string, Command>> = {
     usage: '[--shm=NAME]\n  Show the table and the active targets of a stream',
     options: { shm: SHM },
     async run(args) {
-      const streams = await read<StreamReply[]>(args, '/v1/streams');
+      const streams = await read<NfqlbStreamReply[]>(args, '/v1/nfqlb/streams');
       const found = streams.find(({ name }) => name === shmOf(args));
       if (found !== undefined) return { stdout: showText(found) };
       const names = streams.map(({ name }) => name);
@@ -126,7 +127,9 @@ export const streamCommands: Readonly<Record<string, Command>> = {
     takesRest: true,
     run({ rest: [text] }) {
       if (text === undefined) return NOTHING;
-      return { stdout: `${primeBelow(wholeNumber('primebelow', text, 0, MAX_INT))}\n` };
+      const number = wholeNumber('primebelow', text, 0, MAX_INT);
+      if (number < LEAST_PRIME) throw new UsageError(`There is no prime below ${number}`);
+      return { stdout: `${primeBelow(number)}\n` };
     },
   },
 };

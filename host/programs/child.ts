@@ -3,9 +3,10 @@
  * the kernel sends them SIGKILL when their parent is gone (PR_SET_PDEATHSIG, by setpriv of util-linux).
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
+import { readLines } from '../util/lines.js';
 import { PATH } from './command.js';
+import { refuseWithoutDescriptors } from './descriptors.js';
 
 export interface ChildOptions {
   /** Called with each line of stdout. */
@@ -29,18 +30,20 @@ export class Child {
   private end: string | null = null;
 
   private constructor(
-    private readonly child: ChildProcess,
+    private readonly child: ChildProcess | null,
     program: string,
     options: ChildOptions,
+    refusal = '',
   ) {
     const { onLine, onErrorLine } = options;
-    if (child.stdout !== null) createInterface({ input: child.stdout }).on('line', onLine ?? (() => {}));
-    if (child.stderr !== null) createInterface({ input: child.stderr }).on('line', onErrorLine ?? (() => {}));
+    if (child?.stdout) readLines(child.stdout, { onLine: onLine ?? (() => {}) });
+    if (child?.stderr) readLines(child.stderr, { onLine: onErrorLine ?? (() => {}) });
     this.ended = new Promise(resolve => {
       const finish = (how: string): void => {
         this.end = how;
         resolve(how);
       };
+      if (child === null) return finish(refusal);
       child.once('error', error => finish(`${program} could not be started: ${error.message}`));
       child.once('close', (code, signal) => {
         if (signal !== null) finish(`signal ${signal}`);
@@ -52,6 +55,11 @@ export class Child {
   /** Start `program`; that it could not be started is an end like others. */
   static start(program: string, args: readonly string[], options: ChildOptions = {}): Child {
     const argv = ['--pdeathsig', 'KILL', '--', 'sh', '-c', LAUNCH, String(process.pid), program, ...args];
+    try {
+      refuseWithoutDescriptors(program);
+    } catch (error) {
+      return new Child(null, program, options, (error as Error).message);
+    }
     const child = spawn('setpriv', argv, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, LC_ALL: 'C', PATH },
@@ -61,7 +69,7 @@ export class Child {
 
   /** undefined if it never started. */
   get pid(): number | undefined {
-    return this.child.pid;
+    return this.child?.pid;
   }
 
   get hasEnded(): boolean {
@@ -69,7 +77,7 @@ export class Child {
   }
 
   kill(signal: NodeJS.Signals): void {
-    if (!this.hasEnded) this.child.kill(signal);
+    if (!this.hasEnded) this.child?.kill(signal);
   }
 
   /** SIGTERM, and SIGKILL after `graceMs`; returns when it has ended. */

@@ -8,8 +8,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { EnvironmentError, KernelError } from '../types/errors.js';
+import { refuseWithoutDescriptors } from './descriptors.js';
 import { excerpt } from './excerpt.js';
 import { onFile } from './file.js';
+import { programs, type Running } from './running.js';
 
 export interface CommandResult {
   readonly exitCode: number;
@@ -24,6 +26,8 @@ export interface CommandOptions {
   readonly allowFailure?: boolean;
   /** After this time, in ms, the program is killed and the command has failed; default 30,000. */
   readonly boundMs?: number;
+  /** A program that prints more is killed and the command has failed; default 32 Mi. */
+  readonly maxCharacters?: number;
 }
 
 /**
@@ -38,6 +42,8 @@ export type Run = (
 
 /** A listing of 10,000 rules takes 25 ms: what takes this long hangs, however loaded the machine is. */
 const BOUND_MS = 30_000;
+/** A listing of 10,000 targets has 1.4 MB a family (measured); the rest is for routes and rules of others. */
+const MOST_CHARACTERS = 32 * 1024 * 1024;
 
 /** Logins of Debian lack the directories where nft, ip and iptables-nft stand. */
 export const PATH = `${process.env.PATH ?? ''}:/usr/sbin:/sbin`;
@@ -88,32 +94,65 @@ async function runWith(
   args: readonly string[],
   options: CommandOptions,
 ): Promise<CommandResult> {
-  const { boundMs = BOUND_MS } = options;
-  const result = await execa(program, args, {
+  const { maxCharacters = MOST_CHARACTERS } = options;
+  const line = [program, ...args].join(' ');
+  refuseWithoutDescriptors(program);
+  const boundMs = programs.boundMs(options.boundMs ?? BOUND_MS);
+  const subprocess = execa(program, args, {
     ...source,
-    timeout: boundMs,
+    maxBuffer: maxCharacters,
     killSignal: 'SIGKILL',
     env: { LC_ALL: 'C', PATH },
     reject: false,
     stripFinalNewline: false,
   });
-  const line = [program, ...args].join(' ');
-  if (result.timedOut) {
-    throw new KernelError(`${line}: no end after ${boundMs} ms`);
-  }
-  if (result.exitCode === undefined) {
-    if (result.code === 'ENOENT') {
-      throw new EnvironmentError(`${program} is not installed (looked in ${PATH})`);
-    }
-    if (result.code === 'EACCES') {
-      throw new EnvironmentError(`${program} stands in ${PATH}, but it may not be executed (EACCES)`);
-    }
-    throw new KernelError(`${line}: ${result.shortMessage ?? `ended by ${result.signal}`}`);
-  }
+  let killed: string | null = null;
+  const kill = (why: string): void => {
+    killed ??= why;
+    subprocess.kill('SIGKILL');
+    // What it started may have them open, and would be waited for.
+    subprocess.stdout?.destroy();
+    subprocess.stderr?.destroy();
+  };
+  const running: Running = { program, line, began: performance.now(), kill };
+  programs.add(running);
+  const timer = setTimeout(kill, boundMs, `no end after ${Math.round(boundMs)} ms`);
+  const result = await subprocess.finally(() => {
+    clearTimeout(timer);
+    programs.delete(running);
+  });
+  if (killed !== null) throw new KernelError(`${line}: ${killed}`);
+  if (result.isMaxBuffer) throw new KernelError(`${line}: it printed more than ${maxCharacters} characters`);
+  if (result.exitCode === undefined) throw endOf(result, program, line);
   if (result.exitCode !== 0 && options.allowFailure !== true) {
-    throw new KernelError(`${line}: exit code ${result.exitCode}: ${result.stderr.trim()}`);
+    throw new KernelError(`${line}: exit code ${result.exitCode}: ${shortened(result.stderr.trim())}`);
   }
   return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
+}
+
+/** A program may complain of each of thousands of lines. */
+const MOST_WORDS = 16 * 1024;
+
+function shortened(words: string): string {
+  return words.length <= MOST_WORDS ? words : `${words.slice(0, MOST_WORDS)}... (${words.length} characters)`;
+}
+
+/** Why it was not started, or which signal ended it. */
+function endOf(
+  result: {
+    readonly code?: string | undefined;
+    readonly shortMessage?: string | undefined;
+    readonly signal?: string | undefined;
+  },
+  program: string,
+  line: string,
+): Error {
+  const { code, shortMessage, signal } = result;
+  if (code === 'ENOENT') return new EnvironmentError(`${program} is not installed (looked in ${PATH})`);
+  if (code === 'EACCES') {
+    return new EnvironmentError(`${program} stands in ${PATH}, but it may not be executed (EACCES)`);
+  }
+  return new KernelError(`${line}: ${shortMessage ?? `ended by ${signal}`}`);
 }
 
 /** ip's words for a dump that the kernel could not finish as it was: it exits with 0 all the same. */

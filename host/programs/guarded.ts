@@ -9,9 +9,10 @@ import { closeSync, constants, existsSync, openSync, writeSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { constants as osConstants } from 'node:os';
-import { createInterface } from 'node:readline';
+import { readLines } from '../util/lines.js';
 import { NOT_FOUND, WHILE_PARENT_LIVES } from './child.js';
 import { PATH, run } from './command.js';
+import { refuseWithoutDescriptors } from './descriptors.js';
 import { onFile } from './file.js';
 
 export interface GuardFiles {
@@ -26,18 +27,19 @@ const ENDED = 'guard: ended with';
 const SIGNALLED = 128;
 
 /**
- * Descriptor 3 is `alive`. The watcher reads a line or the end of it. Each child dies with the guard, and starts nothing if
+ * Descriptor 3 is `alive`. The program prints to 4, where a write that finds no room fails: a reader that is slow does not hold
+ * it up, and some of its lines are lost. The guard's own line waits for room. The watcher reads a line or the end of it. Each child dies with the guard, and starts nothing if
  * the guard died before the kernel was told so. The guard waits for both: nobody else might, in a container.
  * Signals that are sent to all processes of a service are for the program, not for its guard; what a shell ignores its
  * children do too.
  */
 const GUARD = `
-setpriv --pdeathsig KILL -- sh -c '${WHILE_PARENT_LIVES} && exec "$@"' $$ "$@" 3<&- &
+setpriv --pdeathsig KILL -- sh -c '${WHILE_PARENT_LIVES} && exec "$@"' $$ "$@" >&4 2>&4 3<&- 4>&- &
 program=$!
 trap '' TERM INT HUP
-setpriv --pdeathsig KILL -- sh -c '${WHILE_PARENT_LIVES} && { read -r line; kill -KILL "$1"; }' $$ $program <&3 3<&- >/dev/null 2>&1 &
+setpriv --pdeathsig KILL -- sh -c '${WHILE_PARENT_LIVES} && { read -r line; kill -KILL "$1"; }' $$ $program <&3 3<&- 4>&- >/dev/null 2>&1 &
 watcher=$!
-exec 3<&- 2>/dev/null
+exec 3<&- 4>&- 2>/dev/null
 wait $program
 status=$?
 kill -KILL $watcher
@@ -61,17 +63,18 @@ export class Guarded {
     onLine: (line: string) => void,
   ) {
     this.reader = new Socket({ fd: output, readable: true, writable: false });
-    const lines = createInterface({ input: this.reader });
-    lines.on('line', line => {
-      if (line.startsWith(`${ENDED} `)) this.status = Number(line.slice(ENDED.length));
-      else onLine(line);
-    });
     this.ended = new Promise(resolve => {
-      lines.once('close', () => {
-        if (this.left) return;
-        this.end = this.words(program);
-        this.release();
-        resolve(this.end);
+      readLines(this.reader, {
+        onLine: line => {
+          if (line.startsWith(`${ENDED} `)) this.status = Number(line.slice(ENDED.length));
+          else if (!this.left) onLine(line);
+        },
+        onEnd: () => {
+          if (this.left) return;
+          this.end = this.words(program);
+          this.release();
+          resolve(this.end);
+        },
       });
     });
   }
@@ -86,6 +89,7 @@ export class Guarded {
     args: readonly string[],
     onLine: (line: string) => void,
   ): Promise<Guarded> {
+    refuseWithoutDescriptors(program);
     for (const path of [files.alive, files.output]) {
       await onFile('remove', path, () => rm(path, { force: true }));
     }
@@ -94,10 +98,11 @@ export class Guarded {
     // Neither waits: this process has the other ends.
     const watched = openSync(files.alive, constants.O_RDONLY);
     const output = openSync(files.output, constants.O_WRONLY);
+    const lossy = openSync(files.output, constants.O_WRONLY | constants.O_NONBLOCK);
     const child = spawn('sh', ['-c', GUARD, 'guard', program, ...args], {
       // A session of its own: the terminal's Ctrl-C is for the daemon.
       detached: true,
-      stdio: ['ignore', output, output, watched],
+      stdio: ['ignore', output, output, watched, lossy],
       env: { ...process.env, LC_ALL: 'C', PATH },
     });
     // A shell that is missing leaves the output without a writer, which is the end.
@@ -105,6 +110,7 @@ export class Guarded {
     child.unref();
     closeSync(watched);
     closeSync(output);
+    closeSync(lossy);
     return guarded;
   }
 

@@ -25,9 +25,12 @@ export function parseTraceFlow(name: string, written: WrittenConditions): TraceF
         faults.push(`${key}: ${value}`);
         return [];
       });
-  const protocols = list('protocols', text =>
-    PROTOCOLS.includes(text) ? { text: text as Protocol } : `${text} is none of ${PROTOCOLS.join(', ')}`,
-  );
+  const protocols = list('protocols', text => {
+    const name = text.toLowerCase();
+    return PROTOCOLS.includes(name)
+      ? { text: name as Protocol }
+      : `${text} is none of ${PROTOCOLS.join(', ')}`;
+  });
   const flow: TraceFlow = {
     name,
     protocols: protocols.map(({ text }) => text),

@@ -1,6 +1,6 @@
 /**
  * The one family of errors of the host. Each class has a stable code; the message says what was attempted, with which
- * value, and what the other side answered. It imports nothing.
+ * value, and what the other side answered. What comes from outside cannot break a message or steer a terminal.
  *
  * | code                | class             | exit code | when                                                           |
  * |---------------------|-------------------|-----------|----------------------------------------------------------------|
@@ -13,31 +13,42 @@
  * | `CAPTURE_UNREADABLE`| CaptureError      | 1         | a capture file is damaged or of an unknown kind                |
  * | `TRACE_REFUSED`     | TraceError        | 1         | too many watch already                                         |
  */
-/** A fault may quote whatever the file holds: characters that would break its line or steer a terminal are escaped. */
-function printable(text: string): string {
-  const escaped = (character: string): string =>
-    `\\u${character.codePointAt(0)!.toString(16).padStart(4, '0')}`;
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, escaped);
-}
+import { cut, printable, printableLines } from './text.js';
 
 export abstract class MagmarkError extends Error {
   abstract readonly code: string;
   readonly exitCode: number = 1;
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(printableLines(message), options);
+  }
+
   override get name(): string {
     return this.constructor.name;
   }
 }
 
+/** Faults of one configuration that are listed. */
+export const MOST_FAULTS = 100;
+const MOST_CHARACTERS_OF_FAULT = 1000;
+
 export class ConfigError extends MagmarkError {
   readonly code = 'CONFIG_INVALID';
+  /** At most MOST_FAULTS, and a line that says how many more there are. */
   readonly faults: readonly string[];
 
   /** @param faults `path: what is wrong`, each made one line whatever it quotes */
   constructor(faults: readonly string[]) {
-    const lines = faults.map(printable);
+    const lines = bounded(faults).map(fault => printable(cut(fault, MOST_CHARACTERS_OF_FAULT)));
     super(lines.join('\n'));
     this.faults = lines;
   }
+}
+
+function bounded(faults: readonly string[]): readonly string[] {
+  // One more line is the sum, of an error that is passed on.
+  if (faults.length <= MOST_FAULTS + 1) return faults;
+  return [...faults.slice(0, MOST_FAULTS), `and ${faults.length - MOST_FAULTS} more faults`];
 }
 
 export class KernelError extends MagmarkError {
@@ -68,7 +79,7 @@ export class TraceError extends MagmarkError {
 export class CaptureError extends MagmarkError {
   readonly code = 'CAPTURE_UNREADABLE';
 
-  /** @param fault made one line whatever it quotes: the file's name is anybody's */
+  /** @param fault made one line whatever it quotes: anyone may name a file */
   constructor(fault: string) {
     super(printable(fault));
   }

@@ -165,7 +165,7 @@ t.test('every fault is named with its path, one a line', async t => {
       'an interface that nft would take for a set',
       `${base}interfaces: {internal: ["@x"]}\n`,
       [
-        'interfaces.internal[0]: an interface pattern is a name of 1 to 15 characters, or a shorter beginning with "*" at its end (it is "@x")',
+        'interfaces.internal[0]: an interface pattern is a name of 1 to 15 bytes, or a shorter beginning with "*" at its end (it is "@x")',
       ],
     ],
     [
@@ -644,4 +644,128 @@ t.test('a VIP of a flow is within vips if one of them holds all of it, whatever 
     configWarnings(loadConfig(text, 'f')).map(line => line.split(' ')[1]),
     ['20.0.2.0/23', '20.0.1.0/32', '2000::/63'],
   );
+});
+
+t.test('many faults are found in a moment, the first hundred are listed, and the others counted', async t => {
+  const many = 1_000_000;
+  const rest = 'streams: []\nflows: []\n';
+  const found = {
+    text: faults(`${rest}vips: [${'x,'.repeat(many)}x]`),
+    numbers: faults(`${rest}vips: [${'1,'.repeat(many)}1]`),
+    late: faults(`${rest}vips: [${'20.0.0.1/32,'.repeat(100_000)}${'x,'.repeat(many)}x]`),
+    objects: faults(`vips: [20.0.0.1/32]\nstreams: []\nflows: [${'{},'.repeat(many)}x]`),
+    keys: faults(
+      `${rest}vips: [20.0.0.1/32]\n${Array.from({ length: 100_000 }, (_, key) => `k${key}: 1`).join('\n')}`,
+    ),
+    crossing: faults(
+      `vips: [20.0.0.1/32]\nstreams: []\nflows: [${'{name: a, stream: b, priority: 1, vips: [20.0.0.1/32]},'.repeat(50_000)}]`,
+    ),
+  };
+  for (const [kind, lines] of Object.entries(found)) {
+    t.equal(lines.length, 101, kind);
+    t.ok(lines.join('').length < 10_000, kind);
+  }
+  t.equal(found.text[99], 'vips[99]: x is not an IP address');
+  t.equal(found.text[100], 'and 999901 more entries, not checked');
+  t.equal(found.late[0], 'vips[100000]: x is not an IP address', 'an entry has its own number');
+  t.equal(found.objects[100], 'and 999976 more entries, not checked');
+  t.equal(found.keys[100], 'and 99900 more faults');
+  t.equal(found.crossing[100], 'and 99899 more faults');
+});
+
+t.test(
+  'what is written a hundred thousand times is checked in a moment where it is valid, or refused',
+  async t => {
+    const rest = 'vips: [20.0.0.1/32]\nflows: []\n';
+    const streams = (count: number) =>
+      Array.from({ length: count }, (_, index) => `{name: s${index}, maxTargets: ${1 + (index % 9)}}`).join();
+    const { streams: loaded } = loadConfig(`${rest}streams: [${streams(16_384)}]`, 'file.yaml');
+    const offsets = loaded.map(({ fwmarkOffset }) => fwmarkOffset);
+    t.equal(new Set(offsets).size, 16_384);
+    t.strictSame(faults(`${rest}streams: [${streams(16_385)}]`), [
+      'streams: 16385 entries, and at most 16384 are possible',
+    ]);
+    const nat = (index: number) =>
+      `{port: ${index + 1}, targetPort: ${index + 10_001}, protocol: tcp, vips: [20.0.0.1/32]}`;
+    const nats = (count: number) =>
+      `${rest}streams: []\nportNats: [${Array.from({ length: count }, (_, index) => nat(index)).join()}]`;
+    t.strictSame(faults(nats(4096)), []);
+    t.strictSame(faults(nats(4097)), ['portNats: 4097 entries, and at most 4096 are possible']);
+    const covering = `vips: [${'0.0.0.0/0,'.repeat(100_000)}0.0.0.0/0]\nstreams: [{name: s, targets: [{identifier: 1, ips: [10.0.0.1]}]}]\nflows: []`;
+    t.ok(configWarnings(loadConfig(covering, 'file.yaml')).length < 200);
+  },
+);
+
+t.test('no message quotes much of what was written', async t => {
+  const long = 'x'.repeat(1_000_000);
+  const one = '1'.repeat(1_000_000);
+  const documents = [
+    `${long}: 1`,
+    `? "\\e${long}"\n: 1`,
+    base.replace('20.0.0.1/32', long),
+    base.replace('20.0.0.1/32', `${one}/32`),
+    base.replace('20.0.0.1/32', `20.0.0.1/${one}`),
+    base.replace('name: f', `name: ${long}`),
+    base.replace('stream: a', `stream: ${long}`),
+    base.replace('tcp', long),
+    base.replace('"4000"', one),
+    base.replace('"4000"', `"${one}"`),
+    base.replace('172.16.0.1', one),
+    base.replace('maxTargets: 10', `maxTargets: ${long}`),
+    `${base}queues: ${long}`,
+    `${base}routerId: ${long}`,
+    `${base}fragments: ${long}`,
+    `${base}shutdownDelay: ${long}`,
+    `${base}metrics: {address: ${long}}`,
+    `${base}interfaces: {external: ${long}, internal: [${long}]}`,
+    `${base}gateways: [{name: g, ips: [${long}], protocol: ${long}}]`,
+    `${base}x: !<tag:${long}> 1`,
+    `${base}x: *${long}`,
+    `%${long}`,
+  ];
+  for (const text of documents) {
+    const lines = faults(text);
+    t.ok(lines.length > 0, text.slice(0, 40));
+    for (const line of lines) t.notMatch(line, /x{201}|1{201}/, line.slice(0, 120));
+    t.ok(lines.join('').length < 2000, `${lines.join('').length}: ${text.slice(0, 40)}`);
+  }
+});
+
+t.test('what is nested without end is a fault and no error of the program', async t => {
+  for (const text of ['['.repeat(1_000_000), '{a: '.repeat(1_000_000), `${'- '.repeat(1_000_000)}1`])
+    t.match(faults(text), [/^file.yaml:1:\d+: nesting exceeded maxDepth/]);
+  t.match(faults(`${base}__proto__: {vips: []}\nconstructor: 1`), [
+    /^__proto__: unknown key/,
+    /^constructor: unknown key/,
+  ]);
+});
+
+t.test('a name of an interface has 15 bytes and nothing that steers a terminal', async t => {
+  for (const name of [
+    'e\\0',
+    'e\\e[2J',
+    'e\\x7f',
+    'e\\x9b',
+    'e\\u202e',
+    'ä'.repeat(8),
+    'e'.repeat(16),
+    '',
+    'a\\nb',
+  ]) {
+    const [fault, ...others] = faults(`${base}interfaces: {external: "${name}"}`);
+    t.match(fault, /^interfaces.external: an interface name has 1 to 15 bytes/, JSON.stringify(name));
+    t.strictSame(others, []);
+    t.match(faults(`${base}interfaces: {internal: ["${name}"]}`), [
+      /^interfaces.internal\[0\]: an interface pattern/,
+    ]);
+    t.equal(faults(`${base}interfaces: {internal: ["${name}*"]}`).length, 1);
+  }
+  t.strictSame(faults(`${base}interfaces: {external: "${'ä'.repeat(7)}e", internal: ["conduit-a-*"]}`), []);
+  const gateway = (file: string) =>
+    `${base}gateways: [{name: g, ips: [169.254.100.150], protocol: bgp, localAsn: 1, remoteAsn: 2, passwordFile: "${file}"}]`;
+  t.strictSame(faults(gateway('/etc/password')), []);
+  for (const file of ['/etc/\\0', '/etc/\\e[2J', 'a'.repeat(4096)])
+    t.match(faults(gateway(file)), [
+      /^gateways\[0\].passwordFile: a path has at most 4095 bytes and no control character/,
+    ]);
 });

@@ -1,12 +1,12 @@
 /** The control socket against real clients on a real socket. */
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { ask, follow } from '../../host/control/client.js';
+import { ask, follow, RefusedError } from '../../host/control/client.js';
 import { ControlServer, RequestError, type Routes, Streamed } from '../../host/control/server.js';
 import { ClashError, ConfigError } from '../../host/types/errors.js';
 
@@ -69,6 +69,14 @@ function raw(socketPath: string, method: string, path: string, body?: string) {
 t.test('values are answered as JSON, bodies arrive whole', async t => {
   const { path } = await started(t);
   t.same(await ask(path, '/v1/status?is=up'), { is: 'up' });
+  t.same(
+    await ask(path, '/v1/status?is=%1b[2J%c2%9b%0a'),
+    { is: '\\u001b[2J\\u009b\n' },
+    'no terminal obeys it',
+  );
+  await t.rejects(ask(path, `/v1/${'x'.repeat(5000)}`), {
+    message: /^there is no \/v1\/x{76}\.\.\.; version 1 has/,
+  });
   t.same(await ask(path, '/v1/echo', 'x'.repeat(3_000_000)), { bytes: 3_000_000, head: 'xxxxxxxxxx' });
   t.equal(statSync(path).mode & 0o777, 0o600, 'its owner alone');
 });
@@ -180,3 +188,46 @@ t.test(
     );
   },
 );
+
+t.test('idle connections keep nobody out, and take no more than their share of descriptors', async t => {
+  const { path } = await started(t);
+  const open: Socket[] = [];
+  t.teardown(() => open.map(socket => socket.destroy()));
+  let closed = 0;
+  for (let n = 0; n < 300; n++) {
+    const socket = connect(path);
+    open.push(socket);
+    socket.once('close', () => closed++);
+    socket.on('error', () => undefined);
+    await new Promise(resolve => socket.once('connect', resolve));
+  }
+  t.same(await ask(path, '/v1/status?is=here'), { is: 'here' });
+  for (const end = Date.now() + 60_000; closed < 237 && Date.now() < end; ) await turn();
+  t.equal(closed, 237, '300 and the one that asked, of which 64 may stay');
+});
+
+t.test('streams are counted apart', async t => {
+  const { path } = await started(t);
+  const end = new AbortController();
+  const streams = Array.from({ length: 70 }, () => follow(path, '/v1/numbers', end.signal));
+  for (const stream of streams) t.ok((await stream.next()).value);
+  t.same(await ask(path, '/v1/status?is=here'), { is: 'here' });
+  end.abort();
+  for (const stream of streams) await stream.next();
+});
+
+t.test('more requests at once than there is room for are told so', async t => {
+  let answer = (): void => {};
+  const answered = new Promise<void>(resolve => {
+    answer = resolve;
+  });
+  const { path } = await started(t, { 'GET /v1/slow': () => answered.then(() => ({})) });
+  const slow = Array.from({ length: 64 }, () => ask(path, '/v1/slow'));
+  for (const end = Date.now() + 60_000; Date.now() < end; ) {
+    const refused: unknown = await ask(path, '/v1/none').catch((error: unknown) => error);
+    if (refused instanceof RefusedError && refused.status === 503) break;
+  }
+  await t.rejects(ask(path, '/v1/slow'), { status: 503, message: 'too many requests at once: try again' });
+  answer();
+  t.equal((await Promise.all(slow)).length, 64);
+});

@@ -11,6 +11,7 @@ const READY: Facts = {
   targets: { all: 4, active: 1 },
   gateways: GATEWAYS,
   vips: { all: 2, lost: [] },
+  hanging: [],
   stopping: false,
 };
 

@@ -7,7 +7,7 @@ import { MAGMARK } from '../../scripts/lab/daemon.js';
 import { TARGETS, VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { waitFor } from '../../scripts/lab/wait.js';
-import { inLoadBalancer, predict, startDaemon, startLab, TARGET_LINES } from './lab.js';
+import { configFile, inLoadBalancer, predict, startDaemon, startLab, TARGET_LINES } from './lab.js';
 
 const CONFIG = `
 queues: 0
@@ -36,9 +36,15 @@ const failing = async (...args: string[]) => {
 const status = async () => JSON.parse(await magmark('status', '--json')) as StatusReply;
 
 t.test('the listings are tables for people and JSON for programs', async t => {
-  t.match(await magmark('targets'), /│ a +│ +69 │ +5069 │ 172\.16\.0\.6 fd00::6 +│ active/);
-  t.match(await magmark('flows'), /tshm-a-tcp +│ +1 │ tshm-a +│ tcp +│ 20\.0\.0\.1\/32 2000::1\/128 +│ 4000/);
-  t.match(await magmark('streams'), /tshm-a +│ +9973 │ +100 │ +4 │ 5044 5062 5069 5073/);
+  t.match(
+    await magmark('targets'),
+    /│ a +│ +69 │ +5069 │ 172\.16\.0\.6 fd00::6 +│ active \(no health check\) +│ +0 │ +- │ +2[45]\.\d % │/,
+  );
+  t.match(await magmark('flows'), /│ tcp +│ +1 │ a +│ tcp +│ 20\.0\.0\.1\/32 2000::1\/128 +│ 4000/);
+  t.match(
+    await magmark('streams'),
+    /│ a +│ +9973 │ +100 │ +4 │ 5044 5062 5069 5073 +│ +0 │ - +│ [\d.]+ to [\d.]+ % +│/,
+  );
   await waitFor('the gateway to be up', 60_000, async () =>
     /g +│ static +│ 169\.254\.100\.150 +│ up/.test(await magmark('gateways')),
   );
@@ -65,12 +71,18 @@ t.test('explain names flow, stream, slot, target, mark, table and next hop', asy
       identifier,
       fwmark: 5000 + identifier!,
       route: { table: 5000 + identifier!, via: target.ips[family], error: null },
+      vip: `${VIP[family]}/${family === 4 ? 32 : 128}`,
+      back: { table: 4096, via: family === 4 ? '169.254.100.150' : '100:100::150', error: null },
     });
     t.match(await magmark('explain', packet), new RegExp(`next hop  ${target.ips[family]} dev conduit-a-`));
   }
   const missed = await magmark('explain', 'udp 192.0.2.1:1 > 20.0.0.1:4000');
   t.match(missed, /flow +tcp \(priority 1\): protocol udp is none of tcp/);
   t.match(missed, /mark +none: the packet is dropped \(no-flow\)/);
+  const noVip = await magmark('explain', 'tcp 192.0.2.1:1 > 20.0.0.99:4000');
+  t.match(noVip, /vip +none holds the destination: .* never reaches magmark/);
+  t.match(noVip, /mark +none: the packet never reaches magmark/);
+  t.notMatch(noVip, /dropped \(no-flow\)/);
   const fault = await failing('explain', 'nonsense');
   t.equal(fault.code, 1);
   t.match(fault.stderr, /nonsense is not a packet: write <proto>/);
@@ -172,7 +184,7 @@ t.test('apply takes the place of the file until SIGHUP reads that again, and sta
   t.match(await magmark('apply', file), /other\.yaml: applied, generation \d+\n/);
   t.match((await status()).source, { kind: 'apply', name: file });
   t.match(await magmark('status'), /applied from .*other\.yaml until SIGHUP reads .*config\.yaml/);
-  t.match(await magmark('flows'), /tshm-a-tcp +│ +7 │/);
+  t.match(await magmark('flows'), /│ tcp +│ +7 │/);
   const { generation } = await status();
   writeFileSync(file, readFileSync(file, 'utf8').replace('identifier: 69', 'identifier: 690'));
   const refused = await failing('apply', file);
@@ -184,9 +196,18 @@ t.test('apply takes the place of the file until SIGHUP reads that again, and sta
   const covered = await failing('apply', file);
   t.equal(covered.code, 1);
   t.match(covered.stderr, /169\.254\.100\.0\/24 covers 169\.254\.100\.149 of this host/);
-  t.equal((await daemon.reload()).msg, 'reloaded');
+  // The command waits for the reload, and says what it changed.
+  t.match(await magmark('reload'), /config\.yaml: reloaded, generation \d+\n(?:.*\n)*changed: .*tcp/);
+  const own = configFile(topology);
+  writeFileSync(own, CONFIG.replace('identifier: 69', 'identifier: 690'));
+  const faulty = await failing('reload');
+  t.equal(faulty.code, 1);
+  t.match(faulty.stderr, /streams\[0\]\.targets\[0\]\.identifier: 690 is above maxTargets 100/);
+  t.match((await status()).warnings, [/the last reload was refused/]);
+  writeFileSync(own, CONFIG);
+  t.match(JSON.parse(await magmark('reload', '--json')), { file: own, generation: Number, warnings: [] });
   t.match((await status()).source, { kind: 'file' });
-  t.match(await magmark('flows'), /tshm-a-tcp +│ +1 │/);
+  t.match(await magmark('flows'), /│ tcp +│ +1 │/);
   await daemon.stop();
   t.notOk(existsSync(removed), 'the ruleset file goes with the ruleset');
 });

@@ -159,6 +159,13 @@ t.test(
       t.ok(queues.every(queue => queue.packets > 0 && queue.dropped === 0));
       t.equal(generation, 2);
       t.ok(targets.every(target => target.pending === null));
+      const sumOf = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0);
+      for (const stream of new Set(targets.map(target => target.stream))) {
+        const own = targets.filter(target => target.stream === stream);
+        t.ok(sumOf(own.map(target => target.packets)) > 0, `${stream}: packets are counted by target`);
+        t.ok(Math.abs(sumOf(own.map(target => target.packetShare!)) - 1) < 1e-9, `${stream}: their shares`);
+        t.ok(Math.abs(sumOf(own.map(target => target.slotShare)) - 1) < 1e-9, `${stream}: shares of slots`);
+      }
       const flows = JSON.parse(
         await listing(['node', MAGMARK.replace('magmark.js', 'nfqlb.js'), 'flow-list']),
       ) as { name: string; matches_count: number }[];

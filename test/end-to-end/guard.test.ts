@@ -134,6 +134,11 @@ t.test('what other programs do with their bits of the mark before the queue does
       ],
     ),
   ];
+  rows.push([
+    'a mark is changed in forward, when the route is chosen',
+    "nft 'table inet other { chain f { type filter hook forward priority 0; meta mark set meta mark or 0x10000; }; }'",
+    'nft delete table inet other',
+  ]);
   for (const [claim, add, remove] of rows) {
     await inside(add);
     t.same(await counted(), { dropped: 0, left: ALL }, claim);

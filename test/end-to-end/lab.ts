@@ -45,9 +45,9 @@ export function startDaemon(
   options: readonly string[] = [],
   namespace = topology.loadBalancer,
   environment: Readonly<Record<string, string>> = {},
+  log = join(topology.directory, `daemon-${logs++}.log`),
 ): LabDaemon {
   writeConfig(topology, text);
-  const log = join(topology.directory, `daemon-${logs++}.log`);
   return new LabDaemon(topology, configFile(topology), log, namespace, options, environment);
 }
 

@@ -183,7 +183,7 @@ t.test('of static gateways those lead that answer on their link', async t => {
   await untilEgress([1]);
   t.comment(`both default routes left it ${Date.now() - dead} ms after it died`);
   const { result, connections, answers } = await connectingDuring(topology, clients, batch, () =>
-    untilReasons(0, reasons(0), 'it is told'),
+    untilReasons(0, reasons(0), 'the status to name it'),
   );
   t.strictSame(answered(answers), predict(fixed, connections), 'all go by the other');
   t.ok(
@@ -214,7 +214,7 @@ t.test('of static gateways those lead that answer on their link', async t => {
   const missing = async () =>
     (await daemon.status()).warnings.filter(warning => warning.startsWith('interfaces.'));
   t.strictSame(await missing(), [noExternal, noInternal]);
-  await untilReasons(0, Array(2).fill('interface eth-typo does not exist'), 'gateways behind no interface');
+  await untilReasons(0, Array(2).fill('interface eth-typo does not exist'), 'gateways without an interface');
   await ip('-n', topology.loadBalancer, 'link', 'add', 'conduit-z-1', 'type', 'veth', 'peer', 'name', 'zz');
   await waitFor('the pattern to match', BOUND_MS, async () => (await missing()).join() === noExternal);
   await ip('-n', topology.loadBalancer, 'link', 'del', 'conduit-z-1');
@@ -225,7 +225,7 @@ t.test('of static gateways those lead that answer on their link', async t => {
   t.equal(await kernelState(topology), pristine);
 });
 
-/** An address of the external network that nobody has. */
+/** Addresses of the external network without an owner. */
 const NEVER: Pair = { 4: '169.254.100.199', 6: '100:100::199' };
 
 const silent = (address: string) => `no answer from ${address} on ${EXTERNAL.name}`;

@@ -42,6 +42,9 @@ createSocket('udp4').bind(3784, '0.0.0.0', done);
 createSocket({ type: 'udp6', ipv6Only: true }).bind(3784, '::', done);
 `;
 
+const HOLD_BFD4 =
+  "require('node:dgram').createSocket('udp4').bind(3784, '0.0.0.0', () => console.log('held'))";
+
 if (insideNamespace(import.meta.url)) {
   const { default: t } = await import('tap');
   t.setTimeout(300_000);
@@ -148,6 +151,29 @@ if (insideNamespace(import.meta.url)) {
       await until('no warning is left', () => frontend.state().warnings.length === 0);
     },
   );
+
+  t.test('a port of BFD that is taken in one family leaves the other one alone', async t => {
+    const holder = spawn(process.execPath, ['-e', HOLD_BFD4], { stdio: ['ignore', 'pipe', 'inherit'] });
+    t.teardown(() => holder.kill('SIGKILL'));
+    await once(holder.stdout, 'data');
+    const bfd = { minRxMs: 100, minTxMs: 100, multiplier: 5 };
+    const router = await startRouter(0, { bfd });
+    const { frontend, log } = openFrontend();
+    t.teardown(async () => {
+      await frontend.stop();
+      await router.stop();
+      if (!t.passing()) t.comment(log.lines.join('\n'));
+    });
+    await frontend.set(wantedFrontend({ gateways: [bgpGateway(0, { bfd })] }));
+    await until('IPv6 is up', () => frontend.state().sessions[1]?.up === true);
+    const { since } = frontend.state().sessions[1]!;
+    t.match(frontend.state().warnings, [TAKEN_BFD]);
+    await until('some tries would have been due', () => Date.now() - Date.parse(since!) > 1500);
+    t.equal(frontend.state().sessions[1]!.since, since, 'no try ended its session');
+    holder.kill('SIGKILL');
+    t.comment(`up after ${await until('both are up', () => allUp(frontend.state()))} ms`);
+    await until('no warning is left', () => frontend.state().warnings.length === 0);
+  });
 
   t.test('without gateways there is no BIRD, and what a killed one left is removed', async t => {
     const { frontend } = await start(t);

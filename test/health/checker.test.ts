@@ -1,4 +1,5 @@
 /** The checker with a prober and a clock that the test moves. */
+import { execFileSync } from 'node:child_process';
 import t from 'tap';
 import { type CheckedTarget, HealthChecker } from '../../host/health/checker.js';
 import type { Prober } from '../../host/health/prober.js';
@@ -35,6 +36,8 @@ class FakeProber implements Prober {
   /** undefined: the test ends it. */
   answer: (question: Question) => string | null | undefined = () => null;
 
+  unasked = false;
+
   constructor(readonly clock: FakeClock) {}
 
   ask(question: Question) {
@@ -54,7 +57,7 @@ class FakeProber implements Prober {
     this.asked.push(asked);
     const answer = this.answer(question);
     if (answer !== undefined) asked.end(answer);
-    return { failure, cancel: () => asked.end('cancelled') };
+    return { failure, unasked: this.unasked, cancel: () => asked.end('cancelled') };
   }
 
   close(): void {
@@ -275,3 +278,36 @@ t.test(
     await checker.stop();
   },
 );
+
+t.test('a lack on this host says nothing of a target', async t => {
+  const { clock, prober, checker } = bench();
+  checker.set([targetOf(1)]);
+  await clock.until(1000);
+  prober.answer = () => 'open a TCP socket (IPv4): EMFILE';
+  prober.unasked = true;
+  await clock.until(20_000);
+  t.match(checker.state('s/1'), { health: 'healthy' });
+  prober.unasked = false;
+  prober.answer = () => 'no answer';
+  await clock.until(30_000);
+  t.match(checker.state('s/1'), { health: 'unhealthy', reason: 'no answer' });
+});
+
+t.test('without a file descriptor nobody was asked', async t => {
+  const module = new URL('../../host/health/prober.js', import.meta.url).href;
+  const program = `
+    import { openSync, closeSync } from 'node:fs';
+    import { SocketProber } from '${module}';
+    const prober = new SocketProber();
+    const ask = type => prober.ask({ host: { family: 4, address: '127.0.0.1' }, fwmark: 1, check: ${JSON.stringify(CHECK)}, type });
+    ask().cancel();
+    const opened = [];
+    try { while (true) opened.push(openSync('/dev/null')); } catch {}
+    const attempt = ask();
+    console.log(JSON.stringify({ unasked: attempt.unasked, failure: await attempt.failure }));
+  `;
+  const text = execFileSync('sh', ['-c', 'ulimit -n 64; exec node --input-type=module -e "$0"', program], {
+    encoding: 'utf8',
+  });
+  t.match(JSON.parse(text), { unasked: true, failure: /EMFILE|too many/i });
+});

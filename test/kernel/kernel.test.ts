@@ -178,7 +178,7 @@ if (insideNamespace(import.meta.url)) {
   });
 
   t.test('a counter that somebody removed comes back with the guard', async t => {
-    shell('nft flush chain inet magmark-guard forward; nft delete counter inet magmark-guard ipv6-dropped');
+    shell('nft flush chain inet magmark-guard to-vip; nft delete counter inet magmark-guard ipv6-dropped');
     const former = state();
     const kernel = await open();
     await applyAll(kernel, EXAMPLE);
@@ -560,6 +560,39 @@ if (insideNamespace(import.meta.url)) {
       t.equal(state(), before);
     },
   );
+
+  t.test('rules of others that touch packets to VIPs are found, also those of iptables-legacy', async t => {
+    const kernel = await open();
+    await applyAll(kernel, EXAMPLE);
+    const report = async () => (await kernel.reviewForeign(EXAMPLE)).warnings.join('\n');
+    t.equal(await report(), '');
+    shell('nft add table inet dormant "{ flags dormant; }"');
+    t.equal(await report(), '', 'a table with a flag breaks nothing');
+    shell('ip6tables-nft -I FORWARD -m mark --mark 0x13b4 -m hl --hl-eq 9 -j DROP');
+    t.match(await report(), /table ip6 filter, chain FORWARD, rule .* may match: it drops packets to VIPs/);
+    const legacy = (() => {
+      try {
+        return shell('iptables-legacy -P FORWARD DROP 2>&1');
+      } catch {
+        return null;
+      }
+    })();
+    if (legacy === null) t.comment('this machine has no iptables-legacy');
+    else
+      t.match(
+        await report(),
+        /iptables-legacy, table filter, chain FORWARD: its policy drops packets to VIPs/,
+      );
+    t.match(
+      (await kernel.compare(EXAMPLE)).map(({ kind }) => kind),
+      ['foreign'],
+    );
+    if (legacy !== null) shell('iptables-legacy -P FORWARD ACCEPT');
+    shell('nft delete table ip6 filter; nft delete table inet dormant');
+    t.equal(await report(), '');
+    await kernel.removeAll();
+    t.equal(state(), before);
+  });
 
   t.test('a table or route of ours that no journal claims is a clash, and nothing changes', async t => {
     shell('nft add table inet meridio-defrag');

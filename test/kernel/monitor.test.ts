@@ -56,16 +56,18 @@ t.test('lines of ip monitor', t => {
   t.end();
 });
 
-t.test('lines of nft monitor: those of our tables', t => {
-  const rows: [line: string, ours: boolean][] = [
-    ['add rule inet meridio-nfqlb nfqlb counter packets 0 bytes 0', true],
-    ['delete chain inet meridio-nat 80-8080-TCP', true],
-    ['delete table inet meridio-defrag', true],
-    ['add element inet meridio-nfqlb ipv4-vips { 20.0.0.9 }', true],
-    ['delete rule ip mangle PREROUTING handle 5', true],
-    ['add table inet mine', false],
-    ['# new generation 2 by process 29971 (nft)', false],
+t.test('lines of nft monitor: those of our tables, and of chains and rules of others', t => {
+  const rows: [line: string, kind: 'ruleset' | 'foreign' | null][] = [
+    ['add rule inet meridio-nfqlb nfqlb counter packets 0 bytes 0', 'ruleset'],
+    ['delete chain inet meridio-nat 80-8080-TCP', 'ruleset'],
+    ['delete table inet meridio-defrag', 'ruleset'],
+    ['add element inet meridio-nfqlb ipv4-vips { 20.0.0.9 }', 'ruleset'],
+    ['delete rule ip mangle PREROUTING handle 5', 'ruleset'],
+    ['add table inet mine', 'foreign'],
+    ['insert rule inet mine c drop', 'foreign'],
+    ['add element inet mine s { 20.0.0.9 }', null],
+    ['# new generation 2 by process 29971 (nft)', null],
   ];
-  for (const [line, ours] of rows) t.same(nftEvent(line), ours ? { kind: 'ruleset' } : null, line);
+  for (const [line, kind] of rows) t.same(nftEvent(line), kind === null ? null : { kind }, line);
   t.end();
 });

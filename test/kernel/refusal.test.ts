@@ -2,6 +2,7 @@
 import t from 'tap';
 import { hostAddresses } from '../../host/daemon/namespace.js';
 import { NFT_CARRIER, XTABLES_CARRIER } from '../../host/kernel/carrier.js';
+import { checkSaved } from '../../host/kernel/legacy.js';
 import { listAll, RULES } from '../../host/kernel/listing.js';
 import { applyMangle, clearMangle, listMangle, parseMangleRules } from '../../host/kernel/mangle.js';
 import { ipEvent, nftEvent } from '../../host/kernel/monitor.js';
@@ -10,7 +11,7 @@ import { renderTables } from '../../host/kernel/nft.js';
 import { listObjects, listTables } from '../../host/kernel/nft-list.js';
 import { listRouting } from '../../host/kernel/routing-apply.js';
 import { applyTables } from '../../host/kernel/ruleset.js';
-import { legacyTrackingRules, listTrackingRules } from '../../host/kernel/tracking.js';
+import { listTrackingRules } from '../../host/kernel/tracking.js';
 import type { CommandResult, Run } from '../../host/programs/command.js';
 import { KernelError } from '../../host/types/errors.js';
 import { EXAMPLE } from './example.js';
@@ -151,7 +152,7 @@ t.test('rulesets that are looked through for connection tracking', async t => {
   for (const stdout of ['table inet a {\n\tchain b {\n', 'busy\n', '\tchain b {\n\t}\n}\n'])
     await t.rejects(listTrackingRules(answering({ stdout }).run), /not a whole ruleset/, stdout);
   for (const saved of ['', '*raw\n-A PREROUTING -j CT\n', '# refused\n'])
-    t.throws(() => legacyTrackingRules(saved, 'iptables-legacy'), /not a whole listing/, saved);
+    t.throws(() => checkSaved(saved, 'iptables-legacy'), /not a whole listing/, saved);
 });
 
 t.test('lines of monitors that say nothing are no events, and break nothing', t => {

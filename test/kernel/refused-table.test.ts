@@ -77,6 +77,23 @@ if (insideNamespace(import.meta.url)) {
     await kernel.removeRuleset();
   });
 
+  t.test('a guard that is refused is missed by a warning alone, also when marks change', async t => {
+    refuses = /"hook":"forward"/;
+    const kernel = await open();
+    await kernel.applyRuleset(EXAMPLE, { unlessAsLast: true });
+    t.match(kernel.rulesetWarnings, [/magmark-guard: .*none of our marks are forwarded/]);
+    t.equal(await kernel.readGuard(), null);
+    const others: WantedKernel = { ...EXAMPLE, targets: [], markRanges: [{ first: 9001, last: 9002 }] };
+    await kernel.add(others);
+    await kernel.applyRuleset(others, { unlessAsLast: true, keepsMarks: true });
+    await kernel.removeStale(others);
+    refuses = null;
+    await kernel.applyRuleset(others, { unlessAsLast: true });
+    t.match(shell('nft list set inet magmark-guard marks'), /0x00002329-0x0000232a/);
+    t.strictSame(kernel.rulesetWarnings, []);
+    await kernel.removeAll();
+  });
+
   t.test('both optional tables may be refused', async t => {
     refuses = /"name":"(snat-local|ports)"/;
     const kernel = await open();

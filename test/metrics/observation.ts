@@ -61,7 +61,10 @@ export function observationOf(more: Partial<Observation> = {}): Observation {
     ],
     vips: [{ prefix: '20.0.0.1/32', announced: true }],
     passage: { dropped: { 4: 7, 6: 8 }, left: 9, lost: 2 },
+    foreignRules: [{ hook: 'forward', effect: 'drop', count: 2 }],
     warnings: 1,
+    internalErrors: 2,
+    logLinesDropped: 3,
     ...more,
   };
 }

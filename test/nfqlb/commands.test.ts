@@ -49,7 +49,9 @@ t.test('what needs no daemon works without', async t => {
   play(t, [
     ['primebelow 10000', '9973\n'],
     ['primebelow 3', '3\n'],
-    ['primebelow 0', '0\n'],
+    ['primebelow 2', '2\n'],
+    ['primebelow 0', '', 1, /There is no prime below 0/],
+    ['primebelow 1', '', 1, /There is no prime below 1/],
     ['primebelow 2147483647', '2147483647\n'],
     ['primebelow', ''],
     ['fwmark --proto=tcp --src=10.0.0.1:5000 --dst=20.0.0.1:4000', '{ "hash": 1919124785 }\n'],
@@ -218,8 +220,8 @@ const FIRST = `{
     "1-65535"
   ],
   "match": [
-    "tcp[13:1]&0x02=0x02",
-    "udp[0:2]=010"
+    "tcp[13:1]&0x2=0x2",
+    "udp[0:2]=0x8"
   ],
   "matches_count": 0,
   "user_ref": "nfqlb"
@@ -283,6 +285,39 @@ t.test('flows', async t => {
     ['flow-delete --name=none', 'OK\n'],
     ['flow-delete --name=last', 'OK\n'],
     ['flow-list-names', '[\n  "first",\n  "any",\n  "low"\n]\n'],
+    // The hidden flow stands before its own; after a lower priority behind it, after a higher one before it again.
+    ['flow-set --name=sctp --target=small --prio=10 --protocols=SCTP --udpencap=9899', 'OK\n'],
+    ['flow-set --name=sctp --target=small --protocols=sctp --udpencap=9899', 'OK\n'],
+    ['flow-list-names', '[\n  "first",\n  "sctp",\n  "#sctp",\n  "any",\n  "low"\n]\n'],
+    ['flow-set --name=sctp --target=small --protocols=sctp --udpencap=9899', 'OK\n'],
+    ['flow-list-names', '[\n  "first",\n  "sctp",\n  "#sctp",\n  "any",\n  "low"\n]\n'],
+    ['flow-set --name=sctp --target=small --prio=10 --protocols=sctp --udpencap=9899', 'OK\n'],
+    ['flow-list-names', '[\n  "first",\n  "#sctp",\n  "sctp",\n  "any",\n  "low"\n]\n'],
+    ['flow-set --name=sctp --target=small --prio=0 --protocols=sctp --udpencap=9899', 'OK\n'],
+    ['flow-delete --name=sctp', 'OK\n'],
+    ['flow-set --name=sctp --target=small --prio=0 --protocols=sctp --udpencap=9899', 'OK\n'],
+    ['flow-list-names', '[\n  "first",\n  "any",\n  "#sctp",\n  "sctp",\n  "low"\n]\n'],
+    ['flow-delete --name=sctp', 'OK\n'],
+    // An empty list is an absent one.
+    [
+      'flow-set --name=empty --target=small --prio=1 --protocols= --dsts= --srcs= --dports= --sports= --match=',
+      'OK\n',
+    ],
+    [
+      'flow-list --name=empty',
+      '{\n  "name": "empty",\n  "priority": 1,\n  "matches_count": 0,\n  "user_ref": "small"\n}',
+    ],
+    ['flow-set --name=empty --target=small --protocols= --dports=80', '', 1, /ports without --protocols/],
+    // Statements as nfqlb prints them.
+    [
+      'flow-set --name=empty --target=small --match=tcp[012:2]&0x0=010,tcp[0:4]&0xffffffff=5,sctp[8:4]&0x0f=255',
+      'OK\n',
+    ],
+    [
+      'flow-list --name=empty',
+      '{\n  "name": "empty",\n  "priority": 0,\n  "match": [\n    "tcp[10:2]=0x8",\n    "tcp[0:4]&0xffffffff=0x5",\n    "sctp[8:4]&0xf=0xff"\n  ],\n  "matches_count": 0,\n  "user_ref": "small"\n}',
+    ],
+    ['flow-delete --name=empty', 'OK\n'],
     [
       'flow-set --name=f --target=none',
       'FAIL: there is no shm none (nfqlb init --shm=none makes it); there are: nfqlb, small\n',
@@ -323,7 +358,6 @@ t.test('flows', async t => {
       'FAIL: dsts[0]: 10.0.0.1/33 has a wrong prefix length: 0 to 32 is possible\n',
       255,
     ],
-    ['flow-set --name=f --target=small --dsts=', 'FAIL: dsts: must not be empty\n', 255],
     [
       'flow-set --name=f --target=small --match=icmp[0:1]=8',
       'FAIL: match[0]: icmp[0:1]=8 is not of the form PROTOCOL[OFFSET:WIDTH] & 0xMASK = VALUE (width 1, 2 or 4)\n',
@@ -385,7 +419,7 @@ t.test('trace flows, log level, fragments', async t => {
     "::ffff:10.0.0.0/104"
   ],
   "match": [
-    "tcp[13:1]&0x02=0x02"
+    "tcp[13:1]&0x2=0x2"
   ],
   "matches_count": 0
 }`,

@@ -111,3 +111,15 @@ t.test('where no guard has been there is nothing to join', async t => {
     null,
   );
 });
+
+t.test('a program that prints while nobody reads is not held up', async t => {
+  const done = join(directory, 'done');
+  // Ten times what a FIFO holds.
+  const prints =
+    'i=0; while [ $i -lt 10000 ]; do echo "$1$1$1$1"; i=$((i+1)); done 2>/dev/null; : >"$0"; exit 7';
+  const guarded = await Guarded.start(files(), 'sh', ['-c', prints, done, 'x'.repeat(20)], () => {});
+  // No turn of the event loop: nothing is read.
+  for (const end = Date.now() + 60_000; !existsSync(done) && Date.now() < end; );
+  t.ok(existsSync(done));
+  t.equal(await guarded.ended, 'exit code 7', "the guard's own line waits for room");
+});
