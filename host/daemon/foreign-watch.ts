@@ -1,7 +1,6 @@
 /** When rules of other programs are looked at, and what was found: they are warnings. Nothing of theirs is changed. */
 import type { ForeignReport } from '../kernel/foreign/list.js';
 import type { WantedKernel } from '../kernel/wanted.js';
-import { KernelError } from '../types/errors.js';
 import type { Log } from './log.js';
 
 export interface ForeignWatchOptions {
@@ -16,6 +15,8 @@ export interface ForeignWatchOptions {
 const GATHER_MS = 300;
 /** Between two reviews: programs that change rules all the time are looked at this often. */
 const REST_MS = 2000;
+/** A rest is so many times as long as the review before: nft takes seconds for a ruleset of thousands of sets. */
+const LEAST_REST = 10;
 /** iptables-legacy tells nobody of its changes. */
 const SLOW_MS = 30_000;
 
@@ -24,6 +25,8 @@ export class ForeignWatch {
   report: Pick<ForeignReport, 'findings' | 'warnings'> = { findings: [], warnings: [] };
   private timer: NodeJS.Timeout | null = null;
   private due = Number.POSITIVE_INFINITY;
+  /** The next review is not before. */
+  private earliest = 0;
   private reviewing = false;
   private stopped = false;
 
@@ -31,12 +34,12 @@ export class ForeignWatch {
 
   /** Review soon: rules of others may have changed, or what is wanted. */
   look(ms = GATHER_MS): void {
-    const due = performance.now() + ms;
+    const due = Math.max(performance.now() + ms, this.earliest);
     if (this.stopped || due >= this.due) return;
     this.due = due;
     if (this.reviewing) return;
     if (this.timer !== null) clearTimeout(this.timer);
-    this.timer = setTimeout(() => void this.review(), ms);
+    this.timer = setTimeout(() => void this.review(), due - performance.now());
   }
 
   /** A review under way changes nothing: nobody waits for it. */
@@ -49,19 +52,20 @@ export class ForeignWatch {
     this.reviewing = true;
     this.due = Number.POSITIVE_INFINITY;
     const { log, wanted, review, warn } = this.options;
+    const began = performance.now();
     try {
       this.report = await review(wanted());
     } catch (error) {
-      if (!(error instanceof KernelError))
-        log.error({ err: error }, 'rules of other programs could not be read');
-      const reason = (error as Error).message;
-      this.report = { ...this.report, warnings: [`rules of other programs could not be listed: ${reason}`] };
+      // Not the kernel's words: a fault of ours. The next review comes all the same.
+      log.error({ err: error }, 'rules of other programs could not be read');
     }
+    const ended = performance.now();
+    this.earliest = ended + Math.max(REST_MS, LEAST_REST * (ended - began));
     this.reviewing = false;
     if (this.stopped) return;
     warn(this.report.warnings);
-    const wait = Math.min(this.due - performance.now(), SLOW_MS);
+    const wait = Math.min(this.due - ended, SLOW_MS);
     this.due = Number.POSITIVE_INFINITY;
-    this.look(Math.max(wait, REST_MS));
+    this.look(wait);
   }
 }

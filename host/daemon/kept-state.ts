@@ -65,7 +65,7 @@ export class KeptState {
   async read(): Promise<Kept> {
     let text: string;
     try {
-      text = await readRegularFile(this.path, { mostBytes: MOST_BYTES });
+      text = await readRegularFile(this.path, { mostBytes: MOST_BYTES, own: true });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
         throw new ConfigError([

@@ -311,7 +311,6 @@ export class Kernel {
 
   /**
    * Rules of other programs that can take, change or drop packets to VIPs. It waits for no change, and holds up none.
-   * @throws KernelError if they cannot be listed
    */
   reviewForeign(wanted: WantedKernel): Promise<ForeignReport> {
     const { carrier } = this.steering;

@@ -70,12 +70,18 @@ t.test('explain names flow, stream, slot, target, mark, table and next hop', asy
       identifier,
       fwmark: 5000 + identifier!,
       route: { table: 5000 + identifier!, via: target.ips[family], error: null },
+      vip: `${VIP[family]}/${family === 4 ? 32 : 128}`,
+      back: { table: 4096, via: family === 4 ? '169.254.100.150' : '100:100::150', error: null },
     });
     t.match(await magmark('explain', packet), new RegExp(`next hop  ${target.ips[family]} dev conduit-a-`));
   }
   const missed = await magmark('explain', 'udp 192.0.2.1:1 > 20.0.0.1:4000');
   t.match(missed, /flow +tcp \(priority 1\): protocol udp is none of tcp/);
   t.match(missed, /mark +none: the packet is dropped \(no-flow\)/);
+  const noVip = await magmark('explain', 'tcp 192.0.2.1:1 > 20.0.0.99:4000');
+  t.match(noVip, /vip +none holds the destination: .* never reaches magmark/);
+  t.match(noVip, /mark +none: the packet never reaches magmark/);
+  t.notMatch(noVip, /dropped \(no-flow\)/);
   const fault = await failing('explain', 'nonsense');
   t.equal(fault.code, 1);
   t.match(fault.stderr, /nonsense is not a packet: write <proto>/);

@@ -39,7 +39,8 @@ async function lines(chains: readonly ForeignChain[], steered = XTABLES): Promis
   return (await review.of(chains)).findings.map(findingText);
 }
 
-const review = (ruleset: string, steered = XTABLES) => lines(readRuleset(ruleset), steered);
+const review = async (ruleset: string, steered = XTABLES) =>
+  lines(await readRuleset(ruleset, async () => {}), steered);
 
 t.test('rules that touch packets to VIPs are named', async t => {
   const bit = `0x${(QUEUE_MARK & -QUEUE_MARK).toString(16)}`;
@@ -303,7 +304,7 @@ t.test('thousands of rules are looked at in bounded time, and a bound is told', 
     { length: 10_000 },
     (_, i) => `ip daddr 10.${i >> 8}.${i & 255}.1 tcp dport { 80, 443 } drop`,
   );
-  const chains = readRuleset(forward(...rules));
+  const chains = await readRuleset(forward(...rules), async () => {});
   let rests = 0;
   let longest = 0;
   let last = performance.now();
@@ -314,5 +315,5 @@ t.test('thousands of rules are looked at in bounded time, and a bound is told', 
   };
   const findings = await new Review(EXAMPLE, XTABLES, OWN, rest).of(chains);
   t.ok(findings.isCapped);
-  t.ok(rests >= MOST_RULES / 250 - 1, `${rests} rests, ${longest.toFixed(1)} ms between them at most`);
+  t.ok(rests >= MOST_RULES / 100 - 1, `${rests} rests, ${longest.toFixed(1)} ms between them at most`);
 });

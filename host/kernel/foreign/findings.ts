@@ -38,7 +38,7 @@ export interface Findings {
 /** Rules that one review looks at: those of chains that packets to VIPs can meet. */
 export const MOST_RULES = 5000;
 /** A rule of each so many gives the main thread to others. */
-const REST_RULES = 250;
+const REST_RULES = 100;
 /** NFT_JUMP_STACK_SIZE of linux/netfilter/nf_tables.h. */
 const DEEPEST = 16;
 /** Of table mangle. */

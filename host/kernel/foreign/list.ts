@@ -1,6 +1,7 @@
 /** Lists the rules of other programs, and reviews them. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Run } from '../../programs/command.js';
+import { KernelError } from '../../types/errors.js';
 import { listLegacy, type SavedTables, type UnknownTables } from '../legacy.js';
 import { TABLES } from '../nft.js';
 import { listRuleset } from '../nft-list.js';
@@ -16,15 +17,27 @@ export interface ForeignReport extends Findings {
 
 /** Lines of one report; more are counted. */
 const MOST_WARNINGS = 20;
-const BOUND_MS = 10_000;
+/** Below the time after which a program is reported to hang. A set without a name costs nft 1 to 3 ms. */
+const BOUND_MS = 8000;
 
 export class ForeignRules {
   private former: { readonly key: string; readonly report: ForeignReport } | null = null;
 
   constructor(private readonly run: Run) {}
 
-  /** @throws KernelError if they cannot be listed */
+  /** Rules that cannot be listed are a warning. */
   async review(wanted: WantedKernel, steered: Steered): Promise<ForeignReport> {
+    try {
+      return await this.listed(wanted, steered);
+    } catch (error) {
+      if (!(error instanceof KernelError)) throw error;
+      const warnings = [`rules of other programs could not be listed: ${error.message}`];
+      return { findings: this.former?.report.findings ?? [], isCapped: false, warnings };
+    }
+  }
+
+  /** @throws KernelError */
+  private async listed(wanted: WantedKernel, steered: Steered): Promise<ForeignReport> {
     // Without the elements of sets, which may be many.
     const ruleset = await listRuleset(this.run, ['-a', '-s', '-t'], BOUND_MS);
     const legacy = (await Promise.all(([4, 6] as const).map(family => listLegacy(this.run, family)))).filter(
@@ -35,7 +48,7 @@ export class ForeignRules {
     const key = JSON.stringify([ruleset, legacy.map(withoutCounts), vips, interfaces, marks, steered]);
     if (this.former?.key === key) return this.former.report;
     const chains: ForeignChain[] = [
-      ...readRuleset(ruleset),
+      ...(await readRuleset(ruleset, nextTurn)),
       ...legacy.flatMap(listed =>
         'saved' in listed ? readLegacy(listed.saved, listed.program, listed.family === 4 ? 'ip' : 'ip6') : [],
       ),

@@ -44,14 +44,18 @@ const PRIORITIES: Readonly<Record<string, number>> = {
 const CHAIN_TYPE =
   /^type (\w+) hook (\w+)(?: devices? = \{ ([^}]*) \}| devices? (\S+))? priority (\S+)(?: ([+-]) (\d+))?;(?: policy (\w+);)?/;
 
+/** Lines after each of which the main thread is free for others. */
+const REST_LINES = 2000;
+
 /** @param ruleset of `nft -a -s -t list ruleset`, which is whole */
-export function readRuleset(ruleset: string): ForeignChain[] {
+export async function readRuleset(ruleset: string, rest: () => Promise<void>): Promise<ForeignChain[]> {
   const chains: ForeignChain[] = [];
   let table = '';
   let chain: { -readonly [Key in keyof ForeignChain]: ForeignChain[Key] } & { rules: ForeignRule[] } =
     newChain('', '');
   let isInChain = false;
-  for (const line of ruleset.split('\n')) {
+  for (const [index, line] of ruleset.split('\n').entries()) {
+    if (index % REST_LINES === REST_LINES - 1) await rest();
     const tableName = /^table (\S+ \S+) \{/.exec(line)?.[1];
     if (tableName !== undefined) table = tableName;
     const head = /^\t(\S+)(?: (\S+))? \{/.exec(line);
