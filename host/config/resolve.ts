@@ -83,6 +83,7 @@ export function resolve(written: Written): Config {
     noFlowFwmark: written.noFlowFwmark ?? null,
     noTargetsFwmark: written.noTargetsFwmark ?? null,
     shutdownDelayMs: milliseconds(written.shutdownDelay),
+    rulesetFile: written.rulesetFile ?? null,
     metrics: written.metrics === undefined ? null : accepted(parseListenAddress(written.metrics.address)),
   };
 }
