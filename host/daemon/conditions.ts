@@ -3,8 +3,8 @@ import { type Condition, type Judgement, judgementOf } from '../types/health.js'
 
 export interface Facts {
   readonly queues: readonly { readonly queue: number; readonly bound: boolean; readonly unboundMs: number }[];
-  /** The last look at the kernel found all as it is wanted, or mended it. */
-  readonly kernelAsWanted: boolean;
+  /** Why the last look at the kernel failed; null: it found all as it is wanted, or mended it. */
+  readonly kernelFault: string | null;
   /** Things that differ still after their repair. */
   readonly vainRepairs?: readonly string[];
   readonly targets: { readonly all: number; readonly active: number };
@@ -49,7 +49,7 @@ export function judgeAlive({ queues }: Pick<Facts, 'queues'>): Judgement {
 
 /** Ready: a packet that comes now gets to a target, and gateways send some. */
 export function judgeReady(facts: Facts): Judgement {
-  const { queues, kernelAsWanted, hanging, targets, gateways, vips, passage, stopping } = facts;
+  const { queues, kernelFault, hanging, targets, gateways, vips, passage, stopping } = facts;
   // A setting that others keep otherwise is a warning alone.
   const vain = (facts.vainRepairs ?? []).filter(what => !what.startsWith('sysctl '));
   const bound = queues.filter(queue => queue.bound).length;
@@ -62,12 +62,12 @@ export function judgeReady(facts: Facts): Judgement {
     },
     {
       name: 'ruleset',
-      ok: kernelAsWanted && hanging.length === 0 && vain.length === 0,
+      ok: kernelFault === null && hanging.length === 0 && vain.length === 0,
       detail:
         hanging.length > 0
           ? `${hanging.join(', ')}: rules, routes and tables cannot be compared`
-          : !kernelAsWanted
-            ? 'rules, routes or tables could not be compared or mended: see the log'
+          : kernelFault !== null
+            ? `rules, routes or tables could not be compared or mended: ${kernelFault}`
             : vain.length > 0
               ? `the repair of ${vain.slice(0, SHOWN).join(', ')} does not help: see the warnings of magmark status`
               : 'rules, routes and tables are applied',

@@ -165,6 +165,7 @@ export class Daemon {
     this.warnings = new Warnings(log, () => [
       ...programs.slow(SLOW_MS),
       ...this.turns.slow(SLOW_MS),
+      ...this.tally.warnings(),
       ...options.process.warnings(),
     ]);
     if (first.kind === 'file') this.fileText = first.text;

@@ -169,6 +169,9 @@ export class Keeper {
       this.failures = 0;
     } catch (error) {
       this.options.log.error({ err: error }, 'what the kernel holds could not be compared or mended');
+      // They were not looked through.
+      for (const table of inspect) this.touched.add(table);
+      if (isFull) this.fullAt = Number.NEGATIVE_INFINITY;
       this.look(Math.min(RETRY_MS * 2 ** this.failures, SLOW_MS));
       this.failures += 1;
     }

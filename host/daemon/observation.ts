@@ -50,7 +50,7 @@ function factsOf({
   const fixed = sessions.filter(({ protocol }) => protocol === 'static');
   return {
     queues: pool.bindings(),
-    kernelAsWanted: tally.looks.lastSucceeded,
+    kernelFault: tally.looks.fault,
     vainRepairs: tally.repairs.vain,
     targets: { all: targets, active: targets - service.idle.length },
     gateways:

@@ -1,25 +1,38 @@
 /** How looks at the kernel and changes of the configuration went, and what was mended, since the daemon started. */
 
+/** Characters of a reason. */
+const LONGEST = 300;
+
 /** Runs of one thing. */
 class Runs {
   succeeded = 0;
   failed = 0;
+  /** Why the last one failed, on one line; null: it succeeded, or there was none. */
+  fault: string | null = null;
+
   /** Whether the last one succeeded; true before the first. */
-  lastSucceeded = true;
+  get lastSucceeded(): boolean {
+    return this.fault === null;
+  }
 
   /** @throws what `step` throws, counted */
   async count<Result>(step: () => Promise<Result>): Promise<Result> {
     try {
       const result = await step();
       this.succeeded++;
-      this.lastSucceeded = true;
+      this.fault = null;
       return result;
     } catch (error) {
       this.failed++;
-      this.lastSucceeded = false;
+      this.fault = shortened((error as Error).message);
       throw error;
     }
   }
+}
+
+function shortened(message: string): string {
+  const line = message.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ');
+  return line.length > LONGEST ? `${line.slice(0, LONGEST)}...` : line;
 }
 
 /** What the daemon mended of its own accord. */
@@ -45,4 +58,14 @@ export class Tally {
   readonly looks = new Runs();
   /** Configurations that were to take the place of what ran. */
   readonly reloads = new Runs();
+
+  /** What holds now. */
+  warnings(): string[] {
+    const { fault } = this.looks;
+    return fault === null
+      ? []
+      : [
+          `what the kernel holds could not be compared or mended: ${fault}. It is tried again, each 30 s at the latest`,
+        ];
+  }
 }

@@ -31,6 +31,7 @@ export async function replaceSynced(
   openDraft: Open = open,
   mode = 0o600,
 ): Promise<void> {
+  await onFile(`replace ${noun}`, path, () => refuseOther(path));
   const draft = `${path}.${randomBytes(6).toString('hex')}.new`;
   await onFile(`write ${noun}`, draft, () => writeSynced(draft, text, openDraft, mode));
   try {
@@ -42,6 +43,18 @@ export async function replaceSynced(
   if (cleaned.has(path)) return;
   cleaned.add(path);
   await removeStaleDrafts(noun, path);
+}
+
+/** A file and a link give way; a device such as /dev/null, a FIFO or a socket is another program's. */
+async function refuseOther(path: string): Promise<void> {
+  const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
+    throw error;
+  });
+  if (found === null || found.isFile() || found.isSymbolicLink()) return;
+  throw new Error(
+    `it is ${found.isDirectory() ? 'a directory' : 'a device, FIFO or socket'}, and only a regular file is replaced`,
+  );
 }
 
 async function writeSynced(path: string, text: string, openDraft: Open, mode: number): Promise<void> {

@@ -6,7 +6,7 @@ const GATEWAYS = { birdUp: true, sessions: 2, sessionsUp: 1, fixed: 0, fixedUp: 
 const STATIC = { ...GATEWAYS, sessions: 0, sessionsUp: 0, fixed: 2, fixedUp: 1 };
 const READY: Facts = {
   queues: [bound, { ...bound, queue: 1 }],
-  kernelAsWanted: true,
+  kernelFault: null,
   passage: [],
   targets: { all: 4, active: 1 },
   gateways: GATEWAYS,
@@ -20,7 +20,7 @@ t.test('ready takes workers, rules, one target, and gateways that are told of a 
   t.equal(judgeReady({ ...READY, gateways: null }).ok, true, 'no gateways are configured');
   const rows: [claim: string, facts: Partial<Facts>, condition: string][] = [
     ['a worker is dead', { queues: [bound, { queue: 1, bound: false, unboundMs: 1 }] }, 'workers'],
-    ['the kernel could not be compared', { kernelAsWanted: false }, 'ruleset'],
+    ['the kernel could not be compared', { kernelFault: 'nft list tables: exit code 1' }, 'ruleset'],
     ['no target takes traffic', { targets: { all: 4, active: 0 } }, 'targets'],
     ['there is no target', { targets: { all: 0, active: 0 } }, 'targets'],
     ['BIRD does not run', { gateways: { ...GATEWAYS, birdUp: false } }, 'announced'],

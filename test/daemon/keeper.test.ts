@@ -26,6 +26,7 @@ const neighbour = (
 function started(check: () => Promise<void> = async () => {}) {
   const seen = {
     looks: 0,
+    inspected: [] as (readonly number[])[],
     reviews: 0,
     asked: [] as string[],
     restored: [] as string[],
@@ -34,8 +35,9 @@ function started(check: () => Promise<void> = async () => {}) {
   let monitor: MonitorOptions | null = null;
   const keeper = new Keeper({
     log: pino({ level: 'silent' }),
-    check: async () => {
+    check: async inspect => {
       seen.looks++;
+      seen.inspected.push(inspect);
       await check();
     },
     ask: async hops => void seen.asked.push(...hops.map(hop => hop.address)),
@@ -134,7 +136,22 @@ t.test('a look that failed is taken again', async t => {
   });
   event({ kind: 'links' });
   await until('the second look', () => seen.looks === 2);
-  t.pass();
+  t.same(
+    seen.inspected,
+    [
+      [5044, 4097],
+      [5044, 4097],
+    ],
+    'all tables are in the first look, and so in the second',
+  );
+  failures = 1;
+  event({ kind: 'routes', table: 5044, direct: false });
+  await until('the fourth look', () => seen.looks === 4);
+  t.same(
+    seen.inspected.slice(2),
+    [[5044], [5044]],
+    'a table that somebody changed is looked through at last',
+  );
 });
 
 t.test(

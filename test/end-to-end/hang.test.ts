@@ -236,8 +236,12 @@ t.test('ip prints without end, descriptors run out: each an error, and the repai
     WAIT_MS,
     () => errors('it printed more than 33554432 characters').length > 0,
   );
+  const failed = /could not be compared or mended: ip .*it printed more than 33554432 characters/;
+  t.match((await daemon.status()).warnings.join('\n'), failed);
+  t.match((await magmark('health', '--ready')).stdout, failed);
   ip.end();
   await waitFor('the repair', WAIT_MS, async () => (await comparableState(topology)) === whole);
+  await waitFor('no warning', WAIT_MS, async () => !failed.test((await daemon.status()).warnings.join('\n')));
   const peak = Number(/^VmHWM:\s+(\d+) kB/m.exec(readFileSync(`/proc/${daemon.pid}/status`, 'utf8'))![1]);
   t.comment(`peak of resident memory: ${Math.round(peak / 1024)} MiB`);
   t.ok(peak < 700 * 1024, 'an ip that prints without end used 2.1 GB');

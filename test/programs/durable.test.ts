@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   lstatSync,
   mkdirSync,
@@ -54,6 +55,18 @@ t.test('a place that is taken is named, and no draft is left', async t => {
   mkdirSync(join(path, 'inside'), { recursive: true });
   await t.rejects(replaceSynced('journal', path, 'new'), { message: /^cannot replace journal .*journal: / });
   t.strictSame(readdirSync(directory), ['journal']);
+});
+
+t.test('what is no file is not replaced', async t => {
+  const directory = t.testdir();
+  const path = join(directory, 'ruleset');
+  execFileSync('mkfifo', [path]);
+  await t.rejects(replaceSynced('ruleset file', path, 'new'), {
+    code: 'ENVIRONMENT',
+    message: `cannot replace ruleset file ${path}: it is a device, FIFO or socket, and only a regular file is replaced`,
+  });
+  t.ok(lstatSync(path).isFIFO());
+  t.strictSame(readdirSync(directory), ['ruleset']);
 });
 
 t.test('drafts of processes that were killed are removed, and nothing else', async t => {
