@@ -18,6 +18,7 @@ import {
   ACCEPT,
   addressOf,
   addressSet,
+  compares,
   DROP,
   equals,
   ICMP,
@@ -91,7 +92,11 @@ export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[])
           ...unmatched.map(each => [equals(mark, each), ACCEPT]),
           ...fewRanges(wanted).map(range => [equals(mark, range), ...left]),
           [equals(mark, `@${MARKS}`), ...left],
-          ...towardsTargets(wanted).map(name => [equals({ meta: { key: 'oifname' } }, name), ...left]),
+          ...towardsTargets(wanted).map(name => [
+            equals({ meta: { key: 'oifname' } }, name),
+            ...[0, wanted.queueMark].map(undecided => compares('!=', mark, undecided)),
+            ...left,
+          ]),
           ...FAMILIES.map(family => [
             equals({ meta: { key: 'nfproto' } }, `ipv${family}`),
             namedCounter(droppedName(family)),
@@ -127,7 +132,7 @@ function fewRanges({ markRanges }: WantedKernel): Element[] {
 
 /**
  * Interfaces by which only targets are reached. What leaves by them got its route from a mark of ours, and another program
- * changed the mark since, in forward.
+ * changed the mark since, in forward. But for what no worker decided: main may lead a VIP there too.
  */
 function towardsTargets({ interfaces: { external, internal } }: WantedKernel): readonly string[] {
   const covers = (pattern: string) =>

@@ -159,6 +159,14 @@ t.test(
     ];
     if (carrier === 'xtables')
       rows.push([
+        'packets are accepted before the rule that queues, and main leads them to a target',
+        `${both(iptables => `${iptables} -t mangle -I PREROUTING -p udp -j ACCEPT`)}
+         ip route add ${VIP[4]} via 172.16.0.6; ip -6 route add ${VIP[6]} via fd00::6`,
+        `${both(iptables => `${iptables} -t mangle -D PREROUTING -p udp -j ACCEPT`)}
+         ip route del ${VIP[4]}; ip -6 route del ${VIP[6]}`,
+      ]);
+    if (carrier === 'xtables')
+      rows.push([
         'packets are accepted before the rule that queues',
         both(iptables => `${iptables} -t mangle -I PREROUTING -p udp -j ACCEPT`),
         both(iptables => `${iptables} -t mangle -D PREROUTING -p udp -j ACCEPT`),

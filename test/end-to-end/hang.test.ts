@@ -238,7 +238,9 @@ t.test('ip prints without end, descriptors run out: each an error, and the repai
   );
   const failed = /could not be compared or mended: ip .*it printed more than 33554432 characters/;
   t.match((await daemon.status()).warnings.join('\n'), failed);
-  t.match((await magmark('health', '--ready')).stdout, failed);
+  await waitFor('readiness to say so', WAIT_MS, async () =>
+    failed.test((await magmark('health', '--ready')).stdout),
+  );
   ip.end();
   await waitFor('the repair', WAIT_MS, async () => (await comparableState(topology)) === whole);
   await waitFor('no warning', WAIT_MS, async () => !failed.test((await daemon.status()).warnings.join('\n')));
