@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { execa } from 'execa';
 import { EnvironmentError, KernelError } from '../types/errors.js';
 import { refuseWithoutDescriptors } from './descriptors.js';
@@ -100,11 +101,11 @@ async function runWith(
   const boundMs = programs.boundMs(options.boundMs ?? BOUND_MS);
   const subprocess = execa(program, args, {
     ...source,
-    maxBuffer: maxCharacters,
+    // Its error about a program that failed copies each line of the output: 1.6 GB of 32 Mi characters.
+    buffer: false,
     killSignal: 'SIGKILL',
     env: { LC_ALL: 'C', PATH },
     reject: false,
-    stripFinalNewline: false,
   });
   let killed: string | null = null;
   const kill = (why: string): void => {
@@ -114,6 +115,9 @@ async function runWith(
     subprocess.stdout?.destroy();
     subprocess.stderr?.destroy();
   };
+  const tooMuch = (): void => kill(`it printed more than ${maxCharacters} characters`);
+  const stdout = collected(subprocess.stdout, maxCharacters, tooMuch);
+  const stderr = collected(subprocess.stderr, maxCharacters, tooMuch);
   const running: Running = { program, line, began: performance.now(), kill };
   programs.add(running);
   const timer = setTimeout(kill, boundMs, `no end after ${Math.round(boundMs)} ms`);
@@ -122,12 +126,26 @@ async function runWith(
     programs.delete(running);
   });
   if (killed !== null) throw new KernelError(`${line}: ${killed}`);
-  if (result.isMaxBuffer) throw new KernelError(`${line}: it printed more than ${maxCharacters} characters`);
   if (result.exitCode === undefined) throw endOf(result, program, line);
   if (result.exitCode !== 0 && options.allowFailure !== true) {
-    throw new KernelError(`${line}: exit code ${result.exitCode}: ${shortened(result.stderr.trim())}`);
+    throw new KernelError(`${line}: exit code ${result.exitCode}: ${shortened(stderr().trim())}`);
   }
-  return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
+  return { exitCode: result.exitCode, stdout: stdout(), stderr: stderr() };
+}
+
+/** @returns what came out of `stream`; `tooMuch` is called once where it is longer than `most` characters */
+function collected(stream: Readable | null, most: number, tooMuch: () => void): () => string {
+  let pieces: string[] = [];
+  let length = 0;
+  stream?.setEncoding('utf8').on('data', (piece: string) => {
+    if (length > most) return;
+    length += piece.length;
+    pieces.push(piece);
+    if (length <= most) return;
+    pieces = [];
+    tooMuch();
+  });
+  return () => pieces.join('');
 }
 
 /** A program may complain of each of thousands of lines. */
