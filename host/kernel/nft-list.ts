@@ -17,7 +17,7 @@ export async function listTables(run: Run): Promise<ReadonlySet<string>> {
 }
 
 /** Tables as `inet meridio-nfqlb`, of what `nft list tables` prints. @throws KernelError at any other line */
-export function listedTables(listing: string): Set<string> {
+function listedTables(listing: string): Set<string> {
   const lines = listing.split('\n').filter(line => line !== '' && !line.startsWith('#'));
   return new Set(
     lines.map(line => {
@@ -73,7 +73,7 @@ async function listWhole(
 }
 
 /** The objects of `nft -j`'s output. @throws KernelError if it is not a whole listing */
-export function nftObjects(stdout: string, command: string): ListedObject[] {
+function nftObjects(stdout: string, command: string): ListedObject[] {
   const objects = (parseJson(stdout, command) as { nftables?: unknown } | null)?.nftables;
   const isListing =
     Array.isArray(objects) &&
