@@ -511,8 +511,9 @@ export class Kernel {
   ): Promise<number> {
     const { claims } = this.journal;
     const surplus = removals(wanted, listing, claims);
-    const removed = surplus.filter(removal => gate.allows(changeText(removal)));
-    const waiting = surplus.filter(removal => !removed.includes(removal));
+    const allowed = new Set(surplus.filter(removal => gate.allows(changeText(removal))));
+    const removed = [...allowed];
+    const waiting = surplus.filter(removal => !allowed.has(removal));
     const refused = await applyRemovals(this.run, removed);
     const left = [...refused.map(([removal]) => removal), ...waiting].map(({ claim }) => claim);
     for (const removal of removed) gate.repaired(changeText(removal));
