@@ -476,6 +476,7 @@ export class Daemon {
           );
         }
       }
+      clearTimeout(this.stopTimer);
       seat?.unlock();
       log.info({ clean, ...(clean ? {} : { left: this.kernel.claimed() }) }, 'stopped');
       return clean;

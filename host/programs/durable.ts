@@ -68,9 +68,16 @@ async function removeStaleDrafts(noun: string, path: string): Promise<void> {
   await onFile(`remove drafts of ${noun}`, path, async () => {
     for (const draft of (await readdir(dirname(path))).filter(isDraft)) {
       const at = join(dirname(path), draft);
-      if (isStale(await lstat(at))) await rm(at, { force: true });
+      const found = await lstat(at).catch(nullIfGone);
+      if (found !== null && isStale(found)) await rm(at, { force: true });
     }
   });
+}
+
+/** Another process puts its draft in place meanwhile: after a takeover, the one that leaves. */
+function nullIfGone(error: NodeJS.ErrnoException): null {
+  if (error.code !== 'ENOENT') throw error;
+  return null;
 }
 
 function isStale(found: Stats): boolean {

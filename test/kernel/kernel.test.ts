@@ -1,7 +1,7 @@
 /** The room's door against the real kernel, in namespaces of this file's own. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type AddOptions, Kernel } from '../../host/kernel/kernel.js';
 import type { WantedKernel } from '../../host/kernel/wanted.js';
 import type { Difference } from '../../host/types/difference.js';
@@ -641,12 +641,15 @@ if (insideNamespace(import.meta.url)) {
 
   t.test('a journal that cannot be written stops a change before the kernel is touched', async t => {
     const kernel = await open();
-    symlinkSync('/dev/full', `${journalPath}.new`);
-    await t.rejects(kernel.add(EXAMPLE), { code: 'ENVIRONMENT', message: /journal\.json\.new: ENOSPC/ });
-    // What could not be written is removed.
-    symlinkSync('/dev/full', `${journalPath}.new`);
-    await t.rejects(kernel.applyRuleset(EXAMPLE), { code: 'ENVIRONMENT' });
-    t.equal(state(), before);
+    const directory = dirname(journalPath);
+    renameSync(directory, `${directory}.away`);
+    try {
+      await t.rejects(kernel.add(EXAMPLE), { code: 'ENVIRONMENT', message: /write journal .*: ENOENT/ });
+      await t.rejects(kernel.applyRuleset(EXAMPLE), { code: 'ENVIRONMENT' });
+      t.equal(state(), before);
+    } finally {
+      renameSync(`${directory}.away`, directory);
+    }
     await applyAll(kernel, EXAMPLE);
     await kernel.removeAll();
     t.equal(state(), before);
