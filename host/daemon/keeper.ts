@@ -280,7 +280,7 @@ export class Keeper {
     return this.options.ask([...this.kept.pending.flatMap(target => target.unresolved), ...silent]);
   }
 
-  /** Of a timer: not while the former one still waits for its turn, as behind a program that hangs. */
+  /** Of a timer: not while the former one still waits for its turn, as after a program that hangs. */
   private runOnce(what: string, start: () => Promise<void>): void {
     if (this.underWay.has(what)) return;
     this.underWay.add(what);

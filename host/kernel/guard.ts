@@ -1,6 +1,6 @@
 /**
- * The guard: the host never forwards a packet that is addressed to a VIP and has none of our marks. Such a packet passed by
- * the queue, or a rule of another program changed its mark; main would send it back to the gateway.
+ * The guard: the host never forwards a packet that is addressed to a VIP and has none of our marks. Such a packet missed the
+ * queue, or a rule of another program changed its mark; main would send it back to the gateway.
  *
  * - `forward` is the last at its hook. It drops those packets, and counts what leaves, to be compared with what the workers
  *   decided: what other programs drop in forward is missing there. One chain for both: each hook costs every packet.

@@ -12,7 +12,7 @@ const MISSING = /^Error: No such file or directory(?:; did you mean .*)?$/m;
 
 /** All nftables tables, as `inet meridio-nfqlb`. @throws KernelError */
 export async function listTables(run: Run): Promise<ReadonlySet<string>> {
-  // Not as JSON: nft 1.0.6 prints JSON that nobody can read where any table has a flag.
+  // Not as JSON: nft 1.0.6 prints broken JSON where any table has a flag.
   return listedTables((await run('nft', ['list', 'tables'])).stdout);
 }
 

@@ -3,7 +3,7 @@
  * terminal: C0 and C1 controls, DEL, and the format characters that reorder or hide what follows them.
  */
 
-/** Characters of one value from outside that a message quotes at most: several may stand in one message. */
+/** Characters of one value from outside that a message quotes at most: a message may quote several. */
 export const MOST_SHOWN = 80;
 
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
