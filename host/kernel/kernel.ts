@@ -29,7 +29,7 @@ import {
   neighbourKey,
   probeNeighbours,
 } from './neighbour.js';
-import { listInterfaceNetworks, nextHopFault } from './next-hop.js';
+import { isOwn, listInterfaceNetworks, nextHopFault } from './next-hop.js';
 import { OnLink } from './on-link.js';
 import { type Reached, reachOf } from './reach.js';
 import { ALL_REPAIRS, NO_REPAIRS, type RepairGate } from './repairs.js';
@@ -390,9 +390,11 @@ export class Kernel {
       const networks = await listInterfaceNetworks(this.run);
       return wanted.targets.flatMap(({ label, nextHops }) =>
         nextHops
-          .filter(hop => this.families.includes(hop.family) && onLink.deviceOf(hop) === null)
+          .filter(hop => this.families.includes(hop.family))
           .flatMap((hop): Difference[] => {
-            const fault = nextHopFault(hop, networks);
+            // Routes to its network may exist without an address in it, but not to an address of this host.
+            const isRouted = onLink.deviceOf(hop) !== null && !isOwn(hop, networks);
+            const fault = isRouted ? null : nextHopFault(hop, networks);
             return fault === null ? [] : [{ kind: 'inactive', what: `target ${label}: ${fault}` }];
           }),
       );

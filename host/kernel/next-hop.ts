@@ -34,11 +34,20 @@ export function interfaceNetworks(entries: readonly InterfaceEntry[]): Interface
   );
 }
 
+export function isOwn(hop: Host, networks: readonly InterfaceNetwork[]): boolean {
+  return ownNetwork(hop, networks) !== undefined;
+}
+
+function ownNetwork(hop: Host, networks: readonly InterfaceNetwork[]): InterfaceNetwork | undefined {
+  const number = addressNumber(hop.address);
+  return networks.find(({ family, address }) => family === hop.family && addressNumber(address) === number);
+}
+
 /** null: nothing about the interfaces speaks against a route by `hop`. */
 export function nextHopFault(hop: Host, networks: readonly InterfaceNetwork[]): string | null {
   const number = addressNumber(hop.address);
   const ofFamily = networks.filter(({ family }) => family === hop.family);
-  const own = ofFamily.find(({ address }) => addressNumber(address) === number);
+  const own = ownNetwork(hop, networks);
   if (own !== undefined) return `${hop.address} is an address of this host itself, on ${own.name}`;
   const around = ofFamily.filter(network => {
     const { first, last } = prefixInterval(network);
