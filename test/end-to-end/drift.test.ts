@@ -101,25 +101,31 @@ const SETTINGS =
 const mendings = (daemon: LabDaemon): LogLine[] =>
   daemon.log().filter(line => line.msg === 'mended what others changed');
 
-/** Do damage, and wait until a log line says that it was mended. @returns ms from the damage to the line */
+/** Repairs so far. The log does not tell: it collapses lines that repeat. */
+const repairsOf = async (daemon: LabDaemon) => (await daemon.status()).repairs;
+
+/** Do damage, and wait until it is repaired. @returns ms from the damage to the repair */
 async function mended(daemon: LabDaemon, script: string): Promise<number> {
-  const before = mendings(daemon).length;
+  const before = (await repairsOf(daemon)).count;
   const from = Date.now();
   await inside(script);
-  const line = await waitFor(`${script} to be mended`, 20_000, () => mendings(daemon)[before]).catch(
-    error => {
-      throw new Error(`${error.message}\n${daemon.logTail()}\n`, { cause: error });
-    },
-  );
-  return Date.parse(String(line.time)) - from;
+  const { lastAt } = await waitFor(`${script} to be mended`, 20_000, async () => {
+    const repairs = await repairsOf(daemon);
+    return repairs.count > before ? repairs : null;
+  }).catch(error => {
+    throw new Error(`${error.message}\n${daemon.logTail()}\n`, { cause: error });
+  });
+  return Date.parse(String(lastAt)) - from;
 }
 
 /** A look that is under way, or comes after our own changes, has ended: nothing more is mended by itself. */
 async function untilQuiet(daemon: LabDaemon, wanted: string, settings: string): Promise<void> {
   await waitFor('everything to be as it was', 20_000, async () => {
-    const count = mendings(daemon).length;
+    const { count } = await repairsOf(daemon);
     return (
-      (await state()) === wanted && (await inside(SETTINGS)) === settings && mendings(daemon).length === count
+      (await state()) === wanted &&
+      (await inside(SETTINGS)) === settings &&
+      (await repairsOf(daemon)).count === count
     );
   }).catch(async () => t.equal(`${await state()}${await inside(SETTINGS)}`, `${wanted}${settings}`));
 }
