@@ -43,8 +43,8 @@ function run(): Promise<{ code: number | null; stdout: string; stderr: string }>
 const asPrinted = (text: string): string =>
   text.replace(/^( {8})+/gm, spaces => '\t'.repeat(spaces.length / 8));
 
-const withoutCounts = (text: string): string =>
-  text.replace(/counter packets \d+ bytes \d+/g, 'counter packets 0 bytes 0');
+/** Of rules, and of counters that have names. */
+const withoutCounts = (text: string): string => text.replace(/\bpackets \d+ bytes \d+/g, 'packets 0 bytes 0');
 
 /** One table of the reference, as `nft list table` prints it. */
 function referenceTable(name: string): string {
@@ -97,7 +97,7 @@ function claims({ traffic, kernel, long }: VmReport): void {
     t.equal(
       withoutCounts(listings.ruleset),
       asPrinted(REFERENCE + OWN),
-      'the whole ruleset has two of our own behind them',
+      'the whole ruleset has our own after them',
     );
     t.end();
   });
