@@ -117,6 +117,7 @@ export async function run(options: RunOptions): Promise<void> {
       statePath: options.state ?? statePath(namespaceName()),
       socketPath: socketPath(options.socket),
       journalPath: options.journal ?? namespaceFile('journal'),
+      rulesetPath: options.journal === undefined ? namespaceFile('nft') : `${options.journal}.nft`,
       frontendDirectory: options.journal === undefined ? namespaceFile('bird') : `${options.journal}.bird`,
       hostNamespace: options.hostNamespace ?? false,
       takeover: options.takeover ?? false,

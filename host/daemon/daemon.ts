@@ -34,6 +34,7 @@ import { Mender } from './mender.js';
 import { hostAddresses } from './namespace.js';
 import type { CountedTarget } from './neighbour-probe.js';
 import { refuseCoveredHosts, refuseNoNextHop, refuseRestartOnly } from './refusal.js';
+import { RulesetFile } from './ruleset-file.js';
 import type { Seat } from './seat.js';
 import { type KnownService, Service } from './service.js';
 import { type Found, found, type Source } from './source.js';
@@ -51,6 +52,8 @@ export interface DaemonOptions {
   readonly statePath: string;
   readonly socketPath: string;
   readonly journalPath: string;
+  /** The applied ruleset as text is written there. */
+  readonly rulesetPath: string;
   /** For the files of BIRD. */
   readonly frontendDirectory: string;
   /** Work in the machine's initial network namespace. */
@@ -141,6 +144,7 @@ export class Daemon {
   readonly state: KeptState;
   private readonly holdings: Holdings;
   private readonly mender: Mender;
+  private readonly rulesetFile: RulesetFile;
   private readonly hurry = new AbortController();
   private readonly turns = new Turns();
   /** By `performance.now()`. */
@@ -188,6 +192,7 @@ export class Daemon {
         warnings.tell(this.config);
       },
     });
+    this.rulesetFile = new RulesetFile(options.rulesetPath);
     this.foreignWatch = new ForeignWatch({
       log,
       wanted: () => this.wanted(this.config),
@@ -206,6 +211,7 @@ export class Daemon {
       tally: this.tally,
       config: () => this.config,
       wanted: config => this.wanted(config),
+      keepRuleset: config => this.keepRuleset(config),
       onForeign: () => this.foreignWatch.look(),
       targets: () => this.countedTargets(),
       withdrawUnserved: () => this.withdrawUnserved(),
@@ -449,6 +455,12 @@ export class Daemon {
         ['end metrics', () => metrics.stop()],
         ['end the control socket', async () => seat?.endControl()],
         ['remove the ruleset', () => this.kernel.removeRuleset()],
+        [
+          'remove the ruleset file',
+          async () => {
+            for (const warning of await this.rulesetFile.remove()) log.warn(warning);
+          },
+        ],
         ['end the workers', () => pool.stop()],
         ['remove rules and routes', () => this.kernel.removeAll()],
         // Last: while rules led there, answers found its routes.
@@ -591,7 +603,7 @@ export class Daemon {
       'warnings',
       async () => {
         this.warnings.find({
-          ruleset: this.kernel.rulesetWarnings,
+          ruleset: await this.keepRuleset(config),
           fragments: await this.kernel.tracking(wanted),
         });
         await this.mender.reviewMain({ unlessAsLast: true });
@@ -599,6 +611,12 @@ export class Daemon {
       KERNEL_STEP_MS,
     );
     watch.lap('warnings');
+  }
+
+  /** Write the applied ruleset for people. @returns warnings about it, and about its files */
+  private async keepRuleset(config: Config): Promise<string[]> {
+    const { kernel, rulesetFile } = this;
+    return [...kernel.rulesetWarnings, ...(await rulesetFile.keep(kernel.rulesetText, config.rulesetFile))];
   }
 
   private wanted(config: Config): WantedKernel {

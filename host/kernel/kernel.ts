@@ -166,6 +166,11 @@ export class Kernel {
     return this.steering.carrier.name;
   }
 
+  /** The ruleset that was applied last, as text that `nft -f` loads. */
+  get rulesetText(): string {
+    return this.steering.text;
+  }
+
   /** One line for each part of the ruleset that nft refused and traffic can do without. */
   get rulesetWarnings(): string[] {
     return this.steering.warnings;
@@ -237,7 +242,8 @@ export class Kernel {
       const present = await listInterfaces();
       const onLink = new OnLink(listing.links);
       const gateways = await this.settleGateways(
-        neighbours => gatewayReach(wanted, onLink, present, neighbours),
+        neighbours =>
+          gatewayReach(wanted, onLink, present, neighbours).filter(({ family }) => families.includes(family)),
         listed,
         patienceMs,
       );
@@ -300,7 +306,8 @@ export class Kernel {
             const failures = await runBatch(this.run, family, questions);
             return [...failures.keys()].map(
               index =>
-                `main has no route to VIP ${addresses[index]}: a target whose answers are too big for the way out is not told so`,
+                `main has no route to VIP ${addresses[index]}: the kernel makes no ICMP error for it, so a target does not learn ` +
+                `that its answers are too big. Add one, for example: ip -${family} route add default via GATEWAY`,
             );
           }),
       );
@@ -477,7 +484,14 @@ export class Kernel {
     let latest = reachBy(listed);
     const absent = latest.filter(({ state }) => state === 'absent');
     if (absent.length === 0) return latest;
-    await askForNeighbours(this.run, absent);
+    try {
+      await askForNeighbours(this.run, absent);
+    } catch (error) {
+      // A gateway that the kernel cannot ask is down, and no reason to refuse a configuration.
+      if (!(error instanceof KernelError)) throw error;
+      this.options.log.warn({ reason: error.message }, 'gateways could not be asked for');
+      return latest;
+    }
     const asked = new Set(absent.map(neighbourKey));
     for (const end = performance.now() + patienceMs; performance.now() < end; ) {
       latest = reachBy(await listNeighbours(this.run, this.present));

@@ -22,6 +22,7 @@ import {
   removeTables,
   tableDifferences,
 } from './ruleset.js';
+import { rulesetText } from './ruleset-text.js';
 import { isOwn, listTrackingRules } from './tracking.js';
 import type { WantedKernel } from './wanted.js';
 
@@ -54,6 +55,9 @@ export class Steering {
 
   /** Optional tables that nft refused, one line each: what was wanted of them, and the answer. */
   private refused: ReadonlyMap<string, { readonly asked: string; readonly message: string }> = new Map();
+
+  /** The ruleset that was applied last, as `nft -f` reads it. */
+  text = '';
 
   /** One line for each optional table that nft refused. */
   get warnings(): string[] {
@@ -166,6 +170,8 @@ export class Steering {
       }),
     );
     for (const name of changed) gate.repaired(name);
+    const whole = rendered.filter(({ name }) => !this.refused.has(name));
+    this.text = mangleText(mangleRules) + rulesetText(whole);
     if (changed.length > 0) this.changes++;
     this.admitted = this.refused.has(GUARD_TABLE) ? null : [...marks, ...ownMarks(wanted)];
     this.stands = true;
@@ -228,6 +234,14 @@ function queueMarks({ queueMark }: WantedKernel, claims: Claims): number[] {
 /** Rules of ours for another queue mark than `mark`; none where iptables-nft does not list them. */
 function rulesOfOthers({ rules, handles }: MangleListing, mark: number): MangleRule[] {
   return handles === null ? rules.filter(rule => markOf(rule) !== mark) : [];
+}
+
+/** nft lists these rules, and cannot load them. */
+function mangleText(rules: readonly MangleRule[]): string {
+  const lines = rules.map(({ chain, text }) => `# iptables-nft -t mangle -A ${chain} ${text}\n`);
+  return lines.length === 0
+    ? ''
+    : `# magmark also has these rules, which nft -f cannot load:\n${lines.join('')}`;
 }
 
 function refuseForeignTables(listed: ReadonlySet<string>, claims: Claims): void {

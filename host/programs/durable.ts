@@ -19,7 +19,7 @@ const cleaned = new Set<string>();
 export type Open = (path: string, flags: number, mode: number) => Promise<FileHandle>;
 
 /**
- * Put `text` in the place of the file at `path`, of mode 0600: whoever reads it finds the former text or this one. The
+ * Put `text` in the place of the file at `path`, of `mode`: whoever reads it finds the former text or this one. The
  * name itself is on the disk after `syncDirectory`.
  * @param noun what the file is, for messages: `journal`
  * @throws EnvironmentError naming the file; the one at `path` is then as it was
@@ -29,9 +29,10 @@ export async function replaceSynced(
   path: string,
   text: string,
   openDraft: Open = open,
+  mode = 0o600,
 ): Promise<void> {
   const draft = `${path}.${randomBytes(6).toString('hex')}.new`;
-  await onFile(`write ${noun}`, draft, () => writeSynced(draft, text, openDraft));
+  await onFile(`write ${noun}`, draft, () => writeSynced(draft, text, openDraft, mode));
   try {
     await onFile(`replace ${noun}`, path, () => rename(draft, path));
   } catch (error) {
@@ -43,9 +44,11 @@ export async function replaceSynced(
   await removeStaleDrafts(noun, path);
 }
 
-async function writeSynced(path: string, text: string, openDraft: Open): Promise<void> {
-  const file = await openDraft(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+async function writeSynced(path: string, text: string, openDraft: Open, mode: number): Promise<void> {
+  const file = await openDraft(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
   try {
+    // Whatever the umask is.
+    await file.chmod(mode);
     await file.writeFile(text);
     await file.sync();
   } catch (error) {

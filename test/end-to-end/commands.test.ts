@@ -1,5 +1,5 @@
 /** magmark's own commands against a running daemon, as an operator types them. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { ExplainReply, StatusReply } from '../../host/control/api.js';
@@ -27,6 +27,7 @@ const { topology } = await startLab(t);
 const daemon = startDaemon(topology, CONFIG);
 await daemon.ready();
 
+let removed = '';
 const magmark = (...args: string[]) => inLoadBalancer(topology, 'node', MAGMARK, ...args);
 const failing = async (...args: string[]) => {
   const argv = [...Topology.inside(topology.loadBalancer), 'node', MAGMARK, ...args];
@@ -149,6 +150,34 @@ t.test('diff tells what somebody changed, and what a file would change, and chan
   t.equal((await failing('diff', join(topology.directory, 'nowhere'))).code, 1);
 });
 
+t.test(
+  'the applied ruleset is a file that everyone may read and nft loads, current and removed at the end',
+  async t => {
+    const own = (
+      await inLoadBalancer(topology, 'sh', '-c', 'echo /run/magmark/net-$(stat -Lc %i /proc/self/ns/net).nft')
+    ).trim();
+    const second = join(topology.directory, 'ruleset.nft');
+    const file = join(topology.directory, 'ruleset.yaml');
+    writeFileSync(file, `rulesetFile: ${second}\n${CONFIG}`);
+    await magmark('apply', file);
+    const text = readFileSync(own, 'utf8');
+    t.equal(readFileSync(second, 'utf8'), text);
+    t.match(text, /set ipv4-vips \{\n.*\n.*\n\t\telements = \{ 20\.0\.0\.1 \}\n/);
+    t.equal(statSync(own).mode & 0o777, 0o644);
+    await topology.processes.command(['unshare', '--net', 'nft', '-f', own]);
+    writeFileSync(file, CONFIG.replaceAll('20.0.0.1/32', '20.0.0.0/30'));
+    await magmark('apply', file);
+    t.match(readFileSync(own, 'utf8'), /elements = \{ 20\.0\.0\.0\/30 \}/);
+    t.notOk(existsSync(second), 'a place that is configured no more has none');
+    const nowhere = '/nowhere/ruleset.nft';
+    writeFileSync(file, `rulesetFile: ${nowhere}\n${CONFIG}`);
+    await magmark('apply', file);
+    t.match((await status()).warnings.join('\n'), /cannot write ruleset file \/nowhere\/ruleset\.nft/);
+    t.equal((await daemon.reload()).msg, 'reloaded');
+    removed = own;
+  },
+);
+
 t.test('apply takes the place of the file until SIGHUP reads that again, and status says so', async t => {
   const file = join(topology.directory, 'other.yaml');
   writeFileSync(file, CONFIG.replace('maxTargets: 100', '').replace('priority: 1', 'priority: 7'));
@@ -180,4 +209,5 @@ t.test('apply takes the place of the file until SIGHUP reads that again, and sta
   t.match((await status()).source, { kind: 'file' });
   t.match(await magmark('flows'), /│ tcp +│ +1 │/);
   await daemon.stop();
+  t.notOk(existsSync(removed), 'the ruleset file goes with the ruleset');
 });
