@@ -58,7 +58,9 @@ export class KeptState {
   /** For people. */
   get warnings(): readonly string[] {
     if (this.fault === null) return [];
-    return [`what is in force is not kept for a start without a file: ${this.fault}`];
+    return [
+      `what is in force is not kept for a start without a file: ${this.fault}. Make room there, or name another place by --state`,
+    ];
   }
 
   /** @throws ConfigError naming the file and its fault */

@@ -307,7 +307,8 @@ export class Kernel {
             const failures = await runBatch(this.run, family, questions);
             return [...failures.keys()].map(
               index =>
-                `main has no route to VIP ${addresses[index]}: a target whose answers are too big for the way out is not told so`,
+                `main has no route to VIP ${addresses[index]}: the kernel makes no ICMP error for it, so a target does not learn ` +
+                `that its answers are too big. Add one, for example: ip -${family} route add default via GATEWAY`,
             );
           }),
       );
