@@ -355,6 +355,7 @@ export class Daemon {
         refuseRestartOnly(this.config, config);
         return [
           ...configurationDifferences(configChanges(this.config, config)),
+          ...(await this.kernel.predictInactive(this.wanted(config))),
           ...(await this.kernel.compare(this.wanted(config))),
         ];
       },

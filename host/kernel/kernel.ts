@@ -29,6 +29,7 @@ import {
   neighbourKey,
   probeNeighbours,
 } from './neighbour.js';
+import { isOwn, listInterfaceNetworks, nextHopFault } from './next-hop.js';
 import { OnLink } from './on-link.js';
 import { type Reached, reachOf } from './reach.js';
 import { ALL_REPAIRS, NO_REPAIRS, type RepairGate } from './repairs.js';
@@ -379,6 +380,25 @@ export class Kernel {
           ...foreignRules.warnings,
         ].map(what => ({ kind: 'foreign' as const, what })),
       ];
+    });
+  }
+
+  /** Targets of `wanted` that would receive no traffic, since no interface leads to them. Changes nothing. @throws KernelError */
+  predictInactive(wanted: WantedKernel): Promise<Difference[]> {
+    return this.inTurn(async () => {
+      const { listing } = await this.list();
+      const onLink = new OnLink(listing.links);
+      const networks = await listInterfaceNetworks(this.run);
+      return wanted.targets.flatMap(({ label, nextHops }) =>
+        nextHops
+          .filter(hop => this.families.includes(hop.family))
+          .flatMap((hop): Difference[] => {
+            // Routes to its network may exist without an address in it, but not to an address of this host.
+            const isRouted = onLink.deviceOf(hop) !== null && !isOwn(hop, networks);
+            const fault = isRouted ? null : nextHopFault(hop, networks);
+            return fault === null ? [] : [{ kind: 'inactive', what: `target ${label}: ${fault}` }];
+          }),
+      );
     });
   }
 

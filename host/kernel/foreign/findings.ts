@@ -7,7 +7,7 @@ import { answers, decidedMarks, type Packets, requests } from './packets.js';
 import { type Effect, evaluate, type Match } from './statements.js';
 
 export type FindingHook = 'ingress' | 'prerouting' | 'forward' | 'postrouting' | 'egress';
-export type FindingEffect = 'accept' | 'drop' | 'queue' | 'local' | 'rewrite' | 'mark';
+export type FindingEffect = 'accept' | 'drop' | 'queue' | 'local' | 'take' | 'rewrite' | 'mark';
 
 export interface Finding {
   readonly hook: FindingHook;
@@ -184,7 +184,8 @@ export class Review {
         if (stage === 'queue') this.tell(walk, 'accept', chain, rule, certainty);
         return 'yes';
       case 'drop':
-        this.tell(walk, 'drop', chain, rule, certainty);
+      case 'take':
+        this.tell(walk, effect.kind, chain, rule, certainty);
         return 'yes';
       case 'queue':
       case 'local':

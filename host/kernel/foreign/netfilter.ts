@@ -4,6 +4,8 @@
  * VIPs. It changes nothing. Pure, but for list.ts.
  */
 
+import { expandVerdicts } from './statements.js';
+
 export interface ForeignRule {
   /** Without counters and handle. */
   readonly text: string;
@@ -54,16 +56,22 @@ export async function readRuleset(ruleset: string, rest: () => Promise<void>): P
   let chain: { -readonly [Key in keyof ForeignChain]: ForeignChain[Key] } & { rules: ForeignRule[] } =
     newChain('', '');
   let isInChain = false;
+  let isDormant = false;
   for (const [index, line] of ruleset.split('\n').entries()) {
     if (index % REST_LINES === REST_LINES - 1) await rest();
     const tableName = /^table (\S+ \S+) \{/.exec(line)?.[1];
-    if (tableName !== undefined) table = tableName;
+    if (tableName !== undefined) {
+      table = tableName;
+      isDormant = false;
+    }
+    // Its chains are at no hook.
+    if (/^\tflags (?:\S+,)*dormant\b/.test(line)) isDormant = true;
     const head = /^\t(\S+)(?: (\S+))? \{/.exec(line);
     if (head !== null) {
       isInChain = head[1] === 'chain';
       if (isInChain) {
         chain = newChain(table, head[2]!);
-        chains.push(chain);
+        if (!isDormant) chains.push(chain);
       }
       continue;
     }
@@ -74,7 +82,8 @@ export async function readRuleset(ruleset: string, rest: () => Promise<void>): P
     if (type === null) {
       const rule = ruleOf(text);
       // Those of a chain without a name are met by what its own rule matches.
-      chain.rules.push(indent === '' ? rule : { ...rule, statements: `(block) ${rule.statements}` });
+      for (const statements of expandVerdicts(rule.statements))
+        chain.rules.push({ ...rule, statements: indent === '' ? statements : `(block) ${statements}` });
       continue;
     }
     const [, kind, at, devices = '', device = '', priority, sign, offset = '0', policy] = type;

@@ -10,6 +10,7 @@ const DEEDS: Readonly<Record<FindingEffect, (packets: string) => string>> = {
   drop: packets => `drops ${packets}`,
   queue: packets => `sends ${packets} into the queue of another program`,
   local: packets => `gives ${packets} to a program of this host`,
+  take: packets => `takes ${packets} out of their way`,
   rewrite: packets => `changes the destination of ${packets}`,
   mark: packets => `changes the mark of ${packets}, so that they miss the queue or their target`,
 };
