@@ -23,7 +23,7 @@ import {
   tableDifferences,
 } from './ruleset.js';
 import { isOwn, listTrackingRules } from './tracking.js';
-import type { WantedKernel } from './wanted.js';
+import { queueMarkOf, type WantedKernel } from './wanted.js';
 
 export interface RulesetOptions {
   /** Leave the kernel unasked if the same was wanted when it was last brought about. */
@@ -112,7 +112,7 @@ export class Steering {
     const changed: string[] = [];
     const former: Family[] = [];
     const { queueMark } = wanted;
-    const mangleRules = this.carrier.mangleRules(wanted.queues, queueMark);
+    const mangleRules = this.carrier.mangleRules(wanted.queues, queueMarkOf(wanted));
     const asked = JSON.stringify([renderTables(wanted, this.carrier), mangleRules, families]);
     if (unlessAsLast && asked === this.last && this.refused.size === 0) return [];
     this.last = null;
@@ -175,7 +175,7 @@ export class Steering {
 
   /** What `apply` would do, without doing it. @throws KernelError */
   async compare(wanted: WantedKernel, families: readonly Family[], claims: Claims): Promise<Difference[]> {
-    const mangleRules = this.carrier.mangleRules(wanted.queues, wanted.queueMark);
+    const mangleRules = this.carrier.mangleRules(wanted.queues, queueMarkOf(wanted));
     const marks = queueMarks(wanted, claims);
     const tables = await this.render(wanted, []);
     const listed = await listTables(this.run);
