@@ -409,7 +409,7 @@ if (insideNamespace(import.meta.url)) {
       const applied = state();
       await applyAll(await open(), masked);
       t.equal(state(), applied, 'a second look repairs nothing');
-      t.match(shell('nft list table inet magmark-guard'), /meta mark & 0x0000ffff == @marks/);
+      t.match(shell('nft list table inet magmark-guard'), /meta mark & 0x0000ffff (== )?@marks/);
       if (kernel.carrier === 'xtables') {
         t.match(mangle(), /PREROUTING -m mark --mark 0x1000\/0x107f -j NFQUEUE/);
         t.match(mangle(), /OUTPUT -m mark --mark 0x1000\/0xffff -j NFQUEUE/);
