@@ -1,7 +1,9 @@
 /** `magmark capture`: packets with their decisions, for Wireshark and tshark. */
+
 import { closeSync, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { pcapngBegin, pcapngEnd, pcapngPacket } from '../capture/pcapng-writer.js';
 import { CaptureError, ControlError } from '../types/errors.js';
+import { printable, printableLines } from '../types/text.js';
 import type { TracedPacket } from '../types/trace.js';
 import { version } from '../version.js';
 import { type TraceChoice, traceStream } from './trace-stream.js';
@@ -34,7 +36,7 @@ export async function capture(options: CaptureOptions): Promise<void> {
       if (line.type === 'reader') {
         fromUs = Date.now() * 1000;
         file.write(pcapngBegin(`magmark ${version}`, 'magmark', snapLength));
-        process.stderr.write(`magmark: capturing to ${options.write}; Ctrl-C ends it\n`);
+        process.stderr.write(`magmark: capturing to ${printable(options.write)}; Ctrl-C ends it\n`);
       } else if (line.type === 'packet') {
         const { timeUs, length: wireLength, packet = '' } = line;
         const bytes = Buffer.from(packet, 'base64');
@@ -51,7 +53,9 @@ export async function capture(options: CaptureOptions): Promise<void> {
   process.stderr.write(`magmark: ${written} packets written, ${lost} lost\n`);
   if (fault !== null) throw fault;
   if (options.json)
-    process.stdout.write(`${JSON.stringify({ file: options.write, packets: written, lost }, null, 2)}\n`);
+    process.stdout.write(
+      printableLines(`${JSON.stringify({ file: options.write, packets: written, lost }, null, 2)}\n`),
+    );
 }
 
 /** The decision as `key=value`; `-` where there is none. */

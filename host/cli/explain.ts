@@ -9,12 +9,24 @@ import { ConfigError } from '../types/errors.js';
 export async function explainOffline(file: string, text: string): Promise<ExplainReply> {
   const tuple = parseFiveTuple(text);
   if (typeof tuple === 'string') throw new ConfigError([tuple]);
-  return { packet: fiveTupleText(tuple), ...explain(await readConfig(file), tuple), route: null, idle: [] };
+  return {
+    packet: fiveTupleText(tuple),
+    ...explain(await readConfig(file), tuple),
+    route: null,
+    back: null,
+    idle: [],
+  };
 }
 
 export function explanationText(reply: ExplainReply): string {
   const { packet, reason, flow, stream, hash, slot, tableSize, identifier, fwmark, route } = reply;
   const lines: [string, string][] = [['packet', packet]];
+  if (reply.vip === null)
+    lines.push([
+      'vip',
+      'none holds the destination: the ruleset queues packets to VIPs alone, so this one never reaches magmark',
+    ]);
+  else lines.push(['vip', reply.vip]);
   for (const { name, priority, misses } of reply.tried)
     lines.push(['flow', `${name} (priority ${priority}): ${misses ?? 'matches'}`]);
   if (flow !== null && reply.notAsked > 0)
@@ -22,7 +34,13 @@ export function explanationText(reply: ExplainReply): string {
   if (stream !== null) lines.push(['stream', stream], ['hash', `${hash}, slot ${slot} of ${tableSize}`]);
   for (const { target, reason: why } of reply.idle) lines.push(['', `${target} takes no traffic: ${why}`]);
   if (identifier !== null) lines.push(['target', String(identifier)]);
-  lines.push(['mark', fwmark === null ? `none: the packet is dropped (${reason})` : `${fwmark} (${reason})`]);
+  if (reply.vip === null)
+    lines.push(['mark', 'none: the packet never reaches magmark. Add the address to `vips`']);
+  else
+    lines.push([
+      'mark',
+      fwmark === null ? `none: the packet is dropped (${reason})` : `${fwmark} (${reason})`,
+    ]);
   if (route !== null) {
     const { table, via, device, neighbour, local, error } = route;
     if (table !== null) lines.push(['table', String(table)]);
@@ -30,6 +48,13 @@ export function explanationText(reply: ExplainReply): string {
       'next hop',
       local ?? error ?? `${via ?? 'on link'} dev ${device}, neighbour ${neighbour ?? 'not known yet'}`,
     ]);
+  }
+  const { back } = reply;
+  if (back !== null) {
+    const way =
+      back.error ??
+      `table ${back.table}, ${back.via === null ? 'on link' : `gateway ${back.via}`} dev ${back.device}`;
+    lines.push(['way back', `from the VIP to the client: ${way}`]);
   }
   const { mode, first, later } = reply.fragments;
   if (mode === 'kernel') lines.push(['fragment', first]);

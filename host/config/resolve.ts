@@ -86,6 +86,7 @@ export function resolve(written: Written): Config {
     noFlowFwmark: written.noFlowFwmark ?? null,
     noTargetsFwmark: written.noTargetsFwmark ?? null,
     shutdownDelayMs: milliseconds(written.shutdownDelay),
+    rulesetFile: written.rulesetFile ?? null,
     metrics: written.metrics === undefined ? null : accepted(parseListenAddress(written.metrics.address)),
   };
 }
@@ -362,14 +363,14 @@ export function configWarnings(config: Config): string[] {
     for (const vip of flow.vips) {
       if (!isSteered(vip))
         warnings.push(
-          `flows[${index}].vips: ${prefixText(vip)} is not within vips: not all of it is steered here`,
+          `flows[${index}].vips: ${prefixText(vip)} is not within vips: not all of it is steered here. Add it to vips, or remove it from the flow`,
         );
     }
   });
   config.streams.forEach((stream, index) => {
     if (stream.tableSize < stream.maxTargets) {
       warnings.push(
-        `streams[${index}].tableSize: ${stream.tableSize} is below maxTargets ${stream.maxTargets}: some targets get nothing`,
+        `streams[${index}].tableSize: ${stream.tableSize} is below maxTargets ${stream.maxTargets}: some targets get nothing. Raise tableSize, or lower maxTargets`,
       );
     }
   });

@@ -218,6 +218,13 @@ export const schema = z.strictObject({
   noTargetsFwmark: mark
     .optional()
     .describe('mark of packets whose stream has no active target; default: drop'),
+  rulesetFile: z
+    .string()
+    .regex(/^\/[^\0]*[^\0/]$/, { error: 'the ruleset file is an absolute path of a file' })
+    .optional()
+    .describe(
+      'the applied nftables ruleset is written there too, as text that nft -f loads; default: nowhere',
+    ),
   shutdownDelay: duration('0s', '10m')
     .default('1s')
     .describe('how long a stop goes on forwarding after the VIPs were withdrawn'),

@@ -152,7 +152,7 @@ export interface StatusReply {
     readonly restarts: number;
     readonly lastError: string | null;
   };
-  /** `announced`: gateways by BGP are told of it. `lost`: why packets to it, or to a part of it, reach no target; null: they do. */
+  /** `announced`: the daemon announces it to gateways by BGP. `lost`: why packets to it, or to a part of it, reach no target; null: they do. */
   readonly vips: readonly {
     readonly prefix: string;
     readonly announced: boolean;
@@ -204,6 +204,16 @@ export interface ExplainReply {
   readonly identifier: number | null;
   /** null: the packet is dropped. */
   readonly fwmark: number | null;
+  /** The VIP that holds the destination; null: the packet never reaches magmark. */
+  readonly vip: string | null;
+  /** Where the kernel sends the answer of the target, from the VIP to the client; null: offline, or no target answers. */
+  readonly back: {
+    readonly table: number | null;
+    readonly via: string | null;
+    readonly device: string | null;
+    /** The kernel's answer where it has no route. */
+    readonly error: string | null;
+  } | null;
   /** Where the kernel sends what bears the mark; null: offline, or dropped. */
   readonly route: {
     /** Where the kernel found the route; null: nowhere. */

@@ -1,6 +1,7 @@
 /** Asks the daemon over its control socket. Nothing but node:http, so that a command starts fast. */
 import { type IncomingMessage, request } from 'node:http';
 import { ControlError } from '../types/errors.js';
+import { printableLines } from '../types/text.js';
 import type { ErrorReply, HealthReply } from './api.js';
 
 /** A change of a large configuration takes its time. */
@@ -27,7 +28,7 @@ export async function ask<Reply>(socketPath: string, path: string, body?: string
   const { status, text } = await call(socketPath, path, body);
   let reply: unknown;
   try {
-    reply = JSON.parse(text);
+    reply = JSON.parse(text, harmless);
   } catch {
     throw new ControlError(
       `${socketPath} answered ${path} with status ${status} and something that is not JSON`,
@@ -41,6 +42,11 @@ export async function ask<Reply>(socketPath: string, path: string, body?: string
   return reply as Reply;
 }
 
+/** What a daemon says goes to a terminal, and quotes file names and other programs. */
+function harmless(_: string, value: unknown): unknown {
+  return typeof value === 'string' ? printableLines(value) : value;
+}
+
 /** Of who asks for health: who takes longer is not well. */
 const HEALTH_MS = 10_000;
 
@@ -51,7 +57,7 @@ const HEALTH_MS = 10_000;
  */
 export async function askHealth(socketPath: string, path: string): Promise<HealthReply> {
   const response = await open(socketPath, path, undefined, undefined, HEALTH_MS);
-  const reply = JSON.parse(await textOf(response)) as HealthReply | ErrorReply;
+  const reply = JSON.parse(await textOf(response), harmless) as HealthReply | ErrorReply;
   if ('error' in reply) throw new RefusedError(response.statusCode ?? 0, reply.error);
   return reply;
 }

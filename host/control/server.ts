@@ -7,6 +7,7 @@ import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { ConfigError, ControlError, MagmarkError } from '../types/errors.js';
+import { shown } from '../types/text.js';
 import type { ErrorReply } from './api.js';
 import { Connections } from './connections.js';
 
@@ -182,7 +183,7 @@ async function removeStale(path: string): Promise<void> {
 
 /** @throws RequestError */
 function urlOf(text: string): URL {
-  if (!URL.canParse(text, 'http://magmark')) throw new RequestError(400, `${text} is no path`);
+  if (!URL.canParse(text, 'http://magmark')) throw new RequestError(400, `${shown(text)} is no path`);
   return new URL(text, 'http://magmark');
 }
 
@@ -192,7 +193,7 @@ function unknownRoute(routes: Routes, method: string, path: string): RequestErro
   if (methods.length > 0)
     return new RequestError(405, `${method} is not possible on ${path}: ${methods.join(', ')} is`);
   const paths = [...new Set(known.map(([, other]) => other))];
-  return new RequestError(404, `there is no ${path}; version 1 has ${paths.join(', ')}`);
+  return new RequestError(404, `there is no ${shown(path)}; version 1 has ${paths.join(', ')}`);
 }
 
 function bodyOf(request: IncomingMessage): Promise<string> {

@@ -53,6 +53,6 @@ export function withoutClassifier(config: Config): string {
   const { flows, prefixes, ranges } = partsOf(config);
   return (
     `flows: each packet tries all ${flows} in turn, which is slow: the classifier of so many with ${prefixes} prefixes and ` +
-    `${ranges} port ranges does not fit the core's memory`
+    `${ranges} port ranges does not fit the core's memory. Join prefixes or port ranges`
   );
 }

@@ -34,6 +34,7 @@ import { Mender } from './mender.js';
 import { hostAddresses } from './namespace.js';
 import type { CountedTarget } from './neighbour-probe.js';
 import { refuseCoveredHosts, refuseNoNextHop, refuseRestartOnly } from './refusal.js';
+import { RulesetFile } from './ruleset-file.js';
 import type { Seat } from './seat.js';
 import { type KnownService, Service } from './service.js';
 import { type Found, found, type Source } from './source.js';
@@ -51,6 +52,8 @@ export interface DaemonOptions {
   readonly statePath: string;
   readonly socketPath: string;
   readonly journalPath: string;
+  /** The applied ruleset as text is written there. */
+  readonly rulesetPath: string;
   /** For the files of BIRD. */
   readonly frontendDirectory: string;
   /** Work in the machine's initial network namespace. */
@@ -76,7 +79,7 @@ export interface ProcessFacts {
 
 /** New neighbours answer within a few ms; who does not is told as pending, and asked again. */
 export const RELOAD_PATIENCE_MS = 200;
-/** A program or a step that takes this long is told. */
+/** A program or a step that takes this long is a warning. */
 export const SLOW_MS = 5000;
 /** How long a stop may take after `shutdownDelay`: container engines wait for 10 s. */
 const STOP_MS = 8000;
@@ -87,7 +90,7 @@ const HURRY = 4;
 const TAKEOVER = 'takeover';
 /** Programs of a change that is under way when the stop begins. */
 const PRESENT_MS = 1000;
-/** A program that met its bound is told before the stop itself is given up. */
+/** The log has a program that met its bound before the stop itself is given up. */
 const LATE_MS = 500;
 
 /** Under way while a configuration is read. */
@@ -141,6 +144,7 @@ export class Daemon {
   readonly state: KeptState;
   private readonly holdings: Holdings;
   private readonly mender: Mender;
+  private readonly rulesetFile: RulesetFile;
   private readonly hurry = new AbortController();
   private readonly turns = new Turns();
   /** By `performance.now()`. */
@@ -188,6 +192,7 @@ export class Daemon {
         warnings.tell(this.config);
       },
     });
+    this.rulesetFile = new RulesetFile(options.rulesetPath);
     this.foreignWatch = new ForeignWatch({
       log,
       wanted: () => this.wanted(this.config),
@@ -206,6 +211,7 @@ export class Daemon {
       tally: this.tally,
       config: () => this.config,
       wanted: config => this.wanted(config),
+      keepRuleset: config => this.keepRuleset(config),
       onForeign: () => this.foreignWatch.look(),
       targets: () => this.countedTargets(),
       withdrawUnserved: () => this.withdrawUnserved(),
@@ -349,6 +355,7 @@ export class Daemon {
         refuseRestartOnly(this.config, config);
         return [
           ...configurationDifferences(configChanges(this.config, config)),
+          ...(await this.kernel.predictInactive(this.wanted(config))),
           ...(await this.kernel.compare(this.wanted(config))),
         ];
       },
@@ -449,6 +456,12 @@ export class Daemon {
         ['end metrics', () => metrics.stop()],
         ['end the control socket', async () => seat?.endControl()],
         ['remove the ruleset', () => this.kernel.removeRuleset()],
+        [
+          'remove the ruleset file',
+          async () => {
+            for (const warning of await this.rulesetFile.remove()) log.warn(warning);
+          },
+        ],
         ['end the workers', () => pool.stop()],
         ['remove rules and routes', () => this.kernel.removeAll()],
         // Last: while rules led there, answers found its routes.
@@ -464,6 +477,7 @@ export class Daemon {
           );
         }
       }
+      clearTimeout(this.stopTimer);
       seat?.unlock();
       log.info({ clean, ...(clean ? {} : { left: this.kernel.claimed() }) }, 'stopped');
       return clean;
@@ -591,7 +605,7 @@ export class Daemon {
       'warnings',
       async () => {
         this.warnings.find({
-          ruleset: this.kernel.rulesetWarnings,
+          ruleset: await this.keepRuleset(config),
           fragments: await this.kernel.tracking(wanted),
         });
         await this.mender.reviewMain({ unlessAsLast: true });
@@ -599,6 +613,12 @@ export class Daemon {
       KERNEL_STEP_MS,
     );
     watch.lap('warnings');
+  }
+
+  /** Write the applied ruleset for people. @returns warnings about it, and about its files */
+  private async keepRuleset(config: Config): Promise<string[]> {
+    const { kernel, rulesetFile } = this;
+    return [...kernel.rulesetWarnings, ...(await rulesetFile.keep(kernel.rulesetText, config.rulesetFile))];
   }
 
   private wanted(config: Config): WantedKernel {

@@ -2,7 +2,7 @@
 import { fiveTupleText, parseFiveTuple } from '../config/five-tuple.js';
 import type { ExplainReply } from '../control/api.js';
 import { RequestError } from '../control/server.js';
-import { lookupRoute } from '../kernel/lookup.js';
+import { lookupBack, lookupRoute } from '../kernel/lookup.js';
 import { explain } from '../simulator/explain.js';
 import type { Daemon } from './daemon.js';
 
@@ -15,10 +15,15 @@ export async function explainLive(daemon: Daemon, text: string): Promise<Explain
   const { config } = daemon;
   const explanation = explain(config, tuple, (_stream, target) => !marks.has(target.fwmark));
   const { stream, fwmark } = explanation;
+  const { vip, identifier } = explanation;
+  const route = fwmark === null || vip === null ? null : await lookupRoute(tuple, fwmark);
+  const device = route?.device ?? null;
+  const back = identifier === null || device === null ? null : await lookupBack(tuple, device);
   return {
     packet: fiveTupleText(tuple),
     ...explanation,
-    route: fwmark === null ? null : await lookupRoute(tuple, fwmark),
+    route,
+    back,
     idle: idle
       .filter(({ label }) => stream !== null && label.startsWith(`${stream}/`))
       .map(({ label, reason }) => ({ target: label, reason })),

@@ -58,14 +58,16 @@ export class KeptState {
   /** For people. */
   get warnings(): readonly string[] {
     if (this.fault === null) return [];
-    return [`what is in force is not kept for a start without a file: ${this.fault}`];
+    return [
+      `what is in force is not kept for a start without a file: ${this.fault}. Make room there, or name another place by --state`,
+    ];
   }
 
   /** @throws ConfigError naming the file and its fault */
   async read(): Promise<Kept> {
     let text: string;
     try {
-      text = await readRegularFile(this.path, { mostBytes: MOST_BYTES });
+      text = await readRegularFile(this.path, { mostBytes: MOST_BYTES, own: true });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
         throw new ConfigError([

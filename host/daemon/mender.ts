@@ -26,6 +26,8 @@ export interface MenderOptions {
   /** That is in force. */
   readonly config: () => Config;
   readonly wanted: (config: Config) => WantedKernel;
+  /** Write the applied ruleset for people. @returns warnings */
+  readonly keepRuleset: (config: Config) => Promise<string[]>;
   /** All of the configuration that is in force. */
   readonly targets: () => Iterable<CountedTarget>;
   readonly withdrawUnserved: () => void;
@@ -144,7 +146,10 @@ export class Mender {
     this.keep(outcome);
     this.reviewRepairs();
     const review = async (): Promise<void> => {
-      warnings.find({ ruleset: kernel.rulesetWarnings, fragments: await kernel.tracking(wanted) });
+      warnings.find({
+        ruleset: await this.options.keepRuleset(config),
+        fragments: await kernel.tracking(wanted),
+      });
       await this.reviewMain();
     };
     await turn.step('warnings', review, KERNEL_STEP_MS);

@@ -43,6 +43,7 @@ export function configOf({ memories, flows }: State, settings: Settings): Config
     })),
     flows,
     shutdownDelayMs: 0,
+    rulesetFile: null,
     metrics: null,
   };
 }

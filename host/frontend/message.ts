@@ -1,4 +1,5 @@
 /** Lines that BIRD writes to stderr, for our log. */
+import { printable } from '../types/text.js';
 import type { FrontendLog } from './wanted.js';
 
 const LINE = /^(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? )?<(?<class>[A-Z]+)> (?<text>.*)$/;
@@ -26,7 +27,8 @@ export interface Message {
 }
 
 /** What has no class was written before BIRD's log was open, and says why it cannot start. */
-export function readMessage(line: string): Message {
+export function readMessage(raw: string): Message {
+  const line = printable(raw);
   const groups = LINE.exec(line)?.groups;
   if (groups === undefined) return { level: 'error', text: line };
   const text = groups.text!;

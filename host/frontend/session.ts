@@ -60,14 +60,15 @@ export function readSessions(gateways: readonly Gateway[], protocols: Reply, bfd
   return gateways.flatMap(gateway =>
     gateway.ips.map(host => {
       const protocol = listed.get(protocolName(host.address));
-      const path = monitored.get(host.address);
+      const path = gateway.bfd === null ? undefined : monitored.get(host.address);
       const reachable = gateway.bfd === null || path?.state === 'Up';
-      const since = gateway.protocol === 'static' && gateway.bfd !== null ? path?.since : protocol?.since;
+      const changes =
+        gateway.protocol === 'static' ? [path?.since ?? protocol?.since] : [protocol?.since, path?.since];
       return {
         ...identity(gateway, host),
         up: reachable && protocol !== undefined && isServing(gateway, protocol),
         bfd: gateway.bfd === null ? 'none' : reachable ? 'up' : 'down',
-        since: since ?? protocol?.since ?? null,
+        since: latest(changes),
         info: protocol === undefined ? 'BIRD does not list it' : infoOf(gateway, protocol),
       };
     }),
@@ -118,6 +119,16 @@ function readBfd(reply: Reply): Map<string, { state: string; since: string }> {
     if (groups !== undefined) found.set(groups.address!, { state: groups.state!, since: utc(groups.since!) });
   }
   return found;
+}
+
+/** A session is up since both BGP and BFD are. */
+function latest(times: readonly (string | undefined)[]): string | null {
+  return (
+    times
+      .filter(time => time !== undefined)
+      .toSorted()
+      .at(-1) ?? null
+  );
 }
 
 /** BIRD writes the time of the machine's zone. */

@@ -46,7 +46,9 @@ export class Transitions {
 
   private later(session: SessionState, known: Known): Known {
     const former = known.state;
-    const changed = session.up !== former.up || session.bfd !== former.bfd;
+    // BFD that a reload adds or removes is no change of the gateway.
+    const isMonitored = session.bfd !== 'none' && former.bfd !== 'none';
+    const changed = session.up !== former.up || (isMonitored && session.bfd !== former.bfd);
     if (changed) {
       const state = { ...session, since: this.changedAt(session.since, former.since) };
       this.write(state);

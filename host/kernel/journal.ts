@@ -110,7 +110,7 @@ export class Journal {
 
 async function readContents(path: string): Promise<Contents | null> {
   try {
-    return checked(JSON.parse(await readRegularFile(path, { mostBytes: MOST_BYTES })));
+    return checked(JSON.parse(await readRegularFile(path, { mostBytes: MOST_BYTES, own: true })));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') {
       return null;

@@ -29,6 +29,7 @@ import {
   neighbourKey,
   probeNeighbours,
 } from './neighbour.js';
+import { isOwn, listInterfaceNetworks, nextHopFault } from './next-hop.js';
 import { OnLink } from './on-link.js';
 import { type Reached, reachOf } from './reach.js';
 import { ALL_REPAIRS, NO_REPAIRS, type RepairGate } from './repairs.js';
@@ -166,6 +167,11 @@ export class Kernel {
     return this.steering.carrier.name;
   }
 
+  /** The ruleset that was applied last, as text that `nft -f` loads. */
+  get rulesetText(): string {
+    return this.steering.text;
+  }
+
   /** One line for each part of the ruleset that nft refused and traffic can do without. */
   get rulesetWarnings(): string[] {
     return this.steering.warnings;
@@ -237,7 +243,8 @@ export class Kernel {
       const present = await listInterfaces();
       const onLink = new OnLink(listing.links);
       const gateways = await this.settleGateways(
-        neighbours => gatewayReach(wanted, onLink, present, neighbours),
+        neighbours =>
+          gatewayReach(wanted, onLink, present, neighbours).filter(({ family }) => families.includes(family)),
         listed,
         patienceMs,
       );
@@ -300,7 +307,8 @@ export class Kernel {
             const failures = await runBatch(this.run, family, questions);
             return [...failures.keys()].map(
               index =>
-                `main has no route to VIP ${addresses[index]}: a target whose answers are too big for the way out is not told so`,
+                `main has no route to VIP ${addresses[index]}: the kernel makes no ICMP error for it, so a target does not learn ` +
+                `that its answers are too big. Add one, for example: ip -${family} route add default via GATEWAY`,
             );
           }),
       );
@@ -372,6 +380,25 @@ export class Kernel {
           ...foreignRules.warnings,
         ].map(what => ({ kind: 'foreign' as const, what })),
       ];
+    });
+  }
+
+  /** Targets of `wanted` that would receive no traffic, since no interface leads to them. Changes nothing. @throws KernelError */
+  predictInactive(wanted: WantedKernel): Promise<Difference[]> {
+    return this.inTurn(async () => {
+      const { listing } = await this.list();
+      const onLink = new OnLink(listing.links);
+      const networks = await listInterfaceNetworks(this.run);
+      return wanted.targets.flatMap(({ label, nextHops }) =>
+        nextHops
+          .filter(hop => this.families.includes(hop.family))
+          .flatMap((hop): Difference[] => {
+            // Routes to its network may exist without an address in it, but not to an address of this host.
+            const isRouted = onLink.deviceOf(hop) !== null && !isOwn(hop, networks);
+            const fault = isRouted ? null : nextHopFault(hop, networks);
+            return fault === null ? [] : [{ kind: 'inactive', what: `target ${label}: ${fault}` }];
+          }),
+      );
     });
   }
 
@@ -477,7 +504,14 @@ export class Kernel {
     let latest = reachBy(listed);
     const absent = latest.filter(({ state }) => state === 'absent');
     if (absent.length === 0) return latest;
-    await askForNeighbours(this.run, absent);
+    try {
+      await askForNeighbours(this.run, absent);
+    } catch (error) {
+      // A gateway that the kernel cannot ask is down, and no reason to refuse a configuration.
+      if (!(error instanceof KernelError)) throw error;
+      this.options.log.warn({ reason: error.message }, 'gateways could not be asked for');
+      return latest;
+    }
     const asked = new Set(absent.map(neighbourKey));
     for (const end = performance.now() + patienceMs; performance.now() < end; ) {
       latest = reachBy(await listNeighbours(this.run, this.present));
@@ -497,8 +531,9 @@ export class Kernel {
   ): Promise<number> {
     const { claims } = this.journal;
     const surplus = removals(wanted, listing, claims);
-    const removed = surplus.filter(removal => gate.allows(changeText(removal)));
-    const waiting = surplus.filter(removal => !removed.includes(removal));
+    const allowed = new Set(surplus.filter(removal => gate.allows(changeText(removal))));
+    const removed = [...allowed];
+    const waiting = surplus.filter(removal => !allowed.has(removal));
     const refused = await applyRemovals(this.run, removed);
     const left = [...refused.map(([removal]) => removal), ...waiting].map(({ claim }) => claim);
     for (const removal of removed) gate.repaired(changeText(removal));

@@ -60,6 +60,23 @@ export async function lookupRoute(
   }
 }
 
+/** The way of the answer: what a target sends to the client from the VIP, as it comes in by `device`. */
+export async function lookupBack(
+  { family, source, destination }: FiveTuple,
+  device: string,
+  run: Run = runCommand,
+): Promise<Pick<Way, 'table' | 'via' | 'device' | 'error'>> {
+  const args = ['-N', '-j', `-${family}`, 'route', 'get', source, 'from', destination, 'iif', device];
+  try {
+    const [entry] = (await listJson(run, args)) as RouteEntry[];
+    const { gateway = null, dev = null } = entry ?? {};
+    return { table: Number(entry?.table ?? TABLE_MAIN), via: gateway, device: dev, error: null };
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    return { table: null, via: null, device: null, error: error.message };
+  }
+}
+
 /** By table local: its own packets bear no type, RTN_UNICAST of linux/rtnetlink.h. */
 const isTaken = (entry: RouteEntry | undefined): boolean =>
   ![undefined, '1', 'unicast'].includes(entry?.type) || Number(entry?.table) === KERNEL_TABLES.last;

@@ -14,7 +14,8 @@ export function ourBits(markMask: number): object {
 
 /** Sets our bits to `value`, the others stay. */
 export function setsMark({ value, mask }: MarkBlock): Statement {
-  const kept = { '&': [MARK, ~mask >>> 0] };
+  // The bits of `value` are kept too, as nft lists it.
+  const kept = { '&': [MARK, (~mask | value) >>> 0] };
   const masked = value === 0 ? kept : { '|': [kept, value] };
   return { mangle: { key: MARK, value: mask === WHOLE_MARK ? value : masked } };
 }

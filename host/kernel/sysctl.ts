@@ -51,7 +51,8 @@ export type Ipv6State = 'enabled' | 'disabled' | 'absent';
 const IPV6_WARNINGS: Readonly<Record<Ipv6State, readonly string[]>> = {
   enabled: [],
   disabled: [
-    'IPv6 is disabled in this network namespace (sysctl net.ipv6.conf.all.disable_ipv6 is 1): IPv4 alone is served',
+    'IPv6 is disabled in this network namespace (sysctl net.ipv6.conf.all.disable_ipv6 is 1): IPv4 alone is served. ' +
+      'For IPv6: sysctl -w net.ipv6.conf.all.disable_ipv6=0',
   ],
   absent: ['this kernel has no IPv6: IPv4 alone is served'],
 };
@@ -151,7 +152,9 @@ async function applySysctl(
       // The interface went since it was listed.
       return {};
     }
-    return { warning: `sysctl ${path} cannot be read, ${wanted} is wanted: ${(error as Error).message}` };
+    return {
+      warning: `sysctl ${path} cannot be read, ${wanted} is wanted: ${reasonAnd(error, path, wanted)}`,
+    };
   }
   if (found === wanted) {
     return {};
@@ -166,6 +169,13 @@ async function applySysctl(
     }
     return { change: `${what} from ${found} to ${wanted}` };
   } catch (error) {
-    return { warning: `sysctl ${path} is ${found}, ${wanted} is wanted: ${(error as Error).message}` };
+    return { warning: `sysctl ${path} is ${found}, ${wanted} is wanted: ${reasonAnd(error, path, wanted)}` };
   }
+}
+
+/** What the kernel said, and the next step. */
+function reasonAnd(error: unknown, path: string, wanted: string): string {
+  // sysctl(8) takes slashes too, which the names of interfaces cannot hold.
+  const setting = `${path}=${wanted}`;
+  return `${(error as Error).message}. Set it from outside: sysctl -w ${setting} (in a container: --sysctl, see the README)`;
 }

@@ -90,6 +90,6 @@ export function trackingWarnings(rules: readonly TrackingRule[]): string[] {
   return [...places].map(
     ([place, rule]) =>
       `fragments: track: ${place} has the kernel track connections ("${rule}"): what comes in is untracked before, ` +
-      'so that its fragments are not put together',
+      'so the kernel does not reassemble its fragments. Remove the rule, or configure fragments: kernel',
   );
 }

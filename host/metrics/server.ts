@@ -3,7 +3,10 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { ListenAddress } from '../types/config.js';
 import { ClashError, EnvironmentError } from '../types/errors.js';
 import { type Judgement, judgementOf } from '../types/health.js';
+import { boundConnections } from './connections.js';
+import { readFirstRequests } from './first-request.js';
 import type { Observation } from './observation.js';
+import { Rendering } from './rendering.js';
 
 /** Loaded where it is wanted: prom-client takes some 10 MB. */
 type Exposition = typeof import('./exposition.js');
@@ -21,6 +24,11 @@ interface Listening {
   readonly server: Server;
 }
 
+/** Milliseconds after which a connection ends, whatever it waits for. */
+export interface MetricsLimits {
+  readonly connectionMs?: number;
+}
+
 const REQUEST_MS = 10_000;
 /** Node looks for late requests every 30 s by default: so long could idle connections keep everybody out. */
 const LOOK_MS = 1000;
@@ -32,7 +40,12 @@ export class MetricsServer {
   answers: Answers | null = null;
   private listening: Listening | null = null;
 
-  constructor(private readonly onError: (error: Error) => void) {}
+  private readonly rendering = new Rendering();
+
+  constructor(
+    private readonly onError: (error: Error) => void,
+    private readonly limits: MetricsLimits = {},
+  ) {}
 
   /**
    * Listen on `address` from now on, nowhere if it is null, provided that `change` succeeds; else all stays as it was.
@@ -70,7 +83,10 @@ export class MetricsServer {
       headersTimeout: REQUEST_MS,
       connectionsCheckingInterval: LOOK_MS,
     });
-    server.maxConnections = MOST_CONNECTIONS;
+    // The answer closes the connection.
+    server.maxRequestsPerSocket = 1;
+    readFirstRequests(server);
+    boundConnections(server, MOST_CONNECTIONS, this.limits.connectionMs);
     const exposition = await import('./exposition.js');
     server.on('request', (request, response) => void this.answer(request, response, exposition));
     await new Promise<void>((resolve, reject) => {
@@ -119,7 +135,10 @@ export class MetricsServer {
     { CONTENT_TYPE, exposition }: Exposition,
   ): Promise<void> {
     if (this.answers === null) send(response, 503, 'text/plain', 'magmark is starting\n');
-    else send(response, 200, CONTENT_TYPE, await exposition(this.answers.observe()));
+    else {
+      const { answers } = this;
+      send(response, 200, CONTENT_TYPE, await this.rendering.get(async () => exposition(answers.observe())));
+    }
   }
 }
 
@@ -131,7 +150,7 @@ function sendJudgement(response: ServerResponse, judgement: Judgement): void {
   send(response, judgement.ok ? 200 : 503, 'application/json', `${JSON.stringify(judgement)}\n`);
 }
 
-function send(response: ServerResponse, status: number, contentType: string, text: string): void {
+function send(response: ServerResponse, status: number, contentType: string, text: string | Buffer): void {
   response.writeHead(status, { 'content-type': contentType, 'cache-control': 'no-store' });
   response.end(text);
 }

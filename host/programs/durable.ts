@@ -1,23 +1,54 @@
-/** Files that outlive a loss of power: written whole beside their place, synced, renamed into it. */
-import { open, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+/**
+ * Files that outlive a loss of power: written whole beside their place, synced, renamed into it. Their directory may be one
+ * that others can write to: the draft has a random name, and no link is followed.
+ */
+import { randomBytes } from 'node:crypto';
+import { constants, type Stats } from 'node:fs';
+import { type FileHandle, lstat, open, readdir, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { onFile } from './file.js';
 
+const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
+/** A draft that is so old was left by a process that was killed. */
+const STALE_MS = 60_000;
+
+/** Paths whose drafts of former processes are gone. */
+const cleaned = new Set<string>();
+
+/** Opens a draft; another one for tests. */
+export type Open = (path: string, flags: number, mode: number) => Promise<FileHandle>;
+
 /**
- * Put `text` in the place of the file at `path`, of mode 0600: whoever reads it finds the former text or this one. The
+ * Put `text` in the place of the file at `path`, of `mode`: a reader finds the former text or this one. The
  * name itself is on the disk after `syncDirectory`.
  * @param noun what the file is, for messages: `journal`
  * @throws EnvironmentError naming the file; the one at `path` is then as it was
  */
-export async function replaceSynced(noun: string, path: string, text: string): Promise<void> {
-  const draft = `${path}.new`;
-  await onFile(`write ${noun}`, draft, () => writeSynced(draft, text));
-  await onFile(`replace ${noun}`, path, () => rename(draft, path));
+export async function replaceSynced(
+  noun: string,
+  path: string,
+  text: string,
+  openDraft: Open = open,
+  mode = 0o600,
+): Promise<void> {
+  const draft = `${path}.${randomBytes(6).toString('hex')}.new`;
+  await onFile(`write ${noun}`, draft, () => writeSynced(draft, text, openDraft, mode));
+  try {
+    await onFile(`replace ${noun}`, path, () => rename(draft, path));
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw error;
+  }
+  if (cleaned.has(path)) return;
+  cleaned.add(path);
+  await removeStaleDrafts(noun, path);
 }
 
-async function writeSynced(path: string, text: string): Promise<void> {
-  const file = await open(path, 'w', 0o600);
+async function writeSynced(path: string, text: string, openDraft: Open, mode: number): Promise<void> {
+  const file = await openDraft(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
   try {
+    // Whatever the umask is.
+    await file.chmod(mode);
     await file.writeFile(text);
     await file.sync();
   } catch (error) {
@@ -27,6 +58,30 @@ async function writeSynced(path: string, text: string): Promise<void> {
   } finally {
     await file.close();
   }
+}
+
+/** Of processes that were killed. */
+async function removeStaleDrafts(noun: string, path: string): Promise<void> {
+  const name = basename(path);
+  const isDraft = (other: string): boolean =>
+    other.startsWith(`${name}.`) && /^\.[0-9a-f]{12}\.new$/.test(other.slice(name.length));
+  await onFile(`remove drafts of ${noun}`, path, async () => {
+    for (const draft of (await readdir(dirname(path))).filter(isDraft)) {
+      const at = join(dirname(path), draft);
+      const found = await lstat(at).catch(nullIfGone);
+      if (found !== null && isStale(found)) await rm(at, { force: true });
+    }
+  });
+}
+
+/** Another process puts its draft in place meanwhile: after a takeover, the one that leaves. */
+function nullIfGone(error: NodeJS.ErrnoException): null {
+  if (error.code !== 'ENOENT') throw error;
+  return null;
+}
+
+function isStale(found: Stats): boolean {
+  return found.isFile() && found.uid === process.geteuid?.() && Date.now() - found.mtimeMs > STALE_MS;
 }
 
 /** What was renamed or removed in the directory of `path` stays so. @throws EnvironmentError naming `path` */

@@ -32,6 +32,8 @@ export interface Explanation extends Decision {
   /** Flows behind the one that matched: they were not asked. */
   readonly notAsked: number;
   readonly fragments: ExplainedFragments;
+  /** The VIP that holds the destination; null: the ruleset does not queue the packet, so it never reaches magmark. */
+  readonly vip: string | null;
 }
 
 /** What becomes of the packet where it comes in fragments, in words. */
@@ -66,7 +68,13 @@ export function explain(
     })),
     notAsked: flows.length - asked.length,
     fragments: explainFragments(config),
+    vip: vipOf(config, tuple.destination),
   };
+}
+
+function vipOf({ vips }: Config, address: string): string | null {
+  const vip = vips.find(each => holds(each, address));
+  return vip === undefined ? null : `${vip.address}/${vip.length}`;
 }
 
 function explainFragments({ fragments: mode, fragmentTimeoutMs: timeout }: Config): ExplainedFragments {

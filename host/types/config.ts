@@ -190,6 +190,8 @@ export interface Config {
   readonly noTargetsFwmark: number | null;
   /** How long a stop goes on forwarding after the VIPs were withdrawn. */
   readonly shutdownDelayMs: number;
+  /** The applied ruleset is written there too; null: nowhere. */
+  readonly rulesetFile: string | null;
   /** Where Prometheus is answered, and who asks for health; null: nowhere. */
   readonly metrics: ListenAddress | null;
 }

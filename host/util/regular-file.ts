@@ -8,6 +8,8 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 export interface ReadOptions {
   /** A longer file is refused; this many bytes and one more are read at most. */
   readonly mostBytes: number;
+  /** Only a file of root or of this user, and no symbolic link: its directory may be one that others can write to. */
+  readonly own?: boolean;
   /** The file system has this long to answer; default 10,000. */
   readonly boundMs?: number;
   /** In place of the file system's own, for tests. */
@@ -62,13 +64,18 @@ export async function readRegularFile(path: string, options: ReadOptions): Promi
   }
 }
 
-async function readBounded(path: string, { mostBytes, files = FILES }: ReadOptions): Promise<string> {
+async function readBounded(
+  path: string,
+  { mostBytes, own = false, files = FILES }: ReadOptions,
+): Promise<string> {
   // Before it is opened: opening some devices does something.
   refuseOther(await files.stat(path));
-  const file = await files.open(path, FLAGS);
+  const file = await files.open(path, own ? FLAGS | constants.O_NOFOLLOW : FLAGS).catch(refuseLink);
   try {
     // It may have been replaced meanwhile.
-    refuseOther(await file.stat());
+    const found = await file.stat();
+    refuseOther(found);
+    if (own) refuseForeign(found.uid);
     return await contents(file, mostBytes);
   } finally {
     await file.close();
@@ -86,6 +93,17 @@ async function contents(file: FileHandle, mostBytes: number): Promise<string> {
     bytes += bytesRead;
   }
   throw new Error(`it has more than ${mostBytes} bytes`);
+}
+
+function refuseLink(error: NodeJS.ErrnoException): never {
+  if (error.code !== 'ELOOP') throw error;
+  throw new Error('it is a symbolic link, and a regular file is needed', { cause: error });
+}
+
+function refuseForeign(uid: number): void {
+  const user = process.geteuid?.();
+  if (uid !== 0 && uid !== user)
+    throw new Error(`it belongs to user ${uid}, neither to root nor to ${user}: it may be anything`);
 }
 
 function refuseOther(found: Pick<BigIntStats, 'isFile'>): void {

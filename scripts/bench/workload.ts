@@ -126,6 +126,7 @@ export function configOf(shape: Shape, flows: number, random = new Random(SEED))
     noFlowFwmark: null,
     noTargetsFwmark: null,
     shutdownDelayMs: 1000,
+    rulesetFile: null,
     metrics: null,
   };
 }

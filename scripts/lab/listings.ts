@@ -26,6 +26,10 @@ const BIRD_SOCKET = `${RUN_DIRECTORY}/net-$(stat -Lc %i /proc/self/ns/net).bird/
 /** In the order of the document. */
 export const LISTINGS: readonly Listing[] = [
   { title: 'nftables', argv: ['nft', 'list', 'ruleset'] },
+  {
+    title: 'nftables without nft',
+    argv: ['sh', '-c', 'cat /run/magmark/net-$(stat -Lc %i /proc/self/ns/net).nft'],
+  },
   { title: 'queues that somebody listens on', argv: ['cat', '/proc/net/netfilter/nfnetlink_queue'] },
   { title: 'flows', argv: ['node', NFQLB, 'flow-list'] },
   { title: 'targets of stream-a-i', argv: ['node', NFQLB, 'show', '--shm=tshm-stream-a-i'] },

@@ -355,17 +355,23 @@ t.test('what is legal and probably not meant is warned of', async t => {
     [
       'a flow whose prefix is wider than the VIPs',
       base.replace('vips: [20.0.0.1/32, "2000::1/128"], d', 'vips: [20.0.0.0/31, "2000::1/128"], d'),
-      ['flows[0].vips: 20.0.0.0/31 is not within vips: not all of it is steered here'],
+      [
+        'flows[0].vips: 20.0.0.0/31 is not within vips: not all of it is steered here. Add it to vips, or remove it from the flow',
+      ],
     ],
     [
       'a flow whose prefix is beside the VIPs',
       base.replace('vips: [20.0.0.1/32, "2000::1/128"], d', 'vips: [20.0.0.1/32, "2000::2/128"], d'),
-      ['flows[0].vips: 2000::2/128 is not within vips: not all of it is steered here'],
+      [
+        'flows[0].vips: 2000::2/128 is not within vips: not all of it is steered here. Add it to vips, or remove it from the flow',
+      ],
     ],
     [
       'a table with fewer slots than targets',
       base.replace('maxTargets: 10', 'maxTargets: 10\n    tableSize: 9'),
-      ['streams[0].tableSize: 9 is below maxTargets 10: some targets get nothing'],
+      [
+        'streams[0].tableSize: 9 is below maxTargets 10: some targets get nothing. Raise tableSize, or lower maxTargets',
+      ],
     ],
   ];
   for (const [claim, text, expected] of rows)

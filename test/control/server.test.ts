@@ -69,6 +69,14 @@ function raw(socketPath: string, method: string, path: string, body?: string) {
 t.test('values are answered as JSON, bodies arrive whole', async t => {
   const { path } = await started(t);
   t.same(await ask(path, '/v1/status?is=up'), { is: 'up' });
+  t.same(
+    await ask(path, '/v1/status?is=%1b[2J%c2%9b%0a'),
+    { is: '\\u001b[2J\\u009b\n' },
+    'no terminal obeys it',
+  );
+  await t.rejects(ask(path, `/v1/${'x'.repeat(5000)}`), {
+    message: /^there is no \/v1\/x{76}\.\.\.; version 1 has/,
+  });
   t.same(await ask(path, '/v1/echo', 'x'.repeat(3_000_000)), { bytes: 3_000_000, head: 'xxxxxxxxxx' });
   t.equal(statSync(path).mode & 0o777, 0o600, 'its owner alone');
 });

@@ -1,14 +1,16 @@
 import {
-  existsSync,
+  chownSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t from 'tap';
 import { KeptState, statePath } from '../../host/daemon/kept-state.js';
 import { firstConfiguration } from '../../host/daemon/source.js';
@@ -26,7 +28,7 @@ t.test('what was kept is read again: name, text, time; nobody else may read it',
   t.same(await new KeptState(path).read(), KEPT);
   await state.keep({ ...KEPT, text: '' });
   t.same(await new KeptState(path).read(), { ...KEPT, text: '' });
-  t.notOk(existsSync(`${path}.new`));
+  t.strictSame(readdirSync(dirname(path)), ['state.json']);
 });
 
 t.test('a file is preferred; without one what was kept is used and named', async t => {
@@ -88,33 +90,22 @@ t.test('a kept text that this version does not take is told by path and fault', 
 });
 
 t.test('what cannot be kept is a fault, the former stays, and once it can it is', async t => {
-  const path = join(t.testdir(), 'state.json');
+  const directory = join(t.testdir(), 'kept');
+  const path = join(directory, 'state.json');
+  mkdirSync(directory);
   const state = new KeptState(path);
   await state.keep(KEPT);
   const other = { ...KEPT, text: `${TEXT}# other\n`, at: new Date() };
-  const rows: [claim: string, make: () => void, fault: RegExp, left: boolean][] = [
-    [
-      'no space',
-      () => symlinkSync('/dev/full', `${path}.new`),
-      /write state .*state\.json\.new: ENOSPC/,
-      false,
-    ],
-    ['a directory in its place', () => mkdirSync(`${path}.new`), /state\.json\.new: EISDIR/, true],
-  ];
-  for (const [claim, make, fault, left] of rows) {
-    make();
-    await state.keep(other);
-    t.match(state.fault, fault, claim);
-    t.match(state.warnings, [/^what is in force is not kept for a start without a file: /]);
-    t.equal(state.keptAt, KEPT.at, claim);
-    t.same(await new KeptState(path).read(), KEPT, claim);
-    t.equal(
-      lstatSync(`${path}.new`, { throwIfNoEntry: false }) !== undefined,
-      left,
-      `${claim}: what is left`,
-    );
-    rmSync(`${path}.new`, { recursive: true, force: true });
-  }
+  // A file in place of its directory.
+  renameSync(directory, `${directory}-away`);
+  writeFileSync(directory, '');
+  await state.keep(other);
+  t.match(state.fault, /write state .*state\.json\.[0-9a-f]+\.new: ENOTDIR/);
+  t.match(state.warnings, [/^what is in force is not kept for a start without a file: /]);
+  t.equal(state.keptAt, KEPT.at);
+  rmSync(directory);
+  renameSync(`${directory}-away`, directory);
+  t.same(await new KeptState(path).read(), KEPT);
   await state.keep(other);
   t.equal(state.fault, null);
   t.same(state.warnings, []);
@@ -130,3 +121,26 @@ t.test('namespaces with a name have a state each', t => {
   t.equal(statePath(null), '/var/lib/magmark/state.json');
   t.end();
 });
+
+t.test(
+  'in a directory that others can write to, no link is followed and no file of another user is read',
+  async t => {
+    const directory = t.testdir({ victim: 'as it was' });
+    const path = join(directory, 'state.json');
+    const victim = join(directory, 'victim');
+    symlinkSync(victim, `${path}.new`);
+    symlinkSync(victim, path);
+    const state = new KeptState(path);
+    await t.rejects(state.read(), { message: /it is a symbolic link, and a regular file is needed/ });
+    await state.keep(KEPT);
+    t.equal(state.fault, null);
+    t.equal(readFileSync(victim, 'utf8'), 'as it was');
+    t.ok(lstatSync(path).isFile(), 'the link was replaced');
+    t.same(await state.read(), KEPT);
+    if (process.geteuid?.() !== 0) return;
+    chownSync(path, 65534, 65534);
+    await t.rejects(state.read(), {
+      message: /it belongs to user 65534, neither to root nor to 0: it may be anything/,
+    });
+  },
+);

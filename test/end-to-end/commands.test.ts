@@ -1,5 +1,5 @@
 /** magmark's own commands against a running daemon, as an operator types them. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import type { ExplainReply, StatusReply } from '../../host/control/api.js';
@@ -27,6 +27,7 @@ const { topology } = await startLab(t);
 const daemon = startDaemon(topology, CONFIG);
 await daemon.ready();
 
+let removed = '';
 const magmark = (...args: string[]) => inLoadBalancer(topology, 'node', MAGMARK, ...args);
 const failing = async (...args: string[]) => {
   const argv = [...Topology.inside(topology.loadBalancer), 'node', MAGMARK, ...args];
@@ -70,12 +71,18 @@ t.test('explain names flow, stream, slot, target, mark, table and next hop', asy
       identifier,
       fwmark: 5000 + identifier!,
       route: { table: 5000 + identifier!, via: target.ips[family], error: null },
+      vip: `${VIP[family]}/${family === 4 ? 32 : 128}`,
+      back: { table: 4096, via: family === 4 ? '169.254.100.150' : '100:100::150', error: null },
     });
     t.match(await magmark('explain', packet), new RegExp(`next hop  ${target.ips[family]} dev conduit-a-`));
   }
   const missed = await magmark('explain', 'udp 192.0.2.1:1 > 20.0.0.1:4000');
   t.match(missed, /flow +tcp \(priority 1\): protocol udp is none of tcp/);
   t.match(missed, /mark +none: the packet is dropped \(no-flow\)/);
+  const noVip = await magmark('explain', 'tcp 192.0.2.1:1 > 20.0.0.99:4000');
+  t.match(noVip, /vip +none holds the destination: .* never reaches magmark/);
+  t.match(noVip, /mark +none: the packet never reaches magmark/);
+  t.notMatch(noVip, /dropped \(no-flow\)/);
   const fault = await failing('explain', 'nonsense');
   t.equal(fault.code, 1);
   t.match(fault.stderr, /nonsense is not a packet: write <proto>/);
@@ -124,6 +131,11 @@ t.test('diff tells what somebody changed, and what a file would change, and chan
   t.strictSame(JSON.parse((await failing('diff', checked, '--json')).stdout), [
     { of: 'configuration', kind: 'missing', what: 'stream a: healthCheck' },
   ]);
+  writeFileSync(checked, CONFIG.replace('172.16.1.6', '192.168.77.7'));
+  t.match(
+    (await failing('diff', checked)).stdout,
+    /^! target a\/44: no interface that is up has an address in the network of 192\.168\.77\.7$/m,
+  );
   t.equal((await status()).lastChange, null);
   await magmark('apply', file);
   const lastChange = { added: ['vip 20.0.0.7/32'], removed: ['a/69'], changed: [] };
@@ -142,6 +154,34 @@ t.test('diff tells what somebody changed, and what a file would change, and chan
   await inLoadBalancer(topology, 'ip', 'rule', 'del', 'priority', '5');
   t.equal((await failing('diff', join(topology.directory, 'nowhere'))).code, 1);
 });
+
+t.test(
+  'the applied ruleset is a file that everyone may read and nft loads, current and removed at the end',
+  async t => {
+    const own = (
+      await inLoadBalancer(topology, 'sh', '-c', 'echo /run/magmark/net-$(stat -Lc %i /proc/self/ns/net).nft')
+    ).trim();
+    const second = join(topology.directory, 'ruleset.nft');
+    const file = join(topology.directory, 'ruleset.yaml');
+    writeFileSync(file, `rulesetFile: ${second}\n${CONFIG}`);
+    await magmark('apply', file);
+    const text = readFileSync(own, 'utf8');
+    t.equal(readFileSync(second, 'utf8'), text);
+    t.match(text, /set ipv4-vips \{\n.*\n.*\n\t\telements = \{ 20\.0\.0\.1 \}\n/);
+    t.equal(statSync(own).mode & 0o777, 0o644);
+    await topology.processes.command(['unshare', '--net', 'nft', '-f', own]);
+    writeFileSync(file, CONFIG.replaceAll('20.0.0.1/32', '20.0.0.0/30'));
+    await magmark('apply', file);
+    t.match(readFileSync(own, 'utf8'), /elements = \{ 20\.0\.0\.0\/30 \}/);
+    t.notOk(existsSync(second), 'a place that is configured no more has none');
+    const nowhere = '/nowhere/ruleset.nft';
+    writeFileSync(file, `rulesetFile: ${nowhere}\n${CONFIG}`);
+    await magmark('apply', file);
+    t.match((await status()).warnings.join('\n'), /cannot write ruleset file \/nowhere\/ruleset\.nft/);
+    t.equal((await daemon.reload()).msg, 'reloaded');
+    removed = own;
+  },
+);
 
 t.test('apply takes the place of the file until SIGHUP reads that again, and status says so', async t => {
   const file = join(topology.directory, 'other.yaml');
@@ -174,4 +214,5 @@ t.test('apply takes the place of the file until SIGHUP reads that again, and sta
   t.match((await status()).source, { kind: 'file' });
   t.match(await magmark('flows'), /│ tcp +│ +1 │/);
   await daemon.stop();
+  t.notOk(existsSync(removed), 'the ruleset file goes with the ruleset');
 });

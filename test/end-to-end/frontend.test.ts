@@ -126,9 +126,17 @@ t.test('a VIP that the gateway knows is served from the first moment on', async 
       ['BFD comes', text],
     ] as const;
     for (const [claim, changed] of changes) {
+      const established = await establishedAt(lab);
       writeConfig(lab.topology, changed);
       const line = await daemon.reload();
       t.equal(line.msg, 'reloaded', `${claim}: ${JSON.stringify(line.faults ?? '')}`);
+      if (claim === 'BFD comes') {
+        // The gateway is down until BFD is up: its routes need both. The session of BGP stays.
+        await sessionsUp(daemon, 2);
+        for (const [name, at] of await establishedAt(lab))
+          t.ok(Math.abs(at - established.get(name)!) < 100, `${claim}: ${name} stays`);
+        continue;
+      }
       if (claim === 'BFD goes') {
         // The gateway's BFD takes the silence for a failure and ends its session: BIRD says no good-bye (RFC 5882, 4.2).
         await waitFor('BFD of the gateway to notice', BOUND_MS, async () => {
@@ -216,4 +224,11 @@ async function lastLoss(since: number): Promise<number> {
     return (await lab.here.first('the loss of a target', matches, BOUND_MS, since)).at;
   });
   return Math.max(...(await Promise.all(losses)));
+}
+
+/** When the sessions of BGP came up as the gateway's BIRD lists them, to the millisecond or two, by protocol. */
+async function establishedAt({ gateway }: BgpLab): Promise<Map<string, number>> {
+  const listed = await gateway.bird.ask('show', 'protocols');
+  const found = listed.matchAll(/^(lb\d+) +BGP +\S+ +up +(\S+ \S+) +Established/gm);
+  return new Map([...found].map(([, name, at]) => [name!, Date.parse(at!.replace(' ', 'T'))]));
 }

@@ -54,6 +54,15 @@ t.test('BFD that changes alone is a change', async t => {
   t.equal(lines.length, 1);
 });
 
+t.test('BFD that a reload adds or removes is no change', async t => {
+  const { clock, lines, since } = watched();
+  since({ ...SESSION, bfd: 'up' });
+  await clock.until(3000);
+  t.equal(since(SESSION), STARTED);
+  t.equal(since({ ...SESSION, bfd: 'up' }), STARTED);
+  t.equal(lines.length, 1);
+});
+
 t.test("BIRD's time is taken where it is newer, and varies by a millisecond", async t => {
   const { clock, since } = watched();
   since(DOWN);

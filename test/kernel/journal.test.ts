@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { type Claims, NO_CLAIMS } from '../../host/kernel/claims.js';
@@ -75,21 +84,29 @@ t.test('a journal that cannot be understood is an error that names it', async t 
 t.test(
   'a journal that cannot be written is an error that names it, and its claims stay what the file holds',
   async t => {
-    const path = join(t.testdir(), 'journal');
+    const directory = join(t.testdir(), 'run');
+    const path = join(directory, 'journal');
+    mkdirSync(directory);
     const more = { ...CLAIMS, tables: ['meridio-nat', 'meridio-defrag'] };
     const journal = await Journal.open(path, HERE, noWarning);
     await journal.write(CLAIMS);
     const obstacles: [claim: string, make: () => void, words: RegExp][] = [
-      ['no space', () => symlinkSync('/dev/full', `${path}.new`), /write journal .*journal\.new: ENOSPC/],
-      ['a directory in its place', () => mkdirSync(`${path}.new`), /write journal .*journal\.new: EISDIR/],
-      ['a link to nowhere', () => symlinkSync('/proc/none/x', `${path}.new`), /write journal .*: ENOENT/],
+      [
+        'a file in place of its directory',
+        () => writeFileSync(directory, ''),
+        /write journal .*journal\.[0-9a-f]+\.new: ENOTDIR/,
+      ],
+      ['a directory that is gone', () => undefined, /write journal .*: ENOENT/],
     ];
     for (const [claim, make, message] of obstacles) {
+      renameSync(directory, `${directory}-away`);
       make();
       await t.rejects(journal.write(more), { code: 'ENVIRONMENT', message }, claim);
       t.same(journal.claims, CLAIMS, claim);
+      rmSync(directory, { force: true });
+      renameSync(`${directory}-away`, directory);
       t.same((await Journal.open(path, HERE, noWarning)).claims, CLAIMS, claim);
-      rmSync(`${path}.new`, { recursive: true, force: true });
+      t.strictSame(readdirSync(directory), ['journal'], claim);
     }
     await journal.write(more);
     t.same((await Journal.open(path, HERE, noWarning)).claims, more, 'once it can, it is');

@@ -76,7 +76,7 @@ t.test('what becomes of fragments is told with each packet, by the mode', t => {
     const tuple = parseFiveTuple('udp 192.0.2.1:53 > 20.0.0.1:53');
     if (typeof tuple === 'string') throw new Error(tuple);
     const explanation = explain({ ...config, fragments, fragmentTimeoutMs: 750 }, tuple);
-    return { packet: 'p', ...explanation, route: null, idle: [] };
+    return { packet: 'p', ...explanation, route: null, back: null, idle: [] };
   };
   const kernel = reply('kernel');
   t.match(kernel.fragments, { mode: 'kernel', first: /^put together by the kernel before the queue/ });

@@ -10,7 +10,8 @@ t.test(
   async t => {
     t.equal(printable(HOSTILE), HARMLESS);
     t.equal(printable('one\ntwo\r'), 'one\\u000atwo\\u000d');
-    t.equal(printableLines('one\ntwo\r'), 'one\ntwo\\u000d');
+    t.equal(printableLines('one\n\ttwo\r'), 'one\n\ttwo\\u000d');
+    t.equal(printable('\u{e0041}'), '\\udb40\\udc41', 'as in JSON');
     t.equal(printable('grüße, 日本語, 😀'), 'grüße, 日本語, 😀');
   },
 );
