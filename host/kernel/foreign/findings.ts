@@ -1,5 +1,6 @@
 /** Which rules of other programs can keep packets from their targets. Pure. */
 import type { Family } from '../../types/config.js';
+import { overlapsPattern } from '../pattern.js';
 import type { WantedKernel } from '../wanted.js';
 import type { ForeignChain, ForeignRule } from './netfilter.js';
 import { answers, decidedMarks, type Packets, requests } from './packets.js';
@@ -278,7 +279,5 @@ function changesMark(
 
 function meetsDevices(ours: readonly string[] | null, devices: readonly string[]): boolean {
   if (ours === null) return true;
-  return devices.some(device =>
-    ours.some(own => (own.endsWith('*') ? device.startsWith(own.slice(0, -1)) : own === device)),
-  );
+  return devices.some(device => ours.some(own => overlapsPattern(own, device)));
 }

@@ -4,8 +4,8 @@
  */
 import { addressNumber, type Interval, prefixInterval } from '../../types/address.js';
 import type { Family } from '../../types/config.js';
+import { overlapsPattern, withinPattern } from '../pattern.js';
 import type { Packets } from './packets.js';
-import { overlapsPattern, withinPattern } from './pattern.js';
 
 export type Match = 'no' | 'may' | 'yes';
 
