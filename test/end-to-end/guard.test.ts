@@ -62,6 +62,8 @@ let daemon = startDaemon(topology, CONFIG);
 await daemon.ready();
 const { carrier } = await daemon.status();
 t.comment(`carrier ${carrier}`);
+/** Table mangle queues at -150, nftables at 0. */
+const AFTER_QUEUE = { xtables: 'dstnat', nft: 'filter + 50' } as const;
 
 /** PACKETS datagrams of each family, and what the guard counts of them. */
 async function counted(): Promise<{ readonly dropped: number; readonly left: number }> {
@@ -155,7 +157,7 @@ t.test(
     const rows: [claim: string, add: string, remove: string][] = [
       [
         'a bit is added to the mark after the queue',
-        "nft 'table inet other { chain pre { type filter hook prerouting priority dstnat; meta mark set meta mark or 0x40000; }; }'",
+        `nft 'table inet other { chain pre { type filter hook prerouting priority ${AFTER_QUEUE[carrier]}; meta mark set meta mark or 0x40000; }; }'`,
         'nft delete table inet other',
       ],
     ];

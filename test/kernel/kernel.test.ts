@@ -31,6 +31,8 @@ const DEFRAG = `table inet meridio-defrag {
 
 if (insideNamespace(import.meta.url)) {
   const { default: t } = await import('tap');
+  // An emulated machine needs more than tap's 30 s.
+  t.setTimeout(600_000);
   makeInterfaces();
   const before = state();
   const logged: string[] = [];
