@@ -52,14 +52,14 @@ async function part<Found>(name: string, work: () => Promise<Found>): Promise<Pa
   }
 }
 
-/** Run to the end, and show on the console what it says. */
+/** Run to the end, and show on the console what it says: the host prints that if there is no report. */
 function command(argv: readonly string[]): Promise<CommandReport> {
   return new Promise((resolve, reject) => {
     const child = execFile(argv[0]!, argv.slice(1), { maxBuffer: OUTPUT_BYTES }, (error, stdout, stderr) => {
       if (error !== null && typeof error.code === 'string') return reject(error);
       resolve({ code: child.exitCode, stdout, stderr });
     });
-    child.stderr!.pipe(process.stderr, { end: false });
+    for (const stream of [child.stdout!, child.stderr!]) stream.pipe(process.stderr, { end: false });
   });
 }
 

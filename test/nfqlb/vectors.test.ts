@@ -109,6 +109,7 @@ t.test('the flow and the mark of every packet, by what the commands leave', asyn
     queues: { first: 0, last: 0 },
     queueLength: 1024,
     queueMark: 0x1000,
+    markMask: 0xffffffff,
     queueSpinMicroseconds: 0,
     fragmentTimeoutMs: 200,
     mostHeld: 100,

@@ -11,8 +11,8 @@ const RUN = fileURLToPath(new URL('../../scripts/vm/run.js', import.meta.url));
 const REFERENCE = readFileSync(new URL('../../../test/vm/reference-ruleset.txt', import.meta.url), 'utf8');
 /** What we have besides, behind it: tables of our own. */
 const OWN = readFileSync(new URL('../../../test/vm/own-ruleset.txt', import.meta.url), 'utf8');
-/** Two attempts of 10 minutes, two more with the long work, and the downloads before. */
-t.setTimeout(45 * 60_000);
+/** Two attempts of 20 minutes, two more with the long work, and the downloads before. */
+t.setTimeout(85 * 60_000);
 
 const options = process.env.MAGMARK_VM_LONG === undefined ? [] : ['--long'];
 
