@@ -54,6 +54,8 @@ export interface DaemonOptions {
   readonly journalPath: string;
   /** The applied ruleset as text is written there. */
   readonly rulesetPath: string;
+  /** A second place for it, where the configuration names none; null: there is no second place. */
+  readonly rulesetFile: string | null;
   /** For the files of BIRD. */
   readonly frontendDirectory: string;
   /** Work in the machine's initial network namespace. */
@@ -79,7 +81,7 @@ export interface ProcessFacts {
 
 /** New neighbours answer within a few ms; who does not is told as pending, and asked again. */
 export const RELOAD_PATIENCE_MS = 200;
-/** A program or a step that takes this long is told. */
+/** A program or a step that takes this long is a warning. */
 export const SLOW_MS = 5000;
 /** How long a stop may take after `shutdownDelay`: container engines wait for 10 s. */
 const STOP_MS = 8000;
@@ -90,7 +92,7 @@ const HURRY = 4;
 const TAKEOVER = 'takeover';
 /** Programs of a change that is under way when the stop begins. */
 const PRESENT_MS = 1000;
-/** A program that met its bound is told before the stop itself is given up. */
+/** The log has a program that met its bound before the stop itself is given up. */
 const LATE_MS = 500;
 
 /** Under way while a configuration is read. */
@@ -356,6 +358,7 @@ export class Daemon {
         refuseRestartOnly(this.config, config);
         return [
           ...configurationDifferences(configChanges(this.config, config)),
+          ...(await this.kernel.predictInactive(this.wanted(config))),
           ...(await this.kernel.compare(this.wanted(config))),
         ];
       },
@@ -477,6 +480,7 @@ export class Daemon {
           );
         }
       }
+      clearTimeout(this.stopTimer);
       seat?.unlock();
       log.info({ clean, ...(clean ? {} : { left: this.kernel.claimed() }) }, 'stopped');
       return clean;
@@ -617,7 +621,8 @@ export class Daemon {
   /** Write the applied ruleset for people. @returns warnings about it, and about its files */
   private async keepRuleset(config: Config): Promise<string[]> {
     const { kernel, rulesetFile } = this;
-    return [...kernel.rulesetWarnings, ...(await rulesetFile.keep(kernel.rulesetText, config.rulesetFile))];
+    const second = config.rulesetFile ?? this.options.rulesetFile;
+    return [...kernel.rulesetWarnings, ...(await rulesetFile.keep(kernel.rulesetText, second))];
   }
 
   private wanted(config: Config): WantedKernel {

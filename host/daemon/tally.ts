@@ -1,5 +1,7 @@
 /** How looks at the kernel and changes of the configuration went, and what was mended, since the daemon started. */
 
+import { cut, printable } from '../types/text.js';
+
 /** Characters of a reason. */
 const LONGEST = 300;
 
@@ -24,15 +26,10 @@ class Runs {
       return result;
     } catch (error) {
       this.failed++;
-      this.fault = shortened((error as Error).message);
+      this.fault = cut(printable((error as Error).message), LONGEST);
       throw error;
     }
   }
-}
-
-function shortened(message: string): string {
-  const line = message.replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' ');
-  return line.length > LONGEST ? `${line.slice(0, LONGEST)}...` : line;
 }
 
 /** What the daemon mended of its own accord. */
@@ -65,7 +62,7 @@ export class Tally {
     return fault === null
       ? []
       : [
-          `what the kernel holds could not be compared or mended: ${fault}. It is tried again, each 30 s at the latest`,
+          `what the kernel holds could not be compared or repaired: ${fault}. It is tried again, each 30 s at the latest`,
         ];
   }
 }

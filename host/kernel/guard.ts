@@ -1,6 +1,6 @@
 /**
- * The guard: the host never forwards a packet that is addressed to a VIP and has none of our marks. Such a packet passed by
- * the queue, or a rule of another program changed its mark; main would send it back to the gateway.
+ * The guard: the host never forwards a packet that is addressed to a VIP and has none of our marks. Such a packet missed the
+ * queue, or a rule of another program changed its mark; main would send it back to the gateway.
  *
  * - `forward` is the last at its hook. It drops those packets, and counts what leaves, to be compared with what the workers
  *   decided: what other programs drop in forward is missing there. One chain for both: each hook costs every packet.
@@ -14,6 +14,8 @@ import { type MarkRange, unitedRanges } from './marks.js';
 import { listCounters, listObjects } from './nft-list.js';
 import { listedMarks } from './nft-listing.js';
 import type { Command, Element, NftSet, NftTable } from './nft-table.js';
+import { markRule, ourBits } from './packet-mark.js';
+import { withinPattern } from './pattern.js';
 import {
   ACCEPT,
   addressOf,
@@ -55,7 +57,9 @@ export function ownMarks({ markRanges, unmatchedMarks }: WantedKernel): MarkRang
 
 /** @param admitted marks of a configuration that workers still decide by */
 export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[]): NftTable {
-  const mark = { meta: { key: 'mark' } };
+  const { markMask } = wanted;
+  const ofMark = (name: string, value: unknown, end: readonly Statement[]) =>
+    markRule(markMask, name, [equals(ourBits(markMask), value), ...end]);
   // Where those marks lead is their owner's choice: they may end here.
   const unmatched = wanted.unmatchedMarks.filter(
     each => !admits(wanted.markRanges, [{ first: each, last: each }]),
@@ -89,14 +93,16 @@ export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[])
         name: TO_VIP,
         hook: null,
         rules: [
-          ...unmatched.map(each => [equals(mark, each), ACCEPT]),
-          ...fewRanges(wanted).map(range => [equals(mark, range), ...left]),
-          [equals(mark, `@${MARKS}`), ...left],
-          ...towardsTargets(wanted).map(name => [
-            equals({ meta: { key: 'oifname' } }, name),
-            ...[0, wanted.queueMark].map(undecided => compares('!=', mark, undecided)),
-            ...left,
-          ]),
+          ...unmatched.map(each => ofMark('no flow or no target', each, [ACCEPT])),
+          ...fewRanges(wanted).map(range => ofMark('a stream', range, left)),
+          ofMark('a mark of ours', `@${MARKS}`, left),
+          ...towardsTargets(wanted).map(name =>
+            markRule(markMask, `decided, by ${name}`, [
+              equals({ meta: { key: 'oifname' } }, name),
+              ...[0, wanted.queueMark].map(undecided => compares('!=', ourBits(markMask), undecided)),
+              ...left,
+            ]),
+          ),
           ...FAMILIES.map(family => [
             equals({ meta: { key: 'nfproto' } }, `ipv${family}`),
             namedCounter(droppedName(family)),
@@ -135,9 +141,7 @@ function fewRanges({ markRanges }: WantedKernel): Element[] {
  * changed the mark since, in forward. But for what no worker decided: main may lead a VIP there too.
  */
 function towardsTargets({ interfaces: { external, internal } }: WantedKernel): readonly string[] {
-  const covers = (pattern: string) =>
-    pattern.endsWith('*') ? external?.startsWith(pattern.slice(0, -1)) : pattern === external;
-  return external === null || internal.some(covers) ? [] : internal;
+  return external === null || internal.some(pattern => withinPattern(external, pattern)) ? [] : internal;
 }
 
 /** Makes `marks` those that the guard lets pass, and no others. */
@@ -168,7 +172,11 @@ export async function readGuard(run: Run): Promise<GuardCounts | null> {
 /** Whether all of `marks` are among `admitted`. */
 export function admits(admitted: readonly MarkRange[], marks: readonly MarkRange[]): boolean {
   const united = unitedRanges(admitted);
-  return marks.every(({ first, last }) => united.some(range => range.first <= first && last <= range.last));
+  const both = unitedRanges([...united, ...marks]);
+  return (
+    both.length === united.length &&
+    both.every(({ first, last }, index) => first === united[index]!.first && last === united[index]!.last)
+  );
 }
 
 function marksSet(marks: readonly MarkRange[]): NftSet {

@@ -29,6 +29,7 @@ import {
   neighbourKey,
   probeNeighbours,
 } from './neighbour.js';
+import { isOwn, listInterfaceNetworks, nextHopFault } from './next-hop.js';
 import { OnLink } from './on-link.js';
 import { type Reached, reachOf } from './reach.js';
 import { ALL_REPAIRS, NO_REPAIRS, type RepairGate } from './repairs.js';
@@ -49,7 +50,7 @@ import { type RulesetOptions, Steering } from './steering.js';
 import { applySysctls, type Ipv6State, ipv6State } from './sysctl.js';
 import { together } from './together.js';
 import { listTrackingRules, trackingWarnings } from './tracking.js';
-import type { NextHop, PendingTarget, WantedKernel } from './wanted.js';
+import { type NextHop, type PendingTarget, queueMarkOf, type WantedKernel } from './wanted.js';
 
 /** The part of the logger that is used. */
 export interface KernelLog {
@@ -199,7 +200,7 @@ export class Kernel {
       const { listing, neighbours: listed, local } = await (ahead?.listed ?? this.list([...inspected]));
       lap('listed');
       const routing = wantedRouting(wanted, listing, before);
-      const clashing = clashes(routing, listing, before);
+      const clashing = clashes(routing, listing, before, wanted.markMask);
       if (clashing.length > 0 && options.clashesAreWarnings !== true) {
         throw new ClashError(clashing.join('\n'));
       }
@@ -320,7 +321,7 @@ export class Kernel {
    */
   reviewForeign(wanted: WantedKernel): Promise<ForeignReport> {
     const { carrier } = this.steering;
-    const mark = carrier.queueMatch(wanted.queueMark);
+    const mark = carrier.queueMatch(queueMarkOf(wanted));
     return this.foreign.review(wanted, { priority: carrier.chainPriority, mark });
   }
 
@@ -374,11 +375,30 @@ export class Kernel {
         ),
         ...steering,
         ...[
-          ...clashes(routing, listing, claims),
+          ...clashes(routing, listing, claims, wanted.markMask),
           ...rulesInFront(wanted, routing, listing, claims),
           ...foreignRules.warnings,
         ].map(what => ({ kind: 'foreign' as const, what })),
       ];
+    });
+  }
+
+  /** Targets of `wanted` that would receive no traffic, since no interface leads to them. Changes nothing. @throws KernelError */
+  predictInactive(wanted: WantedKernel): Promise<Difference[]> {
+    return this.inTurn(async () => {
+      const { listing } = await this.list();
+      const onLink = new OnLink(listing.links);
+      const networks = await listInterfaceNetworks(this.run);
+      return wanted.targets.flatMap(({ label, nextHops }) =>
+        nextHops
+          .filter(hop => this.families.includes(hop.family))
+          .flatMap((hop): Difference[] => {
+            // Routes to its network may exist without an address in it, but not to an address of this host.
+            const isRouted = onLink.deviceOf(hop) !== null && !isOwn(hop, networks);
+            const fault = isRouted ? null : nextHopFault(hop, networks);
+            return fault === null ? [] : [{ kind: 'inactive', what: `target ${label}: ${fault}` }];
+          }),
+      );
     });
   }
 
@@ -511,8 +531,9 @@ export class Kernel {
   ): Promise<number> {
     const { claims } = this.journal;
     const surplus = removals(wanted, listing, claims);
-    const removed = surplus.filter(removal => gate.allows(changeText(removal)));
-    const waiting = surplus.filter(removal => !removed.includes(removal));
+    const allowed = new Set(surplus.filter(removal => gate.allows(changeText(removal))));
+    const removed = [...allowed];
+    const waiting = surplus.filter(removal => !allowed.has(removal));
     const refused = await applyRemovals(this.run, removed);
     const left = [...refused.map(([removal]) => removal), ...waiting].map(({ claim }) => claim);
     for (const removal of removed) gate.repaired(changeText(removal));

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { execa } from 'execa';
 import { EnvironmentError, KernelError } from '../types/errors.js';
+import { cut } from '../types/text.js';
 import { refuseWithoutDescriptors } from './descriptors.js';
 import { excerpt } from './excerpt.js';
 import { onFile } from './file.js';
@@ -128,7 +129,7 @@ async function runWith(
   if (killed !== null) throw new KernelError(`${line}: ${killed}`);
   if (result.exitCode === undefined) throw endOf(result, program, line);
   if (result.exitCode !== 0 && options.allowFailure !== true) {
-    throw new KernelError(`${line}: exit code ${result.exitCode}: ${shortened(stderr().trim())}`);
+    throw new KernelError(`${line}: exit code ${result.exitCode}: ${cut(stderr().trim(), MOST_WORDS)}`);
   }
   return { exitCode: result.exitCode, stdout: stdout(), stderr: stderr() };
 }
@@ -150,10 +151,6 @@ function collected(stream: Readable | null, most: number, tooMuch: () => void): 
 
 /** A program may complain of each of thousands of lines. */
 const MOST_WORDS = 16 * 1024;
-
-function shortened(words: string): string {
-  return words.length <= MOST_WORDS ? words : `${words.slice(0, MOST_WORDS)}... (${words.length} characters)`;
-}
 
 /** Why it was not started, or which signal ended it. */
 function endOf(

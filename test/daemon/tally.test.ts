@@ -7,7 +7,7 @@ t.test('why the last look failed is a warning until one succeeds, short and on o
   const failing = (message: string) => tally.looks.count(() => Promise.reject(new Error(message)));
   await t.rejects(failing('nft list tables: exit code 1:\n\u001b[2JError'));
   t.same(tally.warnings(), [
-    'what the kernel holds could not be compared or mended: nft list tables: exit code 1: [2JError. ' +
+    'what the kernel holds could not be compared or repaired: nft list tables: exit code 1:\\u000a\\u001b[2JError. ' +
       'It is tried again, each 30 s at the latest',
   ]);
   await t.rejects(failing('x'.repeat(10_000)));

@@ -236,7 +236,7 @@ t.test('ip prints without end, descriptors run out: each an error, and the repai
     WAIT_MS,
     () => errors('it printed more than 33554432 characters').length > 0,
   );
-  const failed = /could not be compared or mended: ip .*it printed more than 33554432 characters/;
+  const failed = /could not be compared or repaired: ip .*it printed more than 33554432 characters/;
   t.match((await daemon.status()).warnings.join('\n'), failed);
   await waitFor('readiness to say so', WAIT_MS, async () =>
     failed.test((await magmark('health', '--ready')).stdout),

@@ -7,6 +7,7 @@ import { renderTables } from '../../host/kernel/nft.js';
 import { replaceCommands } from '../../host/kernel/nft-table.js';
 import { rulesetText } from '../../host/kernel/ruleset-text.js';
 import type { WantedKernel } from '../../host/kernel/wanted.js';
+import { hexadecimal, WHOLE_MARK } from '../../host/types/marks.js';
 import { EXAMPLE } from './example.js';
 import { insideNamespace, shell } from './namespace.js';
 
@@ -29,6 +30,7 @@ if (insideNamespace(import.meta.url)) {
   const wanted: WantedKernel = {
     ...EXAMPLE,
     vips,
+    interfaces: { external: 'ext0', internal: ['conduit-*'] },
     unmatchedMarks: [77],
     markRanges: [
       { first: 8192, last: 16383 },
@@ -42,9 +44,14 @@ if (insideNamespace(import.meta.url)) {
     })),
   };
 
-  for (const fragments of ['kernel', 'track'] as const) {
-    t.test(`nft -f makes of it what was applied; fragments: ${fragments}`, t => {
-      const tables = renderTables({ ...wanted, fragments }, XTABLES_CARRIER);
+  for (const [fragments, markMask] of [
+    ['kernel', WHOLE_MARK],
+    ['track', WHOLE_MARK],
+    ['kernel', 0xffff],
+  ] as const) {
+    const mask = hexadecimal(markMask);
+    t.test(`nft -f makes of it what was applied; fragments: ${fragments}, markMask: ${mask}`, t => {
+      const tables = renderTables({ ...wanted, fragments, markMask }, XTABLES_CARRIER);
       // What the kernel was sent, since a listing does not tell raw writes from others.
       const sent = (command: string) =>
         shell(`nft --debug=netlink ${command}; nft flush ruleset`).replaceAll('nat-80', '80');
@@ -54,7 +61,11 @@ if (insideNamespace(import.meta.url)) {
       t.same(instructions(sent(`-f ${file}`)), applied);
       t.ok(Object.keys(applied).length >= 12, Object.keys(applied).join());
       shell(`nft -f ${file}`);
-      t.match(shell('nft list ruleset'), /chain nat-80-8080-TCP/);
+      const listed = shell('nft list ruleset');
+      t.match(listed, /chain nat-80-8080-TCP/);
+      const towards = '\t\toifname "conduit-*" counter name "left" accept';
+      t.ok(listed.includes(towards), 'nft lists it so');
+      t.ok(rulesetText(tables).includes(towards), 'and the text reads the same');
       shell('nft flush ruleset');
       t.end();
     });

@@ -1,5 +1,6 @@
 /** Which rules of other programs can keep packets from their targets. Pure. */
 import type { Family } from '../../types/config.js';
+import { overlapsPattern } from '../pattern.js';
 import type { WantedKernel } from '../wanted.js';
 import type { ForeignChain, ForeignRule } from './netfilter.js';
 import { answers, decidedMarks, type Packets, requests } from './packets.js';
@@ -194,7 +195,7 @@ export class Review {
         if (stage !== 'out') this.tell(walk, 'rewrite', chain, rule, certainty);
         return 'no';
       case 'mark':
-        if (changesMark(effect, walk)) this.tell(walk, 'mark', chain, rule, certainty);
+        if (changesMark(effect, walk, this.wanted.markMask)) this.tell(walk, 'mark', chain, rule, certainty);
         return 'no';
       case 'return':
         return 'return';
@@ -265,11 +266,12 @@ function isQueueRule({ statements }: ForeignRule, { mark }: Steered): boolean {
 function changesMark(
   { result }: Extract<Effect, { kind: 'mark' }>,
   { stage, packets, steered }: Walk,
+  markMask: number,
 ): boolean {
   if (stage === 'early' || stage === 'out') return false;
   const { marks } = packets;
   if (marks === null) return true;
-  const mask = stage === 'queue' ? steered.mark!.mask : 0xffffffff;
+  const mask = stage === 'queue' ? steered.mark!.mask : markMask;
   return marks.some(mark => {
     const after = result(mark);
     return after === null || ((after ^ mark) & mask) !== 0;
@@ -278,7 +280,5 @@ function changesMark(
 
 function meetsDevices(ours: readonly string[] | null, devices: readonly string[]): boolean {
   if (ours === null) return true;
-  return devices.some(device =>
-    ours.some(own => (own.endsWith('*') ? device.startsWith(own.slice(0, -1)) : own === device)),
-  );
+  return devices.some(device => ours.some(own => overlapsPattern(own, device)));
 }

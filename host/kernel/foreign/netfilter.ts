@@ -119,10 +119,7 @@ function ruleOf(line: string): ForeignRule {
 }
 
 /** Hooks of the tables of iptables-legacy (netfilter_ipv4.h). */
-const LEGACY_PRIORITIES: Readonly<Record<string, number>> = {
-  ...{ raw: -300, mangle: -150, filter: 0, security: 50 },
-  nat: -100,
-};
+const LEGACY_PRIORITIES: Readonly<Record<string, number>> = { ...PRIORITIES, nat: -100 };
 
 /** @param saved of iptables-legacy-save, which is whole */
 export function readLegacy(saved: string, program: string, family: 'ip' | 'ip6'): ForeignChain[] {
@@ -149,7 +146,12 @@ export function readLegacy(saved: string, program: string, family: 'ip' | 'ip6')
 }
 
 const LEGACY_TARGETS: Readonly<Record<string, string>> = {
-  ...{ ACCEPT: 'accept', DROP: 'drop', REJECT: 'reject', RETURN: 'return', NFQUEUE: 'queue', QUEUE: 'queue' },
+  ACCEPT: 'accept',
+  DROP: 'drop',
+  REJECT: 'reject',
+  RETURN: 'return',
+  NFQUEUE: 'queue',
+  QUEUE: 'queue',
 };
 
 /** What is known of it in the words of nft; all else as `xt match`, which may match. */
