@@ -1,7 +1,7 @@
 /** The room's door against the real kernel, in namespaces of this file's own. */
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type AddOptions, Kernel } from '../../host/kernel/kernel.js';
 import type { WantedKernel } from '../../host/kernel/wanted.js';
 import type { Difference } from '../../host/types/difference.js';
@@ -641,11 +641,20 @@ if (insideNamespace(import.meta.url)) {
 
   t.test('a journal that cannot be written stops a change before the kernel is touched', async t => {
     const kernel = await open();
-    symlinkSync('/dev/full', `${journalPath}.new`);
-    await t.rejects(kernel.add(EXAMPLE), { code: 'ENVIRONMENT', message: /journal\.json\.new: ENOSPC/ });
-    // What could not be written is removed.
-    symlinkSync('/dev/full', `${journalPath}.new`);
-    await t.rejects(kernel.applyRuleset(EXAMPLE), { code: 'ENVIRONMENT' });
+    const directory = dirname(journalPath);
+    shell(
+      `mount -t tmpfs -o size=16k none ${directory}; head -c 1M /dev/zero > ${directory}/filler 2>/dev/null || true`,
+    );
+    try {
+      await t.rejects(kernel.add(EXAMPLE), {
+        code: 'ENVIRONMENT',
+        message: /journal\.json\.[0-9a-f]{12}\.new: ENOSPC/,
+      });
+      t.same(readdirSync(directory), ['filler'], 'what could not be written is removed');
+      await t.rejects(kernel.applyRuleset(EXAMPLE), { code: 'ENVIRONMENT' });
+    } finally {
+      shell(`umount ${directory}`);
+    }
     t.equal(state(), before);
     await applyAll(kernel, EXAMPLE);
     await kernel.removeAll();
