@@ -3,7 +3,7 @@
  * - it knows descriptors; what a lock protects is decided elsewhere;
  * - nothing here blocks, and nothing is kept: the lock belongs to the open file and ends with its last descriptor;
  * - it throws nothing: a call returns -errno, host/lock/native.ts makes words of it.
- * flock(2) is not enough: it cannot tell whether a lock is held without taking it, and whoever asks would disturb who takes.
+ * flock(2) is not enough: it cannot tell whether a lock is held without taking it, and a question would disturb a process that takes it.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -6,6 +6,7 @@ import { examplesText } from '../cli/examples.js';
 import { fail, USAGE, wantsJson } from '../cli/failure.js';
 import { endWithReader } from '../cli/output.js';
 import { MagmarkError } from '../types/errors.js';
+import { printableLines } from '../types/text.js';
 import { version } from '../version.js';
 
 const program = new Command('magmark')
@@ -13,6 +14,8 @@ const program = new Command('magmark')
     'Stateless L3/L4 load balancer: NFQUEUE packets, a WebAssembly core, marks that the kernel routes by.',
   )
   .version(version)
+  // An argument may hold what steers a terminal.
+  .configureOutput({ writeErr: text => process.stderr.write(printableLines(text)) })
   .showHelpAfterError('(magmark --help shows what is possible)');
 
 const socketOption = () =>
@@ -240,7 +243,7 @@ try {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode;
     if (json && error.exitCode !== 0)
-      process.stdout.write(`${JSON.stringify({ error: error.message, code: USAGE })}\n`);
+      process.stdout.write(`${JSON.stringify({ error: printableLines(error.message), code: USAGE })}\n`);
   } else if (error instanceof MagmarkError) fail(error, json);
   else throw error;
 }

@@ -5,6 +5,7 @@ import { loadConfig } from '../config/load.js';
 import type { ApplyReply } from '../control/api.js';
 import { ask } from '../control/client.js';
 import { socketPath } from '../control/socket.js';
+import { printable } from '../types/text.js';
 
 /** @throws ConfigError with one line per fault, ControlError with what the daemon answered */
 export async function apply(file: string, options: { socket?: string; json?: boolean }): Promise<void> {
@@ -16,6 +17,6 @@ export async function apply(file: string, options: { socket?: string; json?: boo
   process.stdout.write(
     options.json
       ? `${JSON.stringify(reply, null, 2)}\n`
-      : `${file}: applied, generation ${reply.generation}\n`,
+      : `${printable(file)}: applied, generation ${reply.generation}\n`,
   );
 }

@@ -3,7 +3,7 @@
 import { closeSync, fstatSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import { pcapngBegin, pcapngEnd, pcapngPacket } from '../capture/pcapng-writer.js';
 import { CaptureError, ControlError } from '../types/errors.js';
-import { printable } from '../types/text.js';
+import { printable, printableLines } from '../types/text.js';
 import type { TracedPacket } from '../types/trace.js';
 import { version } from '../version.js';
 import { type TraceChoice, traceStream } from './trace-stream.js';
@@ -53,7 +53,9 @@ export async function capture(options: CaptureOptions): Promise<void> {
   process.stderr.write(`magmark: ${written} packets written, ${lost} lost\n`);
   if (fault !== null) throw fault;
   if (options.json)
-    process.stdout.write(`${JSON.stringify({ file: options.write, packets: written, lost }, null, 2)}\n`);
+    process.stdout.write(
+      printableLines(`${JSON.stringify({ file: options.write, packets: written, lost }, null, 2)}\n`),
+    );
 }
 
 /** The decision as `key=value`; `-` where there is none. */

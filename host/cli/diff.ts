@@ -14,6 +14,7 @@ const SIGNS: Readonly<Record<Difference['kind'], readonly [sign: string, color: 
   missing: ['+', 'green'],
   changed: ['~', 'yellow'],
   surplus: ['-', 'red'],
+  inactive: ['!', 'red'],
   foreign: ['!', 'magenta'],
 };
 

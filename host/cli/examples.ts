@@ -16,6 +16,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   flows: ['magmark flows', 'magmark flows --json'],
   streams: ['magmark streams', 'magmark streams --json'],
   gateways: ['magmark gateways', 'magmark gateways --json'],
+  reload: ['magmark reload'],
   apply: ['magmark apply config.yaml'],
   diff: ['magmark diff', 'magmark diff config.yaml   # before it is applied'],
   explain: [

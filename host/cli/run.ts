@@ -49,7 +49,7 @@ export async function run(options: RunOptions): Promise<void> {
   });
   const unexpected = (reason: unknown): void => {
     const error = reason instanceof Error ? reason : new Error(String(reason));
-    // Before it stands there are no packets to go on for.
+    // Before it has started there are no packets to go on for.
     if (daemon === null) fatal(error);
     else incidents.note(error);
   };

@@ -2,6 +2,7 @@
 import { readConfig } from '../config/file.js';
 import { configWarnings } from '../config/resolve.js';
 import { forecast } from '../core/forecast.js';
+import { printable } from '../types/text.js';
 
 /** @throws ConfigError with one line per fault, ImageError if it fits no daemon's memory; warnings go to stderr, with `json` to stdout */
 export async function validate(file: string, { json }: { readonly json?: boolean }): Promise<void> {
@@ -12,5 +13,5 @@ export async function validate(file: string, { json }: { readonly json?: boolean
     return;
   }
   for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
-  process.stdout.write(`${file}: valid\n`);
+  process.stdout.write(`${printable(file)}: valid\n`);
 }

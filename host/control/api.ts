@@ -152,7 +152,7 @@ export interface StatusReply {
     readonly restarts: number;
     readonly lastError: string | null;
   };
-  /** `announced`: gateways by BGP are told of it. `lost`: why packets to it, or to a part of it, reach no target; null: they do. */
+  /** `announced`: the daemon announces it to gateways by BGP. `lost`: why packets to it, or to a part of it, reach no target; null: they do. */
   readonly vips: readonly {
     readonly prefix: string;
     readonly announced: boolean;

@@ -90,6 +90,11 @@ export function routesOf(daemon: Daemon): Routes {
       const names = reasonNames(daemon.images.core);
       const pending = new Map(daemon.service.idle.map(target => [target.fwmark, target.reason]));
       const { bird, sessions } = daemon.frontend.state();
+      const announced = new Set(daemon.service.announced.map(prefixText));
+      // The first reason of each.
+      const lost = new Map(
+        daemon.service.lost.toReversed().map(({ vip, reason }) => [prefixText(vip), reason]),
+      );
       return {
         version,
         pid: process.pid,
@@ -139,12 +144,10 @@ export function routesOf(daemon: Daemon): Routes {
             .map(({ address, up, bfd, since, info }) => ({ address, up, bfd, since, info })),
         })),
         bird,
-        vips: config.vips.map(vip => ({
-          prefix: prefixText(vip),
-          announced: daemon.service.announced.some(other => prefixText(other) === prefixText(vip)),
-          lost:
-            daemon.service.lost.find(({ vip: other }) => prefixText(other) === prefixText(vip))?.reason ??
-            null,
+        vips: config.vips.map(prefixText).map(prefix => ({
+          prefix,
+          announced: announced.has(prefix),
+          lost: lost.get(prefix) ?? null,
         })),
         passage: {
           dropped: { ipv4: guardWatch.dropped[4], ipv6: guardWatch.dropped[6] },

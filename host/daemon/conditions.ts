@@ -67,7 +67,7 @@ export function judgeReady(facts: Facts): Judgement {
         hanging.length > 0
           ? `${hanging.join(', ')}: rules, routes and tables cannot be compared`
           : !kernelAsWanted
-            ? 'rules, routes or tables could not be compared or mended: see the log'
+            ? 'rules, routes or tables could not be compared or repaired: see the log'
             : vain.length > 0
               ? `the repair of ${vain.slice(0, SHOWN).join(', ')} does not help: see the warnings of magmark status`
               : 'rules, routes and tables are applied',

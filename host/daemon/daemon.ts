@@ -79,7 +79,7 @@ export interface ProcessFacts {
 
 /** New neighbours answer within a few ms; who does not is told as pending, and asked again. */
 export const RELOAD_PATIENCE_MS = 200;
-/** A program or a step that takes this long is told. */
+/** A program or a step that takes this long is a warning. */
 export const SLOW_MS = 5000;
 /** How long a stop may take after `shutdownDelay`: container engines wait for 10 s. */
 const STOP_MS = 8000;
@@ -90,7 +90,7 @@ const HURRY = 4;
 const TAKEOVER = 'takeover';
 /** Programs of a change that is under way when the stop begins. */
 const PRESENT_MS = 1000;
-/** A program that met its bound is told before the stop itself is given up. */
+/** The log has a program that met its bound before the stop itself is given up. */
 const LATE_MS = 500;
 
 /** Under way while a configuration is read. */
@@ -355,6 +355,7 @@ export class Daemon {
         refuseRestartOnly(this.config, config);
         return [
           ...configurationDifferences(configChanges(this.config, config)),
+          ...(await this.kernel.predictInactive(this.wanted(config))),
           ...(await this.kernel.compare(this.wanted(config))),
         ];
       },
@@ -476,6 +477,7 @@ export class Daemon {
           );
         }
       }
+      clearTimeout(this.stopTimer);
       seat?.unlock();
       log.info({ clean, ...(clean ? {} : { left: this.kernel.claimed() }) }, 'stopped');
       return clean;

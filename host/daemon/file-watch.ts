@@ -141,7 +141,7 @@ export class FileWatch {
     return this.options.pollMs ?? POLL_MS;
   }
 
-  /** Read the file again later, whatever is told of it. */
+  /** Read the file again later, with or without an event. */
   private poll(): void {
     if (this.polling !== null) clearTimeout(this.polling);
     if (this.stopped) return;

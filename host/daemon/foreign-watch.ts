@@ -17,7 +17,7 @@ const GATHER_MS = 300;
 const REST_MS = 2000;
 /** A rest is so many times as long as the review before: nft takes seconds for a ruleset of thousands of sets. */
 const LEAST_REST = 10;
-/** iptables-legacy tells nobody of its changes. */
+/** The kernel reports no changes of iptables-legacy. */
 const SLOW_MS = 30_000;
 
 export class ForeignWatch {
@@ -42,7 +42,7 @@ export class ForeignWatch {
     this.timer = setTimeout(() => void this.review(), due - performance.now());
   }
 
-  /** A review under way changes nothing: nobody waits for it. */
+  /** A review under way changes nothing, so a stop does not wait for it. */
   stop(): void {
     this.stopped = true;
     if (this.timer !== null) clearTimeout(this.timer);

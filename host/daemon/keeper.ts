@@ -84,6 +84,7 @@ export class Keeper {
   private verifyingGateways: NodeJS.Timeout | null = null;
   /** States of the gateways' neighbour entries by `addressKey`. */
   private gatewayStates = new Map<string, GatewayReach['state']>();
+  private readonly underWay = new Set<string>();
   private reviewing: NodeJS.Timeout | null = null;
   private stopped = false;
 
@@ -122,7 +123,7 @@ export class Keeper {
     this.gatewayStates = new Map(gateways.map(({ address, state }) => [addressKey(address), state]));
     const waits = unresolved.length > 0 || gateways.some(({ state }) => state !== 'valid');
     if (waits && this.asking === null && !this.stopped) {
-      this.asking = setInterval(() => this.ask(), ASK_MS);
+      this.asking = setInterval(() => this.runOnce('ask', () => this.ask()), ASK_MS);
     } else if (!waits && this.asking !== null) {
       clearInterval(this.asking);
       this.asking = null;
@@ -132,7 +133,7 @@ export class Keeper {
       this.verifyingGateways = null;
     } else if (gateways.length > 0 && !this.stopped) {
       this.verifyingGateways ??= setInterval(
-        () => this.run(this.options.verify(this.kept.gateways ?? [])),
+        () => this.runOnce('verify', () => this.options.verify(this.kept.gateways ?? [])),
         VERIFY_GATEWAYS_MS,
       );
     }
@@ -193,8 +194,8 @@ export class Keeper {
         this.options.onForeign?.();
         return;
       default:
-        // They may stand around ours in one table.
-        if (event.kind !== 'settings') this.options.onForeign?.();
+        // A change of our tables may be another program's rule in one of them.
+        if (event.kind === 'ruleset' || event.kind === 'lost') this.options.onForeign?.();
         if (event.kind === 'lost') this.fullAt = Number.NEGATIVE_INFINITY;
         this.look(GATHER_MS);
     }
@@ -274,9 +275,16 @@ export class Keeper {
     this.run(this.options.askAnew([hop]));
   }
 
-  private ask(): void {
+  private ask(): Promise<void> {
     const silent = (this.kept.gateways ?? []).filter(({ state }) => state !== 'valid');
-    this.run(this.options.ask([...this.kept.pending.flatMap(target => target.unresolved), ...silent]));
+    return this.options.ask([...this.kept.pending.flatMap(target => target.unresolved), ...silent]);
+  }
+
+  /** Of a timer: not while the former one still waits for its turn, as after a program that hangs. */
+  private runOnce(what: string, start: () => Promise<void>): void {
+    if (this.underWay.has(what)) return;
+    this.underWay.add(what);
+    this.run(start().finally(() => this.underWay.delete(what)));
   }
 
   private run(asking: Promise<void>): void {

@@ -1,5 +1,6 @@
 /** Structured logs: one JSON object a line on stderr, with a level. A line that repeats is collapsed; none holds up the daemon. */
 import { type Logger, pino } from 'pino';
+import { printableLines } from '../types/text.js';
 import { LogSink } from '../util/log-sink.js';
 import { RepeatedLines, repeatedText } from '../util/repeated.js';
 
@@ -41,6 +42,8 @@ export function createLog(level: string): Log {
       formatters: { level: label => ({ level: label }) },
       timestamp: pino.stdTimeFunctions.isoTime,
       hooks: {
+        // JSON leaves C1 controls and format characters as they are.
+        streamWrite: printableLines,
         logMethod(inputs, method, number) {
           const line = isSummary ? null : lineOf(inputs as unknown[], this, number);
           if (line === null || repeated.admit(keyOf(line), line)) method.apply(this, inputs);

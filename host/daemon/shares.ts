@@ -39,7 +39,7 @@ const counted = new WeakMap<ImageStream, Uint32Array>();
 function slotsOf(images: ImageStore, image: ImageStream): Uint32Array {
   const known = counted.get(image);
   if (known !== undefined) return known;
-  // The last is nobody's: empty slots are 0xffff.
+  // The last belongs to no target: empty slots are 0xffff.
   const slots = new Uint32Array(0x10000);
   for (const index of images.table(image)) slots[index]!++;
   const own = slots.slice(0, image.stream.maxTargets);

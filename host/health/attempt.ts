@@ -3,7 +3,7 @@
 export interface Attempt {
   /** null: answered as it should be; else what was attempted and what came of it. Never rejects. */
   readonly failure: Promise<string | null>;
-  /** Nobody was asked, for a lack on this host: it says nothing of the target. */
+  /** The target was not asked, for a lack on this host: it says nothing of the target. */
   readonly unasked?: boolean;
   /** End it now; `failure` is then of no interest. */
   cancel(): void;

@@ -1,6 +1,6 @@
 /**
- * The guard: the host never forwards a packet that is addressed to a VIP and has none of our marks. Such a packet passed by
- * the queue, or a rule of another program changed its mark; main would send it back to the gateway.
+ * The guard: the host never forwards a packet that is addressed to a VIP and has none of our marks. Such a packet missed the
+ * queue, or a rule of another program changed its mark; main would send it back to the gateway.
  *
  * - `forward` is the last at its hook. It drops those packets, and counts what leaves, to be compared with what the workers
  *   decided: what other programs drop in forward is missing there. One chain for both: each hook costs every packet.
@@ -14,6 +14,7 @@ import { type MarkRange, unitedRanges } from './marks.js';
 import { listCounters, listObjects } from './nft-list.js';
 import { listedMarks } from './nft-listing.js';
 import type { Command, Element, NftSet, NftTable } from './nft-table.js';
+import { withinPattern } from './pattern.js';
 import {
   ACCEPT,
   addressOf,
@@ -130,9 +131,7 @@ function fewRanges({ markRanges }: WantedKernel): Element[] {
  * changed the mark since, in forward.
  */
 function towardsTargets({ interfaces: { external, internal } }: WantedKernel): readonly string[] {
-  const covers = (pattern: string) =>
-    pattern.endsWith('*') ? external?.startsWith(pattern.slice(0, -1)) : pattern === external;
-  return external === null || internal.some(covers) ? [] : internal;
+  return external === null || internal.some(pattern => withinPattern(external, pattern)) ? [] : internal;
 }
 
 /** Makes `marks` those that the guard lets pass, and no others. */
@@ -163,7 +162,11 @@ export async function readGuard(run: Run): Promise<GuardCounts | null> {
 /** Whether all of `marks` are among `admitted`. */
 export function admits(admitted: readonly MarkRange[], marks: readonly MarkRange[]): boolean {
   const united = unitedRanges(admitted);
-  return marks.every(({ first, last }) => united.some(range => range.first <= first && last <= range.last));
+  const both = unitedRanges([...united, ...marks]);
+  return (
+    both.length === united.length &&
+    both.every(({ first, last }, index) => first === united[index]!.first && last === united[index]!.last)
+  );
 }
 
 function marksSet(marks: readonly MarkRange[]): NftSet {

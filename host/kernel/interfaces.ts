@@ -2,6 +2,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { onFile } from '../programs/file.js';
+import { withinPattern } from './pattern.js';
 import type { WantedKernel } from './wanted.js';
 
 /** Entries of net/ipv4/conf that stand for no interface. */
@@ -27,7 +28,7 @@ export function missingInterfaces(
   return [
     ...missing,
     ...internal
-      .filter(pattern => !matchesAny(pattern, present))
+      .filter(pattern => ![...present].some(name => withinPattern(name, pattern)))
       .map(pattern => `interfaces.internal: ${noMatch(pattern)}`),
   ];
 }
@@ -37,11 +38,4 @@ export const noInterface = (name: string): string => `interface ${name} does not
 
 function noMatch(pattern: string): string {
   return pattern.endsWith('*') ? `no interface matches ${pattern}` : noInterface(pattern);
-}
-
-/** As nftables matches: a star at the end matches any ending. */
-function matchesAny(pattern: string, present: ReadonlySet<string>): boolean {
-  if (!pattern.endsWith('*')) return present.has(pattern);
-  const start = pattern.slice(0, -1);
-  return [...present].some(name => name.startsWith(start));
 }

@@ -11,11 +11,15 @@ interface KernelRule {
 }
 
 const LOCAL: KernelRule = {
-  ...{ priority: 0, table: KERNEL_TABLES.last, name: 'local' },
+  priority: 0,
+  table: KERNEL_TABLES.last,
+  name: 'local',
   effect: 'this host does not receive packets to its own addresses',
 };
 const MAIN: KernelRule = {
-  ...{ priority: 32766, table: KERNEL_TABLES.main, name: 'main' },
+  priority: 32766,
+  table: KERNEL_TABLES.main,
+  name: 'main',
   effect: 'no packet finds the routes of main, so that targets, gateways and VIPs have no route',
 };
 

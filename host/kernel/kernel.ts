@@ -29,6 +29,7 @@ import {
   neighbourKey,
   probeNeighbours,
 } from './neighbour.js';
+import { isOwn, listInterfaceNetworks, nextHopFault } from './next-hop.js';
 import { OnLink } from './on-link.js';
 import { type Reached, reachOf } from './reach.js';
 import { ALL_REPAIRS, NO_REPAIRS, type RepairGate } from './repairs.js';
@@ -382,6 +383,25 @@ export class Kernel {
     });
   }
 
+  /** Targets of `wanted` that would receive no traffic, since no interface leads to them. Changes nothing. @throws KernelError */
+  predictInactive(wanted: WantedKernel): Promise<Difference[]> {
+    return this.inTurn(async () => {
+      const { listing } = await this.list();
+      const onLink = new OnLink(listing.links);
+      const networks = await listInterfaceNetworks(this.run);
+      return wanted.targets.flatMap(({ label, nextHops }) =>
+        nextHops
+          .filter(hop => this.families.includes(hop.family))
+          .flatMap((hop): Difference[] => {
+            // Routes to its network may exist without an address in it, but not to an address of this host.
+            const isRouted = onLink.deviceOf(hop) !== null && !isOwn(hop, networks);
+            const fault = isRouted ? null : nextHopFault(hop, networks);
+            return fault === null ? [] : [{ kind: 'inactive', what: `target ${label}: ${fault}` }];
+          }),
+      );
+    });
+  }
+
   /**
    * Rules, routes and marks of ours that are not wanted, also those that a crashed run left. Follows `add`, when no worker
    * gives the former marks.
@@ -511,8 +531,9 @@ export class Kernel {
   ): Promise<number> {
     const { claims } = this.journal;
     const surplus = removals(wanted, listing, claims);
-    const removed = surplus.filter(removal => gate.allows(changeText(removal)));
-    const waiting = surplus.filter(removal => !removed.includes(removal));
+    const allowed = new Set(surplus.filter(removal => gate.allows(changeText(removal))));
+    const removed = [...allowed];
+    const waiting = surplus.filter(removal => !allowed.has(removal));
     const refused = await applyRemovals(this.run, removed);
     const left = [...refused.map(([removal]) => removal), ...waiting].map(({ claim }) => claim);
     for (const removal of removed) gate.repaired(changeText(removal));

@@ -23,7 +23,7 @@ export const LINK_ROUTES: Readonly<Record<Family, readonly string[]>> = {
  */
 export const tableRoutes = (table: number): string => `route show table ${table}`;
 export const defaultRoutesOf = (table: number): string => `route show table ${table} exact default`;
-/** What the kernel delivers to this host itself, or to nobody, before it asks other tables. */
+/** What the kernel delivers to this host itself, or drops, before it asks other tables. */
 export const LOCAL_ROUTES = 'route show table local';
 export const neighboursAt = (address: string): string => `neigh show to ${address}`;
 export const NEIGHBOURS = 'neigh';

@@ -140,7 +140,7 @@ export function lostVipText({ vip, whole, reason, remedy }: LostVip): string {
 }
 
 /** Why packets that a route takes reach no target, of a route of table local. */
-export function reasonText({ destination, type, device, isKernels }: LocalRoute): string {
+function reasonText({ destination, type, device, isKernels }: LocalRoute): string {
   const isHost = destination.length === ADDRESS_BITS[destination.family];
   if (isKernels && type === 'local' && isHost) return `${destination.address} is an address of ${device}`;
   if (isKernels && device !== null)

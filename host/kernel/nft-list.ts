@@ -12,12 +12,12 @@ const MISSING = /^Error: No such file or directory(?:; did you mean .*)?$/m;
 
 /** All nftables tables, as `inet meridio-nfqlb`. @throws KernelError */
 export async function listTables(run: Run): Promise<ReadonlySet<string>> {
-  // Not as JSON: nft 1.0.6 prints JSON that nobody can read where any table has a flag.
+  // Not as JSON: nft 1.0.6 prints broken JSON where any table has a flag.
   return listedTables((await run('nft', ['list', 'tables'])).stdout);
 }
 
 /** Tables as `inet meridio-nfqlb`, of what `nft list tables` prints. @throws KernelError at any other line */
-export function listedTables(listing: string): Set<string> {
+function listedTables(listing: string): Set<string> {
   const lines = listing.split('\n').filter(line => line !== '' && !line.startsWith('#'));
   return new Set(
     lines.map(line => {
@@ -73,7 +73,7 @@ async function listWhole(
 }
 
 /** The objects of `nft -j`'s output. @throws KernelError if it is not a whole listing */
-export function nftObjects(stdout: string, command: string): ListedObject[] {
+function nftObjects(stdout: string, command: string): ListedObject[] {
   const objects = (parseJson(stdout, command) as { nftables?: unknown } | null)?.nftables;
   const isListing =
     Array.isArray(objects) &&

@@ -77,7 +77,7 @@ export class Repairs implements RepairGate {
     }
   }
 
-  /** A change of configuration repairs everything anew. */
+  /** A change of configuration repairs everything again. */
   forget(): void {
     this.records.clear();
   }

@@ -19,6 +19,7 @@ import {
 } from './listing.js';
 import { type LocalRoute, parseLocalRoutes } from './local-route.js';
 import { type Neighbours, parseNeighbours } from './neighbour.js';
+import { type InterfaceNetwork, listInterfaceNetworks, nextHopFault } from './next-hop.js';
 import { parseLinkRoutes } from './on-link.js';
 import { type ListedRoute, parseNarrow, parseNarrowOf, parseRoutes } from './route.js';
 import type { Change, Removal, RoutingListing } from './routing.js';
@@ -117,6 +118,8 @@ export async function applyChanges(
   const refused = new Map<number, string[]>();
   const warnings: string[] = [];
   const errors: string[] = [];
+  // Listed only if a route is refused.
+  let networks: Promise<InterfaceNetwork[]> | undefined;
   const reached = await together(
     present.map(async family => {
       const own = changes.filter(change => change.family === family);
@@ -130,7 +133,10 @@ export async function applyChanges(
         const { line, of } = own[index]!;
         const text = `ip -${family} ${line}: ${answer}`;
         if (of.kind === 'route' && of.route.gateway !== null) {
-          refused.set(of.route.table, [...(refused.get(of.route.table) ?? []), text]);
+          networks ??= listInterfaceNetworks(run);
+          const fault = nextHopFault({ family, address: of.route.gateway }, await networks);
+          const reason = fault === null ? text : `${fault} (${text})`;
+          refused.set(of.route.table, [...(refused.get(of.route.table) ?? []), reason]);
         } else if (of.kind === 'forget' || (of.kind === 'rule' && EXISTS.test(answer))) {
           warnings.push(text);
         } else if (of.kind !== 'ask') {

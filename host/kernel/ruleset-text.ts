@@ -127,8 +127,12 @@ function valueText(key: unknown, value: unknown): string {
   const of = (key as { meta?: { key: string } }).meta?.key;
   if (of === 'mark' && typeof value === 'number') return hexText(value);
   if (of === 'l4proto' && typeof value === 'number') return PROTOCOLS[value] ?? String(value);
-  if (of === 'iifname') return `"${value}"`;
+  if (isInterface(of)) return `"${value}"`;
   return expressionText(value);
+}
+
+function isInterface(key: string | undefined): key is string {
+  return key === 'iifname' || key === 'oifname';
 }
 
 function expressionText(expression: unknown): string {
@@ -144,7 +148,7 @@ function expressionText(expression: unknown): string {
     }
     case 'meta': {
       const { key } = body as { key: string };
-      return key === 'iifname' ? key : `meta ${key}`;
+      return isInterface(key) ? key : `meta ${key}`;
     }
     case 'ct':
       return `ct ${(body as { key: string }).key}`;

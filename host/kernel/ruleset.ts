@@ -139,13 +139,13 @@ export async function removeMangle(run: Run, claim: MangleClaim, listed: Readonl
   }
 }
 
-/** Objects of a table of ours; none, so that it is made anew, if it went since it was listed or has a flag. */
+/** Objects of a table of ours; none, so that it is made again, if it went since it was listed or has a flag. */
 async function listTable(run: Run, name: string): Promise<ListedObject[]> {
   try {
     return (await listObjects(run, ['table', 'inet', name])) ?? [];
   } catch (error) {
     if (!(error instanceof KernelError) || !(await hasFlags(run, name))) throw error;
-    // Ours has none. nft 1.0.6 prints JSON that nobody can read of a table that has one.
+    // Ours has none. nft 1.0.6 prints broken JSON of a table that has one.
     return [];
   }
 }

@@ -38,11 +38,24 @@ export function addressOf(family: Family, field: 'saddr' | 'daddr'): object {
 
 /** The set of those `prefixes` that are of `family`. */
 export function addressSet(name: string, family: Family, prefixes: readonly Prefix[]): NftSet {
+  return { name, type: `ipv${family}_addr`, elements: addressElements(family, prefixes) };
+}
+
+type Elements = Partial<Record<Family, readonly Element[]>>;
+
+/** By the list of a configuration: three tables have the same sets, and each check renders them. */
+const knownElements = new WeakMap<readonly Prefix[], Elements>();
+
+function addressElements(family: Family, prefixes: readonly Prefix[]): readonly Element[] {
+  const known = knownElements.get(prefixes);
+  const before = known?.[family];
+  if (before !== undefined) return before;
   const elements = withoutCovered(prefixes.filter(prefix => prefix.family === family)).map(
     ({ address, length }) =>
       length === ADDRESS_BITS[family] ? address : { prefix: { addr: address, len: length } },
   );
-  return { name, type: `ipv${family}_addr`, elements };
+  knownElements.set(prefixes, { ...known, [family]: elements });
+  return elements;
 }
 
 /** The set of the marks in `ranges`, which do not overlap. */

@@ -10,7 +10,7 @@ import { admitCommands, admits, GUARD_TABLE, listAdmitted, ownMarks } from './gu
 import type { Journal } from './journal.js';
 import { applyMangle, listMangle, type MangleListing, markOf, renderMangle } from './mangle.js';
 import type { MarkRange } from './marks.js';
-import { type Kept, renderTables, TABLES } from './nft.js';
+import { renderTables, TABLES } from './nft.js';
 import { listTables } from './nft-list.js';
 import type { NftTable } from './nft-table.js';
 import { ALL_REPAIRS, type RepairGate } from './repairs.js';
@@ -58,6 +58,8 @@ export class Steering {
 
   /** The ruleset that was applied last, as `nft -f` reads it. */
   text = '';
+  /** What `text` was made of: each check would make the same again. */
+  private described = '';
 
   /** One line for each optional table that nft refused. */
   get warnings(): string[] {
@@ -88,16 +90,17 @@ export class Steering {
     const standing = await listAdmitted(this.run);
     // It comes with the ruleset.
     if (standing === null) return;
-    this.admitted = [...standing, ...marks];
-    if (!admits(standing, marks)) await this.writeAdmitted(this.admitted);
+    const united = [...standing, ...marks];
+    if (!admits(standing, marks)) await this.writeAdmitted(united);
+    this.admitted = united;
   }
 
   /** Has the guard let the marks of `wanted` alone pass. @throws KernelError */
   async settle(wanted: WantedKernel): Promise<void> {
     const marks = ownMarks(wanted);
     if (this.admitted === null || admits(marks, this.admitted)) return;
-    this.admitted = marks;
     await this.writeAdmitted(marks);
+    this.admitted = marks;
   }
 
   /**
@@ -117,15 +120,19 @@ export class Steering {
     const former: Family[] = [];
     const { queueMark } = wanted;
     const mangleRules = this.carrier.mangleRules(wanted.queues, queueMark);
-    const asked = JSON.stringify([renderTables(wanted, this.carrier), mangleRules, families]);
+    const plain = renderTables(wanted, this.carrier);
+    const asked = JSON.stringify([plain, mangleRules, families]);
     if (unlessAsLast && asked === this.last && this.refused.size === 0) return [];
     this.last = null;
     const queued = queueMarks(wanted, journal.claims);
     const guarded = keepsMarks && journal.claims.tables.includes(GUARD_TABLE);
     const marks = guarded ? ((await listAdmitted(this.run)) ?? []) : [];
-    const rendered = await this.render(wanted, marks);
-    const known = (table: NftTable) =>
-      !unlessAsLast && this.refused.get(table.name)?.asked === JSON.stringify(table);
+    const kept = { reassembly: await this.keepsReassembly(wanted), marks };
+    const rendered = kept.reassembly || marks.length > 0 ? renderTables(wanted, this.carrier, kept) : plain;
+    const known = (table: NftTable) => {
+      const before = unlessAsLast ? undefined : this.refused.get(table.name);
+      return before !== undefined && before.asked === JSON.stringify(table);
+    };
     const tables = rendered.filter(table => !known(table));
     const [listed, ...standing] = await Promise.all([
       listTables(this.run),
@@ -170,8 +177,12 @@ export class Steering {
       }),
     );
     for (const name of changed) gate.repaired(name);
-    const whole = rendered.filter(({ name }) => !this.refused.has(name));
-    this.text = mangleText(mangleRules) + rulesetText(whole);
+    const described = `${JSON.stringify([kept, [...this.refused.keys()]])} ${asked}`;
+    if (described !== this.described) {
+      const whole = rendered.filter(({ name }) => !this.refused.has(name));
+      this.text = mangleText(mangleRules) + rulesetText(whole);
+      this.described = described;
+    }
     if (changed.length > 0) this.changes++;
     this.admitted = this.refused.has(GUARD_TABLE) ? null : [...marks, ...ownMarks(wanted)];
     this.stands = true;
@@ -183,7 +194,8 @@ export class Steering {
   async compare(wanted: WantedKernel, families: readonly Family[], claims: Claims): Promise<Difference[]> {
     const mangleRules = this.carrier.mangleRules(wanted.queues, wanted.queueMark);
     const marks = queueMarks(wanted, claims);
-    const tables = await this.render(wanted, []);
+    const reassembly = await this.keepsReassembly(wanted);
+    const tables = renderTables(wanted, this.carrier, { reassembly, marks: [] });
     const listed = await listTables(this.run);
     const differences = await tableDifferences(this.run, tables, listed);
     const queueing = mangleRules.length > 0 ? families : [];
@@ -212,13 +224,11 @@ export class Steering {
   }
 
   /**
-   * The wanted tables. The rule that has the kernel put fragments together stays while packets may wait: with the hooks that
-   * it registered they would go. It does nothing where chain `pre-defrag` untracks everything.
+   * The rule that has the kernel put fragments together stays while packets may wait: with the hooks that it registered they
+   * would go. It does nothing where chain `pre-defrag` untracks everything.
    */
-  private async render(wanted: WantedKernel, marks: Kept['marks']): Promise<NftTable[]> {
-    const reassembly =
-      wanted.fragments === 'track' && this.stands && (await listTrackingRules(this.run)).some(isOwn);
-    return renderTables(wanted, this.carrier, { reassembly, marks });
+  private async keepsReassembly({ fragments }: WantedKernel): Promise<boolean> {
+    return fragments === 'track' && this.stands && (await listTrackingRules(this.run)).some(isOwn);
   }
 
   private writeAdmitted(marks: readonly MarkRange[]): Promise<void> {

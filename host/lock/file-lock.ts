@@ -66,13 +66,13 @@ export class FileLock {
     const { fd } = this;
     if (fd === null) return;
     this.fd = null;
-    // In this order: nobody else can hold a file of this name before it is gone.
+    // In this order: no other process can hold a file of this name before it is gone.
     if (isAt(this.path, fd)) rmSync(this.path, { force: true });
     closeSync(fd);
   }
 }
 
-/** Whether a process has the lock. It takes nothing, so it disturbs nobody who takes it. False if this user may not ask. */
+/** Whether a process has the lock. It takes nothing, so it disturbs no process that takes it. False if this user may not ask. */
 export function isLocked(path: string): boolean {
   let fd: number;
   try {

@@ -1,6 +1,6 @@
 /**
  * Which connections may stay. There is no queue in which one client could keep another waiting: where there are too many,
- * the oldest of whoever has most of them gives way, so a client that opens many loses its own.
+ * the oldest of the address with most of them gives way, so a client that opens many loses its own.
  */
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';

@@ -4,6 +4,7 @@ import type { ListenAddress } from '../types/config.js';
 import { ClashError, EnvironmentError } from '../types/errors.js';
 import { type Judgement, judgementOf } from '../types/health.js';
 import { boundConnections } from './connections.js';
+import { readFirstRequests } from './first-request.js';
 import type { Observation } from './observation.js';
 import { Rendering } from './rendering.js';
 
@@ -82,9 +83,9 @@ export class MetricsServer {
       headersTimeout: REQUEST_MS,
       connectionsCheckingInterval: LOOK_MS,
     });
-    // One request a connection: of many that come at once, each would wait for its place with an answer.
+    // The answer closes the connection.
     server.maxRequestsPerSocket = 1;
-    server.on('dropRequest', (_, socket) => socket.destroy());
+    readFirstRequests(server);
     boundConnections(server, MOST_CONNECTIONS, this.limits.connectionMs);
     const exposition = await import('./exposition.js');
     server.on('request', (request, response) => void this.answer(request, response, exposition));

@@ -44,7 +44,7 @@ export function change<Reply>(args: Arguments, path: string, request: unknown): 
   return askPatiently<Reply>(socketOf(args), path, JSON.stringify(request), patience);
 }
 
-/** Loaded only where nobody answers: a command starts fast. */
+/** Loaded only where no daemon answers: a command starts fast. */
 async function isStarting(socket: string): Promise<boolean> {
   return (await import('../lock/namespace-lock.js')).someoneStarts(socket);
 }

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { EnvironmentError, KernelError } from '../types/errors.js';
+import { cut } from '../types/text.js';
 import { refuseWithoutDescriptors } from './descriptors.js';
 import { excerpt } from './excerpt.js';
 import { onFile } from './file.js';
@@ -125,17 +126,13 @@ async function runWith(
   if (result.isMaxBuffer) throw new KernelError(`${line}: it printed more than ${maxCharacters} characters`);
   if (result.exitCode === undefined) throw endOf(result, program, line);
   if (result.exitCode !== 0 && options.allowFailure !== true) {
-    throw new KernelError(`${line}: exit code ${result.exitCode}: ${shortened(result.stderr.trim())}`);
+    throw new KernelError(`${line}: exit code ${result.exitCode}: ${cut(result.stderr.trim(), MOST_WORDS)}`);
   }
   return { exitCode: result.exitCode, stdout: result.stdout, stderr: result.stderr };
 }
 
 /** A program may complain of each of thousands of lines. */
 const MOST_WORDS = 16 * 1024;
-
-function shortened(words: string): string {
-  return words.length <= MOST_WORDS ? words : `${words.slice(0, MOST_WORDS)}... (${words.length} characters)`;
-}
 
 /** Why it was not started, or which signal ended it. */
 function endOf(

@@ -1,6 +1,6 @@
 /**
  * Files that outlive a loss of power: written whole beside their place, synced, renamed into it. Their directory may be one
- * that others can write to: the draft has a name that nobody knows before, and no link is followed.
+ * that others can write to: the draft has a random name, and no link is followed.
  */
 import { randomBytes } from 'node:crypto';
 import { constants, type Stats } from 'node:fs';
@@ -19,7 +19,7 @@ const cleaned = new Set<string>();
 export type Open = (path: string, flags: number, mode: number) => Promise<FileHandle>;
 
 /**
- * Put `text` in the place of the file at `path`, of `mode`: whoever reads it finds the former text or this one. The
+ * Put `text` in the place of the file at `path`, of `mode`: a reader finds the former text or this one. The
  * name itself is on the disk after `syncDirectory`.
  * @param noun what the file is, for messages: `journal`
  * @throws EnvironmentError naming the file; the one at `path` is then as it was
@@ -68,9 +68,16 @@ async function removeStaleDrafts(noun: string, path: string): Promise<void> {
   await onFile(`remove drafts of ${noun}`, path, async () => {
     for (const draft of (await readdir(dirname(path))).filter(isDraft)) {
       const at = join(dirname(path), draft);
-      if (isStale(await lstat(at))) await rm(at, { force: true });
+      const found = await lstat(at).catch(nullIfGone);
+      if (found !== null && isStale(found)) await rm(at, { force: true });
     }
   });
+}
+
+/** Another process puts its draft in place meanwhile: after a takeover, the one that leaves. */
+function nullIfGone(error: NodeJS.ErrnoException): null {
+  if (error.code !== 'ENOENT') throw error;
+  return null;
 }
 
 function isStale(found: Stats): boolean {

@@ -8,14 +8,24 @@ export interface TraceOptions {
   readonly snapLength: number;
 }
 
-/** Packets that wait for a slow reader before it loses some: about 3 MB of objects. */
-export const MOST_WAITING = 8192;
+/** Bytes that wait for a slow reader before it loses packets. With all readers that are possible (Limit.Taps): 8 MiB. */
+export const MOST_WAITING_BYTES = 1024 * 1024;
+/** What a reader gets at once: it also becomes text as a whole. */
+const MOST_GIVEN_BYTES = 64 * 1024;
+/** What V8 needs for a record beside the bytes of its packet. test/trace/reader.test.ts measures it. */
+const RECORD_BYTES = 512;
+
+/** Memory of a record with `captured` bytes of its packet. */
+export function waitingBytes(captured: number): number {
+  return RECORD_BYTES + captured;
+}
 
 /** Arrays of packets, in the order of their times as far as they came together; it ends after `close`. */
 export class TraceReader implements AsyncIterable<readonly CapturedTrace[]> {
   /** Packets that were wanted and are not given, exact once `close` has resolved. */
   lost = 0;
-  private waiting: CapturedTrace[] = [];
+  private readonly waiting: CapturedTrace[] = [];
+  private reserved = 0;
   private ended = false;
   private wake: () => void = () => {};
 
@@ -27,14 +37,17 @@ export class TraceReader implements AsyncIterable<readonly CapturedTrace[]> {
     readonly close: () => Promise<void>,
   ) {}
 
-  /** Whether one more packet can wait beside `more`; else it is to be counted in `lost`. */
-  hasRoom(more: number): boolean {
-    return this.waiting.length + more < MOST_WAITING;
+  /** Take room for one more packet. @returns false if there is none; count the packet in `lost` then */
+  reserve(captured: number): boolean {
+    const bytes = waitingBytes(captured);
+    if (this.reserved + bytes > MOST_WAITING_BYTES) return false;
+    this.reserved += bytes;
+    return true;
   }
 
-  /** For the tracer. */
+  /** For the tracer: packets that `reserve` had room for. */
   give(packets: readonly CapturedTrace[]): void {
-    this.waiting.push(...packets);
+    for (const packet of packets) this.waiting.push(packet);
     this.wake();
   }
 
@@ -44,17 +57,26 @@ export class TraceReader implements AsyncIterable<readonly CapturedTrace[]> {
     this.wake();
   }
 
+  /** What is given keeps its room until the next is asked for: a reader may still write it to a slow client. */
   async *[Symbol.asyncIterator](): AsyncGenerator<readonly CapturedTrace[]> {
     while (true) {
       if (this.waiting.length > 0) {
-        const packets = this.waiting;
-        this.waiting = [];
+        const { packets, bytes } = this.next();
         yield packets;
+        this.reserved -= bytes;
       } else if (this.ended) return;
       else
         await new Promise<void>(resolve => {
           this.wake = resolve;
         });
     }
+  }
+
+  private next(): { packets: CapturedTrace[]; bytes: number } {
+    let bytes = 0;
+    let count = 0;
+    while (count < this.waiting.length && bytes < MOST_GIVEN_BYTES)
+      bytes += waitingBytes(this.waiting[count++]!.packet.length);
+    return { packets: this.waiting.splice(0, count), bytes };
   }
 }

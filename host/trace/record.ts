@@ -10,6 +10,8 @@ const NO_MATCH = 0xffff;
 const ACCEPT = 1;
 const HOLD = 2;
 const LATER = 2;
+/** An array of its own for each packet would take 100 bytes. */
+const NO_BYTES = new Uint8Array(0);
 
 export class RecordReader {
   private readonly reasons: readonly string[];
@@ -59,6 +61,11 @@ export class RecordReader {
     return index === NO_MATCH ? null : index;
   }
 
+  /** Bytes of the packet that are there, `snapLength` at most. */
+  captured(address: number, snapLength: number): number {
+    return Math.min(this.view.getUint32(address + this.core.Layout.RecordCaptured, true), snapLength);
+  }
+
   /**
    * A copy of the record at `address`, with at most `snapLength` bytes of the packet.
    * @param image that of its generation
@@ -77,7 +84,7 @@ export class RecordReader {
     const text = (field: number) => addressText(this.bytes.subarray(address + field, address + field + 16));
     const port = (field: number) => this.view.getUint16(address + field);
     const packetAt = address + Layout.RecordPacket;
-    const captured = Math.min(word(Layout.RecordCaptured), snapLength);
+    const captured = this.captured(address, snapLength);
     return {
       sequence: word(Layout.RecordSequence),
       flow: flow === NONE ? null : image.flows[flow]!.name,
@@ -95,7 +102,7 @@ export class RecordReader {
       fragment: fragmentOf(word(Layout.RecordFragment), word(Layout.RecordVerdict)),
       length: word(Layout.RecordWireLength),
       // A copy: the ring's bytes are the worker's again in a moment.
-      packet: this.bytes.slice(packetAt, packetAt + captured),
+      packet: captured === 0 ? NO_BYTES : this.bytes.slice(packetAt, packetAt + captured),
     };
   }
 }

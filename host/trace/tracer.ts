@@ -229,17 +229,17 @@ export class Tracer {
     const number = this.records.tracing(address);
     this.taps.forEach((tap, place) => {
       if ((wanted & (1 << place)) === 0 || tap === null) return;
-      const packets = found[place]!;
-      if (image === undefined || !tap.reader.hasRoom(packets.length)) {
+      const { snapLength } = tap.reader.options;
+      if (image === undefined || !tap.reader.reserve(this.records.captured(address, snapLength))) {
         tap.overflowed++;
         return;
       }
       const match = this.records.matched(address, place);
-      packets.push({
+      found[place]!.push({
         queue,
         timeUs: tap.wall(this.records.time(address)),
         traceFlow: match === null ? null : tap.flowsBy.get(number)![match]!.name,
-        ...this.records.read(address, image, tap.reader.options.snapLength),
+        ...this.records.read(address, image, snapLength),
       });
     });
   }

@@ -3,14 +3,16 @@
  * terminal: C0 and C1 controls, DEL, and the format characters that reorder or hide what follows them.
  */
 
-/** Characters of one value from outside that a message quotes at most: several may stand in one message. */
+/** Characters of one value from outside that a message quotes at most: a message may quote several. */
 export const MOST_SHOWN = 80;
 
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 const UNPRINTABLE_IN_LINES = /(?![\n\t])[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
+/** As in JSON: in a text of JSON it means the same character. */
 function escaped(character: string): string {
-  return `\\u${character.codePointAt(0)!.toString(16).padStart(4, '0')}`;
+  const units = Array.from({ length: character.length }, (_, at) => character.charCodeAt(at));
+  return units.map(unit => `\\u${unit.toString(16).padStart(4, '0')}`).join('');
 }
 
 /** One line that no terminal obeys. */

@@ -85,7 +85,7 @@ export class LogSink {
         written = writeSync(this.descriptor, bytes);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return false;
-        // Nobody reads it (EPIPE), or the disk is full: the next line tries again.
+        // It has no reader (EPIPE), or the disk is full: the next line tries again.
         this.drop();
       }
       this.waitingBytes -= written;

@@ -2,7 +2,7 @@
 import { removeRun } from './removal.js';
 import { lifeOf, listStates, type RunState, thisSession, visitorsOf } from './run-state.js';
 
-/** Why a run stays; null: nobody uses it. */
+/** Why a run stays; null: it is not in use. */
 function useOf(state: RunState): string | null {
   const { owner, keptFor } = state;
   if (lifeOf(owner) === 'lives') return `still runs (pid ${owner.pid})`;

@@ -2,6 +2,7 @@
  * The program in a guest, where the kernel has nftables' `queue` statement: `node guest.js WORK RESULTS SCTP`.
  * - traffic: runs the demonstration, then makes SCTP associations through a daemon of its own and lists its tables;
  * - kernel: runs the tests of the kernel's room and those of fragments;
+ * - others: runs the tests of what other programs do beside the daemon;
  * - takeover: runs the test of a takeover.
  * It writes RESULTS/report.json. What is found wrong is in the report; the host judges.
  */
@@ -21,6 +22,10 @@ const CONFIG = fileURLToPath(new URL('../../../scripts/lab/config.yaml', import.
 const DEMO = fileURLToPath(new URL('../lab/demo.js', import.meta.url));
 const KERNEL_TESTS = fileURLToPath(new URL('../../test/kernel/kernel.test.js', import.meta.url));
 const FRAGMENT_TESTS = fileURLToPath(new URL('../../test/end-to-end/fragments.test.js', import.meta.url));
+const GUARD_TESTS = fileURLToPath(new URL('../../test/end-to-end/guard.test.js', import.meta.url));
+const WITHDRAWAL_TESTS = fileURLToPath(new URL('../../test/end-to-end/withdrawal.test.js', import.meta.url));
+/** The one of them that depends on rules of others. */
+const LOCAL_VIP_TEST = 'a VIP that the kernel delivers to this host';
 const TAKEOVER_TEST = fileURLToPath(new URL('../../test/end-to-end/takeover.test.js', import.meta.url));
 /** Datagrams a second that an emulated processor can send and count besides all else. */
 const LOAD = '200';
@@ -47,14 +52,14 @@ async function part<Found>(name: string, work: () => Promise<Found>): Promise<Pa
   }
 }
 
-/** Run to the end, and show on the console what it says. */
+/** Run to the end, and show on the console what it says: the host prints that if there is no report. */
 function command(argv: readonly string[]): Promise<CommandReport> {
   return new Promise((resolve, reject) => {
     const child = execFile(argv[0]!, argv.slice(1), { maxBuffer: OUTPUT_BYTES }, (error, stdout, stderr) => {
       if (error !== null && typeof error.code === 'string') return reject(error);
       resolve({ code: child.exitCode, stdout, stderr });
     });
-    child.stderr!.pipe(process.stderr, { end: false });
+    for (const stream of [child.stdout!, child.stderr!]) stream.pipe(process.stderr, { end: false });
   });
 }
 
@@ -122,6 +127,13 @@ const kernelTests = async (): Promise<Work['kernel']> => ({
   ),
 });
 
+const othersTests = async (): Promise<Work['others']> => ({
+  guard: await timed('guard', () => command(['node', '--enable-source-maps', GUARD_TESTS])),
+  withdrawal: await timed('withdrawal', () =>
+    command(['env', `TAP_GREP=${LOCAL_VIP_TEST}`, 'node', '--enable-source-maps', WITHDRAWAL_TESTS]),
+  ),
+});
+
 const takeoverTest = (): Promise<CommandReport> =>
   timed('takeover', () =>
     command(['env', `MAGMARK_LOAD=${LOAD}`, 'node', '--enable-source-maps', TAKEOVER_TEST]),
@@ -130,6 +142,7 @@ const takeoverTest = (): Promise<CommandReport> =>
 const WORK: { readonly [Name in keyof Work]: () => Promise<Work[Name]> } = {
   traffic,
   kernel: kernelTests,
+  others: othersTests,
   takeover: takeoverTest,
 };
 

@@ -40,9 +40,14 @@ export interface Work {
   readonly traffic: TrafficReport;
   /** The compiled test/kernel/kernel.test.ts and test/end-to-end/fragments.test.ts; stdout is TAP. */
   readonly kernel: { readonly tests: CommandReport; readonly fragments: CommandReport };
+  /** The compiled test/end-to-end/guard.test.ts and a part of withdrawal.test.ts; stdout is TAP. */
+  readonly others: { readonly guard: CommandReport; readonly withdrawal: CommandReport };
   /** The compiled test/end-to-end/takeover.test.ts; stdout is TAP. */
   readonly takeover: CommandReport;
 }
+
+/** Those that take too long for every run of the suite. */
+export type LongWork = 'others' | 'takeover';
 
 export interface GuestReport<Name extends keyof Work> {
   /** `uname -r` and `nft --version`. */
@@ -62,7 +67,7 @@ export interface MachineReport<Name extends keyof Work> extends GuestReport<Name
   readonly attempts: number;
 }
 
-export type VmReport = { readonly [Name in Exclude<keyof Work, 'takeover'>]: MachineReport<Name> } & {
-  /** undefined: it was not asked for. */
-  readonly takeover?: MachineReport<'takeover'> | undefined;
+export type VmReport = { readonly [Name in Exclude<keyof Work, LongWork>]: MachineReport<Name> } & {
+  /** undefined: the long work was not requested. */
+  readonly long?: { readonly [Name in LongWork]: MachineReport<Name> } | undefined;
 };

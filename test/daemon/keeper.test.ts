@@ -30,6 +30,7 @@ function started(check: () => Promise<void> = async () => {}) {
     asked: [] as string[],
     restored: [] as string[],
     askedAnew: [] as string[],
+    foreign: 0,
   };
   let monitor: MonitorOptions | null = null;
   const keeper = new Keeper({
@@ -43,6 +44,7 @@ function started(check: () => Promise<void> = async () => {}) {
     restore: async hops => void seen.restored.push(...hops.map(hop => hop.address)),
     askAnew: async hops => void seen.askedAnew.push(...hops.map(hop => hop.address)),
     reviewMain: async () => void seen.reviews++,
+    onForeign: () => void seen.foreign++,
     monitor: options => {
       monitor = options;
       return { stop: async () => {} };
@@ -225,4 +227,13 @@ t.test('a gateway that does not answer is asked for, and what becomes of it is a
   event(neighbour(gateway.address, 'failed'));
   event(neighbour(gateway.address, 'valid'));
   await until('a look at its return', () => seen.looks === 2);
+});
+
+t.test("links and rules that change have nobody list other programs' nftables rules", async t => {
+  const { keeper, seen, event } = started();
+  for (const kind of ['links', 'rules', 'settings'] as const) event({ kind });
+  t.equal(seen.foreign, 0);
+  for (const kind of ['foreign', 'ruleset', 'lost'] as const) event({ kind });
+  t.equal(seen.foreign, 3);
+  await keeper.stop();
 });

@@ -2,14 +2,14 @@
 import { execFileSync } from 'node:child_process';
 import t from 'tap';
 
-function logged(program: string): Record<string, unknown>[] {
+function loggedText(program: string): string {
   const module = new URL('../../host/daemon/log.js', import.meta.url).href;
   const source = `
     import { createLog, logLosses } from '${module}';
     const log = createLog('info');
     ${program}
   `;
-  const text = execFileSync(
+  return execFileSync(
     'sh',
     ['-c', 'exec "$0" "$@" 2>&1', process.execPath, '--input-type=module', '-e', source],
     {
@@ -17,7 +17,10 @@ function logged(program: string): Record<string, unknown>[] {
       env: { ...process.env, NODE_OPTIONS: '' },
     },
   );
-  return text
+}
+
+function logged(program: string): Record<string, unknown>[] {
+  return loggedText(program)
     .trimEnd()
     .split('\n')
     .map(line => JSON.parse(line) as Record<string, unknown>);
@@ -53,5 +56,18 @@ t.test('other fields are another line; what is no warning, and answers to somebo
     }
   `);
   t.equal(lines.length, 9);
+  t.end();
+});
+
+t.test('no line of the log steers a terminal, and each is the same JSON as before', t => {
+  const hostile = '\x1b[2J\x9b31m\u202e\u{e0041}';
+  const source = JSON.stringify(hostile);
+  const [line, ...rest] = logged(`
+    log.info({ file: ${source} }, ${source});
+  `);
+  t.match(line, { file: hostile, msg: hostile });
+  t.strictSame(rest, []);
+  const text = loggedText(`log.info({ file: ${source} }, ${source});`);
+  t.notMatch(text, /(?!\n)[\p{Cc}\p{Cf}]/u);
   t.end();
 });

@@ -1,5 +1,5 @@
 /** What holds of every command: examples that run as they are written, JSON that is JSON, colours on a terminal alone. */
-import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import t from 'tap';
@@ -166,6 +166,8 @@ t.test('a capture whose disk is full holds the packets that had room', async t =
 });
 
 const ESCAPE = '\x1b';
+/** What a terminal obeys. */
+const STEERS = /(?!\n)[\p{Cc}\p{Cf}]/u;
 const GREEN = '\x1b[32m';
 /** On a terminal of 24 lines; whoever runs the tests may ask for no colours. */
 const onTerminal = (line: string) =>
@@ -179,6 +181,18 @@ t.test('colours are on a terminal alone, and not where NO_COLOR asks for none', 
   }
   const unsized = await typed(`script -qec 'stty rows 0 cols 0; magmark status' /dev/null`);
   t.match(unsized.stdout, /4 targets, 0 of them take no traffic/, 'a terminal that does not know its size');
+});
+
+t.test('a name of a file does not steer the terminal', async t => {
+  // The shell makes the characters: ESC, and CSI of C1.
+  const name = `"$(printf '\\033[2J\\302\\2332J.yaml')"`;
+  const { code, stdout, stderr } = await typed(
+    `cp config.yaml ${name}; magmark apply ${name}; magmark status`,
+  );
+  t.equal(code, 0);
+  t.match(stdout, /^\\u001b\[2J\\u009b2J\.yaml: applied/);
+  t.match(stdout, /configuration applied from .*\\u001b\[2J\\u009b2J\.yaml/);
+  t.notMatch(`${stdout}${stderr}`, STEERS);
 });
 
 t.test(
@@ -222,3 +236,14 @@ t.test(
     await next.stop();
   },
 );
+
+t.test('what nft says does not steer the terminal', async t => {
+  const fake = join(desk, 'fake');
+  mkdirSync(fake);
+  writeFileSync(join(fake, 'nft'), "#!/bin/sh\nprintf 'Error: \\033[2J\\302\\2332J why\\n' >&2\nexit 1\n");
+  chmodSync(join(fake, 'nft'), 0o755);
+  const { code, stdout, stderr } = await typed('PATH="$0/fake:$PATH" magmark run --config config.yaml');
+  t.not(code, 0);
+  t.match(stderr, /Error: \\+u001b\[2J\\+u009b2J why/);
+  t.notMatch(`${stdout}${stderr}`, STEERS);
+});

@@ -131,6 +131,11 @@ t.test('diff tells what somebody changed, and what a file would change, and chan
   t.strictSame(JSON.parse((await failing('diff', checked, '--json')).stdout), [
     { of: 'configuration', kind: 'missing', what: 'stream a: healthCheck' },
   ]);
+  writeFileSync(checked, CONFIG.replace('172.16.1.6', '192.168.77.7'));
+  t.match(
+    (await failing('diff', checked)).stdout,
+    /^! target a\/44: no interface that is up has an address in the network of 192\.168\.77\.7$/m,
+  );
   t.equal((await status()).lastChange, null);
   await magmark('apply', file);
   const lastChange = { added: ['vip 20.0.0.7/32'], removed: ['a/69'], changed: [] };

@@ -1,6 +1,5 @@
 /** What others remove or change of the daemon's is mended, and what is not the daemon's is left as it is. */
 import t, { type Test } from 'tap';
-import { QUEUE_MARK } from '../../host/types/marks.js';
 import type { LabDaemon, LogLine } from '../../scripts/lab/daemon.js';
 import { MAGMARK } from '../../scripts/lab/daemon.js';
 import { UDP_PORT, VIP } from '../../scripts/lab/plan.js';
@@ -204,6 +203,11 @@ t.test('what others remove or change is mended, logged and counted; what is thei
     count = repairs.count;
   }
   t.equal(await inside(FOREIGN_LEFT), theirs, 'what others have stands as it was');
+  t.notMatch(
+    (await daemon.status()).warnings.join('\n'),
+    /VIPs/,
+    'none of it is named: it touches no packet to a VIP',
+  );
   await within(t, 'mended', times);
 
   await t.test('all rules are flushed: ours come back, those of the system are not ours', async t => {
@@ -223,79 +227,6 @@ t.test('what others remove or change is mended, logged and counted; what is thei
     );
     await untilQuiet(daemon, whole, settings);
     t.pass(`mended in ${milliseconds} ms`);
-  });
-
-  await t.test('rules of others that touch packets to VIPs are named, until they are gone', async t => {
-    t.notMatch((await daemon.status()).warnings.join('\n'), /VIPs/, 'none of those that stand does');
-    const mark = `0x${QUEUE_MARK.toString(16)}`;
-    const mangle = 'iptables-nft -t mangle';
-    const rows = [
-      [
-        `${mangle} -N C; ${mangle} -A C -m mark --mark ${mark}/${mark} -j ACCEPT; ${mangle} -I PREROUTING -j C`,
-        `${mangle} -D PREROUTING -j C; ${mangle} -F C; ${mangle} -X C`,
-        /table ip mangle, chain C, rule "meta mark .* accept" \(handle \d+\) accepts packets to VIPs before/,
-      ],
-      [
-        `${mangle} -I PREROUTING -j MARK --set-xmark 0x0/0xffffffff`,
-        `${mangle} -D PREROUTING -j MARK --set-xmark 0x0/0xffffffff`,
-        /table ip mangle, chain PREROUTING, rule "meta mark set 0x0" .* changes the mark of packets to VIPs/,
-      ],
-      [
-        'nft add table inet other; ' +
-          "nft add chain inet other pre '{ type filter hook prerouting priority dstnat + 150; }'; " +
-          'nft add rule inet other pre meta mark set meta mark or 0x40000',
-        'nft delete table inet other',
-        /table inet other, chain pre, rule "meta mark set .*40000" .* changes the mark of packets to VIPs/,
-      ],
-      [
-        'iptables-nft -P FORWARD DROP',
-        'iptables-nft -P FORWARD ACCEPT',
-        /table ip filter, chain FORWARD: its policy drops packets to VIPs/,
-      ],
-    ] as const;
-    for (const [add, remove, warning] of rows) {
-      if (carrier === 'nft' && add.includes('mangle')) continue;
-      const status = async () => (await daemon.status()).warnings.join('\n');
-      await inside(add);
-      await waitFor(`a warning of ${add}`, 60_000, async () => warning.test(await status())).catch(
-        async error => {
-          throw new Error(`${error.message}: ${await status()}`, { cause: error });
-        },
-      );
-      if (add.includes('FORWARD')) {
-        const diff = await inside(`node ${MAGMARK} diff --json || true`);
-        t.match(diff, /"foreign".*table ip filter, chain FORWARD: its policy drops packets to VIPs/s);
-      }
-      await inside(remove);
-      await waitFor(`no warning of ${add}`, 60_000, async () => !warning.test(await status()));
-      t.ok(
-        daemon.log().some(line => warning.test(line.msg)),
-        `${add}: it is logged`,
-      );
-    }
-    await untilQuiet(daemon, whole, settings);
-  });
-
-  await t.test("the kernel's own rules that somebody deletes are named", async t => {
-    const rows = [
-      ['ip rule', 'priority 32766 lookup main', /IPv4 rule "32766: from all lookup main" is missing/],
-      ['ip -6 rule', 'priority 32766 lookup main', /IPv6 rule "32766: from all lookup main" is missing/],
-      ['ip rule', 'priority 0 lookup local', /IPv4 rule "0: from all lookup local" is missing/],
-    ] as const;
-    for (const [command, rule, warning] of rows) {
-      await inside(`${command} del ${rule}`);
-      await waitFor(`a warning of ${rule}`, 60_000, async () =>
-        warning.test((await daemon.status()).warnings.join('\n')),
-      );
-      await inside(`${command} add ${rule}`);
-      await waitFor(
-        `no warning of ${rule}`,
-        60_000,
-        async () => !warning.test((await daemon.status()).warnings.join('\n')),
-      );
-    }
-    t.pass('each is named while it is missing');
-    await untilQuiet(daemon, whole, settings);
   });
 
   await t.test('what somebody removes again and again is a warning', async t => {

@@ -1,5 +1,7 @@
 /** Rules of other programs on the host: no packet to a VIP is forwarded without a mark of ours, and what is lost is reported. */
-import t from 'tap';
+import t, { type Test } from 'tap';
+import { QUEUE_MARK } from '../../host/types/marks.js';
+import { MAGMARK } from '../../scripts/lab/daemon.js';
 import { TARGETS, VIP } from '../../scripts/lab/plan.js';
 import { Topology } from '../../scripts/lab/topology.js';
 import { waitFor } from '../../scripts/lab/wait.js';
@@ -60,6 +62,8 @@ const daemon = startDaemon(topology, CONFIG);
 await daemon.ready();
 const { carrier } = await daemon.status();
 t.comment(`carrier ${carrier}`);
+/** Table mangle queues at -150, nftables at 0. */
+const AFTER_QUEUE = { xtables: 'dstnat', nft: 'filter + 50' } as const;
 
 /** PACKETS datagrams of each family, and what the guard counts of them. */
 async function counted(): Promise<{ readonly dropped: number; readonly left: number }> {
@@ -153,7 +157,7 @@ t.test(
     const rows: [claim: string, add: string, remove: string][] = [
       [
         'a bit is added to the mark after the queue',
-        "nft 'table inet other { chain pre { type filter hook prerouting priority dstnat; meta mark set meta mark or 0x40000; }; }'",
+        `nft 'table inet other { chain pre { type filter hook prerouting priority ${AFTER_QUEUE[carrier]}; meta mark set meta mark or 0x40000; }; }'`,
         'nft delete table inet other',
       ],
     ];
@@ -185,6 +189,79 @@ t.test(
     t.equal(lines.length, 1, 'one line in the log');
   },
 );
+
+type Named = readonly [script: string, undo: string, warning: RegExp];
+
+/** Run `script`, wait until the status has the warning, run `undo`, wait until it is gone; the log has it too. */
+async function expectNamed(
+  t: Test,
+  [script, undo, warning]: Named,
+  meanwhile?: () => Promise<void>,
+): Promise<void> {
+  const status = async () => (await daemon.status()).warnings.join('\n');
+  await inside(script);
+  await waitFor(`a warning of ${script}`, 60_000, async () => warning.test(await status())).catch(
+    async error => {
+      throw new Error(`${error.message}: ${await status()}`, { cause: error });
+    },
+  );
+  await meanwhile?.();
+  await inside(undo);
+  await waitFor(`no warning after ${undo}`, 60_000, async () => !warning.test(await status()));
+  t.ok(
+    daemon.log().some(line => warning.test(line.msg)),
+    `${script}: it is logged`,
+  );
+}
+
+t.test('rules of others that touch packets to VIPs are named, until they are gone', async t => {
+  const mark = `0x${QUEUE_MARK.toString(16)}`;
+  const mangle = 'iptables-nft -t mangle';
+  const beforeQueue: readonly Named[] = [
+    [
+      `${mangle} -N C; ${mangle} -A C -m mark --mark ${mark}/${mark} -j ACCEPT; ${mangle} -I PREROUTING -j C`,
+      `${mangle} -D PREROUTING -j C; ${mangle} -F C; ${mangle} -X C`,
+      /table ip mangle, chain C, rule "meta mark .* accept" \(handle \d+\) accepts packets to VIPs before/,
+    ],
+    [
+      `${mangle} -I PREROUTING -j MARK --set-xmark 0x0/0xffffffff`,
+      `${mangle} -D PREROUTING -j MARK --set-xmark 0x0/0xffffffff`,
+      /table ip mangle, chain PREROUTING, rule "meta mark set 0x0" .* changes the mark of packets to VIPs/,
+    ],
+  ];
+  const afterQueue: Named = [
+    "nft 'table inet other { chain pre { type filter hook prerouting priority dstnat + 150; meta mark set meta mark or 0x40000; }; }'",
+    'nft delete table inet other',
+    /table inet other, chain pre, rule "meta mark set .*40000" .* changes the mark of packets to VIPs/,
+  ];
+  // Where nftables queues, it does so after the mangle tables.
+  if (carrier === 'xtables') for (const row of beforeQueue) await expectNamed(t, row);
+  else for (const [add] of beforeQueue) await inside(add);
+  await expectNamed(t, afterQueue, async () => {
+    if (carrier === 'nft') t.notMatch((await daemon.status()).warnings.join('\n'), /table ip mangle/);
+  });
+  if (carrier === 'nft') for (const [, remove] of beforeQueue) await inside(remove);
+  const policy = /table ip filter, chain FORWARD: its policy drops packets to VIPs/;
+  const forward = (verdict: string) => `iptables-nft -P FORWARD ${verdict}`;
+  await expectNamed(t, [forward('DROP'), forward('ACCEPT'), policy], async () => {
+    const diff = await inside(`node ${MAGMARK} diff --json || true`);
+    t.match(diff, new RegExp(`"foreign".*${policy.source}`, 's'));
+  });
+});
+
+t.test("the kernel's own rules that somebody deletes are named", async t => {
+  for (const [command, rule, warning] of [
+    ['ip rule', 'priority 32766 lookup main', /IPv4 rule "32766: from all lookup main" is missing/],
+    ['ip -6 rule', 'priority 32766 lookup main', /IPv6 rule "32766: from all lookup main" is missing/],
+    ['ip rule', 'priority 0 lookup local', /IPv4 rule "0: from all lookup local" is missing/],
+  ] as const)
+    await expectNamed(t, [`${command} del ${rule}`, `${command} add ${rule}`, warning]);
+  await waitFor('all to be well', 60_000, async () => {
+    const { targets, warnings } = await daemon.status();
+    return warnings.length === 0 && targets.every(({ pending }) => pending === null);
+  });
+  t.same(await counted(), { dropped: 0, left: ALL }, 'all is well afterwards');
+});
 
 t.test('a reload keeps the counts, and the guard goes with the daemon', async t => {
   const before = (await daemon.status()).passage.dropped;

@@ -308,6 +308,10 @@ t.test(
       }
       await main('add', family);
     }
+    // A look that saw one of those routes may be the last that the daemon had.
+    await waitFor('the daemon to see that they are gone', ARRIVAL_MS, async () => {
+      return (await daemon.reload()).msg === 'reloaded';
+    });
     const errors = [...listeners.values()]
       .flatMap(({ packets }) => packets)
       .filter(packet => {

@@ -25,6 +25,7 @@ async function announcing(config = text): Promise<LabDaemon> {
 }
 
 const daemon = await announcing();
+t.comment(`carrier ${(await daemon.status()).carrier}`);
 
 t.test('BIRD that is killed is started again; what it routed goes on meanwhile', async t => {
   // A way that does not depend on BGP shows what the dataplane does.

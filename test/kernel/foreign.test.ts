@@ -162,6 +162,59 @@ t.test('rules that touch packets to VIPs are named', async t => {
       /^\S+ \S+ \S+ \S+ PREROUTING, rule "meta mark \w+ meta mark set 0x6" .* changes/,
     ],
     ['what is not known', forward('osf name "Linux" drop'), /may match/],
+    [
+      'a verdict map of addresses',
+      forward('ip daddr vmap { 10.0.0.0/8 : accept, 20.0.0.0/8 : drop }'),
+      /rule "ip daddr vmap .*" \(handle 10\) drops packets to VIPs/,
+    ],
+    [
+      'a verdict map of interfaces leads to a chain',
+      table(
+        'ip filter',
+        ['X', '', 'drop'],
+        ['FORWARD', FORWARD, 'iifname vmap { "lo" : accept, "ext-*" : jump X }'],
+      ),
+      /chain X, rule "drop" \(handle 10\) drops packets to VIPs/,
+    ],
+    [
+      'a verdict map of marks, with further words',
+      forward(
+        'counter packets 1 bytes 2 meta mark vmap { 0x00000001 : accept, 0x000013b4 : drop } comment "a : b"',
+      ),
+      /may match: it drops packets to VIPs/,
+    ],
+    [
+      'a verdict map accepts in front of the queue',
+      mangle('meta l4proto . th dport vmap { tcp . 80 : continue, udp . 4000 : accept }'),
+      /may match: it accepts packets to VIPs before/,
+    ],
+    [
+      'a key of two parts',
+      forward('ip daddr . tcp dport { 20.0.0.1 . 80 } drop'),
+      /may match: it drops packets/,
+    ],
+    [
+      'a filter of the way back',
+      forward('fib saddr . mark . iif oif missing drop'),
+      /may match: it drops answers/,
+    ],
+    [
+      'its other form',
+      forward('meta nfproto ipv4 fib saddr . iif oif 0 drop'),
+      /may match: it drops answers/,
+    ],
+    ['a limit of connections', forward('ct count over 20 drop'), /may match: it drops packets/],
+    ['the port is changed', mangle('tcp dport set 81'), /changes the destination of packets to VIPs/],
+    [
+      'packets are sent elsewhere',
+      table('netdev n', [
+        'i',
+        'filter hook ingress device "ext-vlan0" priority 0; policy accept;',
+        'fwd to "eth7"',
+      ]),
+      /takes packets to VIPs out of their way/,
+    ],
+    ['packets are answered', forward('xt target "SYNPROXY"'), /takes packets to VIPs out of their way/],
   ];
   for (const [claim, ruleset, pattern] of rows) t.match((await review(ruleset)).join('\n'), pattern, claim);
 });
@@ -228,6 +281,31 @@ t.test('rules that cannot touch packets to VIPs are not named', async t => {
     ],
     ['our own tables', table('inet meridio-nfqlb', ['x', PREROUTING, 'drop'])],
     ['nothing', ''],
+    [
+      'verdict maps of other destinations, and of states that our packets do not have',
+      forward(
+        'ip6 daddr vmap { 2000::/16 : drop }',
+        'meta nfproto vmap { ipv6 : drop }',
+        'oifname vmap { "docker0" : drop }',
+        'ct state vmap { established : accept, invalid : drop }',
+      ),
+    ],
+    [
+      'a policy that a verdict map lets VIPs pass',
+      table('ip filter', [
+        'F',
+        'filter hook forward priority 0; policy drop;',
+        'ct state vmap { established : accept, untracked : accept }',
+      ]),
+    ],
+    ['copies of packets', mangle('dup to 1.2.3.4 device "eth7"')],
+    [
+      'a table that is switched off',
+      table('inet f', ['x', 'filter hook forward priority 0; policy drop;']).replace(
+        '\n',
+        '\n\tflags dormant\n\n',
+      ),
+    ],
   ];
   for (const [claim, ruleset] of rows) t.same(await review(ruleset), [], claim);
 });

@@ -29,6 +29,7 @@ if (insideNamespace(import.meta.url)) {
   const wanted: WantedKernel = {
     ...EXAMPLE,
     vips,
+    interfaces: { external: 'ext0', internal: ['conduit-*'] },
     unmatchedMarks: [77],
     markRanges: [
       { first: 8192, last: 16383 },
@@ -54,7 +55,11 @@ if (insideNamespace(import.meta.url)) {
       t.same(instructions(sent(`-f ${file}`)), applied);
       t.ok(Object.keys(applied).length >= 12, Object.keys(applied).join());
       shell(`nft -f ${file}`);
-      t.match(shell('nft list ruleset'), /chain nat-80-8080-TCP/);
+      const listed = shell('nft list ruleset');
+      t.match(listed, /chain nat-80-8080-TCP/);
+      const towards = '\t\toifname "conduit-*" counter name "left" accept';
+      t.ok(listed.includes(towards), 'nft lists it so');
+      t.ok(rulesetText(tables).includes(towards), 'and the text reads the same');
       shell('nft flush ruleset');
       t.end();
     });

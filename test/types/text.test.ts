@@ -11,6 +11,7 @@ t.test(
     t.equal(printable(HOSTILE), HARMLESS);
     t.equal(printable('one\ntwo\r'), 'one\\u000atwo\\u000d');
     t.equal(printableLines('one\n\ttwo\r'), 'one\n\ttwo\\u000d');
+    t.equal(printable('\u{e0041}'), '\\udb40\\udc41', 'as in JSON');
     t.equal(printable('grüße, 日本語, 😀'), 'grüße, 日本語, 😀');
   },
 );

@@ -1,12 +1,13 @@
 /** Which rules of other programs can keep packets from their targets. Pure. */
 import type { Family } from '../../types/config.js';
+import { overlapsPattern } from '../pattern.js';
 import type { WantedKernel } from '../wanted.js';
 import type { ForeignChain, ForeignRule } from './netfilter.js';
 import { answers, decidedMarks, type Packets, requests } from './packets.js';
 import { type Effect, evaluate, type Match } from './statements.js';
 
 export type FindingHook = 'ingress' | 'prerouting' | 'forward' | 'postrouting' | 'egress';
-export type FindingEffect = 'accept' | 'drop' | 'queue' | 'local' | 'rewrite' | 'mark';
+export type FindingEffect = 'accept' | 'drop' | 'queue' | 'local' | 'take' | 'rewrite' | 'mark';
 
 export interface Finding {
   readonly hook: FindingHook;
@@ -183,7 +184,8 @@ export class Review {
         if (stage === 'queue') this.tell(walk, 'accept', chain, rule, certainty);
         return 'yes';
       case 'drop':
-        this.tell(walk, 'drop', chain, rule, certainty);
+      case 'take':
+        this.tell(walk, effect.kind, chain, rule, certainty);
         return 'yes';
       case 'queue':
       case 'local':
@@ -277,7 +279,5 @@ function changesMark(
 
 function meetsDevices(ours: readonly string[] | null, devices: readonly string[]): boolean {
   if (ours === null) return true;
-  return devices.some(device =>
-    ours.some(own => (own.endsWith('*') ? device.startsWith(own.slice(0, -1)) : own === device)),
-  );
+  return devices.some(device => ours.some(own => overlapsPattern(own, device)));
 }

@@ -4,6 +4,8 @@
  * VIPs. It changes nothing. Pure, but for list.ts.
  */
 
+import { expandVerdicts } from './statements.js';
+
 export interface ForeignRule {
   /** Without counters and handle. */
   readonly text: string;
@@ -54,16 +56,22 @@ export async function readRuleset(ruleset: string, rest: () => Promise<void>): P
   let chain: { -readonly [Key in keyof ForeignChain]: ForeignChain[Key] } & { rules: ForeignRule[] } =
     newChain('', '');
   let isInChain = false;
+  let isDormant = false;
   for (const [index, line] of ruleset.split('\n').entries()) {
     if (index % REST_LINES === REST_LINES - 1) await rest();
     const tableName = /^table (\S+ \S+) \{/.exec(line)?.[1];
-    if (tableName !== undefined) table = tableName;
+    if (tableName !== undefined) {
+      table = tableName;
+      isDormant = false;
+    }
+    // Its chains are at no hook.
+    if (/^\tflags (?:\S+,)*dormant\b/.test(line)) isDormant = true;
     const head = /^\t(\S+)(?: (\S+))? \{/.exec(line);
     if (head !== null) {
       isInChain = head[1] === 'chain';
       if (isInChain) {
         chain = newChain(table, head[2]!);
-        chains.push(chain);
+        if (!isDormant) chains.push(chain);
       }
       continue;
     }
@@ -74,7 +82,8 @@ export async function readRuleset(ruleset: string, rest: () => Promise<void>): P
     if (type === null) {
       const rule = ruleOf(text);
       // Those of a chain without a name are met by what its own rule matches.
-      chain.rules.push(indent === '' ? rule : { ...rule, statements: `(block) ${rule.statements}` });
+      for (const statements of expandVerdicts(rule.statements))
+        chain.rules.push({ ...rule, statements: indent === '' ? statements : `(block) ${statements}` });
       continue;
     }
     const [, kind, at, devices = '', device = '', priority, sign, offset = '0', policy] = type;
@@ -110,10 +119,7 @@ function ruleOf(line: string): ForeignRule {
 }
 
 /** Hooks of the tables of iptables-legacy (netfilter_ipv4.h). */
-const LEGACY_PRIORITIES: Readonly<Record<string, number>> = {
-  ...{ raw: -300, mangle: -150, filter: 0, security: 50 },
-  nat: -100,
-};
+const LEGACY_PRIORITIES: Readonly<Record<string, number>> = { ...PRIORITIES, nat: -100 };
 
 /** @param saved of iptables-legacy-save, which is whole */
 export function readLegacy(saved: string, program: string, family: 'ip' | 'ip6'): ForeignChain[] {
@@ -140,7 +146,12 @@ export function readLegacy(saved: string, program: string, family: 'ip' | 'ip6')
 }
 
 const LEGACY_TARGETS: Readonly<Record<string, string>> = {
-  ...{ ACCEPT: 'accept', DROP: 'drop', REJECT: 'reject', RETURN: 'return', NFQUEUE: 'queue', QUEUE: 'queue' },
+  ACCEPT: 'accept',
+  DROP: 'drop',
+  REJECT: 'reject',
+  RETURN: 'return',
+  NFQUEUE: 'queue',
+  QUEUE: 'queue',
 };
 
 /** What is known of it in the words of nft; all else as `xt match`, which may match. */

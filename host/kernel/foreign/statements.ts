@@ -4,13 +4,13 @@
  */
 import { addressNumber, type Interval, prefixInterval } from '../../types/address.js';
 import type { Family } from '../../types/config.js';
+import { overlapsPattern, withinPattern } from '../pattern.js';
 import type { Packets } from './packets.js';
-import { overlapsPattern, withinPattern } from './pattern.js';
 
 export type Match = 'no' | 'may' | 'yes';
 
 export type Effect =
-  | { readonly kind: 'accept' | 'drop' | 'queue' | 'local' | 'rewrite' | 'return' }
+  | { readonly kind: 'accept' | 'drop' | 'queue' | 'local' | 'take' | 'rewrite' | 'return' }
   | { readonly kind: 'jump' | 'goto'; readonly chain: string }
   /** null: to what is not known. */
   | { readonly kind: 'mark'; readonly result: (mark: number) => number | null };
@@ -24,7 +24,8 @@ export interface Evaluation {
 type Outcome = Match | Effect | 'nothing';
 type Reader = readonly [pattern: RegExp, read: (groups: string[], packets: Packets) => Outcome];
 
-const VALUE = String.raw`(\{[^}]*\}|@\S+|"[^"]*"|\S+)`;
+/** Not the dot of a key of several parts, `ip daddr . tcp dport { ... }`. */
+const VALUE = String.raw`(\{[^}]*\}|@\S+|"[^"]*"|(?!\. |vmap )\S+)`;
 const NOT = '(!= |== )?';
 
 /** Each pattern begins where the one before ended. */
@@ -37,6 +38,7 @@ const READERS: readonly Reader[] = [
   ],
   [/notrack/y, () => 'nothing'],
   [/ip6? (?:daddr|saddr|dscp|ttl|ecn) set \S+/y, words => rewriteOf(words[0]!)],
+  [/(?:tcp|udp|udplite|sctp|dccp|th) dport set \S+/y, () => ({ kind: 'rewrite' })],
   [
     /(?:meta )?mark set (.+?)(?= (?:counter|accept|drop|return|jump|goto|log|comment|ct|meta|reject|queue|continue)\b|$)/y,
     markSetter,
@@ -45,8 +47,10 @@ const READERS: readonly Reader[] = [
     /(?:meta \w+|ct \w+|tcp option \w+ \w+|@\S+|ip6? \w+|tcp \w+|udp \w+|th \w+) set .+?(?= (?:counter|accept|drop|return|jump|goto|log|comment|reject|queue|continue)\b|$)/y,
     () => 'nothing',
   ],
-  [/ct state vmap \{ ([^}]*) \}/y, ctVerdict],
-  [new RegExp(`ct state ${NOT}(\\{[^}]*\\}|[\\w,]+(?:, \\w+)*)`, 'y'), ctState],
+  [new RegExp(`ct state ${NOT}(\\{[^}]*\\}|(?!vmap )[\\w,]+(?:, \\w+)*)`, 'y'), ctState],
+  [/ct state vmap @\S+/y, () => 'may'],
+  // The kernel also counts packets that are not tracked.
+  [/ct count (?:over )?\d+/y, () => 'may'],
   // Packets to and from VIPs are not tracked: other questions about their connection end the rule.
   [/ct \w+(?: \S+)?(?= )/y, () => 'no'],
   [new RegExp(`(ip6?) (daddr|saddr) ${NOT}${VALUE}(?! :)`, 'y'), address],
@@ -68,6 +72,11 @@ const READERS: readonly Reader[] = [
     ([, not, type]) =>
       type === 'local' ? sure(not !== undefined) : type === 'unicast' ? sure(not === undefined) : 'may',
   ],
+  // Other questions about a route; `iif` and `oif` are no interfaces here.
+  [
+    /fib \w+(?: \. \w+)* (?:oifname|oif|check|type)(?: (?:!= )?(?:\{[^}]*\}|"[^"]*"|(?!vmap )\w+))?/y,
+    () => 'may',
+  ],
   [/icmp \S+ (?:!= )?(?:\{[^}]*\}|\S+)/y, (_, { family }) => (family === 4 ? 'may' : 'no')],
   [/icmpv6 \S+ (?:!= )?(?:\{[^}]*\}|\S+)/y, (_, { family }) => (family === 6 ? 'may' : 'no')],
   [/accept/y, () => ({ kind: 'accept' })],
@@ -78,6 +87,7 @@ const READERS: readonly Reader[] = [
   [/(jump|goto) (?!\{)(\S+)/y, ([, kind, chain]) => ({ kind: kind as 'jump' | 'goto', chain: chain! })],
   [/queue(?: (?:num|to|flags)? ?.*)?/y, () => ({ kind: 'queue' })],
   [/tproxy .*/y, () => ({ kind: 'local' })],
+  [/(?:fwd to|synproxy)\b.*/y, () => ({ kind: 'take' })],
   // Of chains of type nat, which packets that are not tracked never meet.
   [/(?:masquerade|snat|dnat|redirect)\b.*/y, () => 'nothing'],
   [/xt target "?(\w+)"?/y, ([, name]) => XT_TARGETS[name!] ?? 'nothing'],
@@ -90,7 +100,24 @@ const XT_TARGETS: Readonly<Record<string, Effect>> = {
   TPROXY: { kind: 'local' },
   NFQUEUE: { kind: 'queue' },
   REJECT: { kind: 'drop' },
+  SYNPROXY: { kind: 'take' },
+  // Of xtables-addons.
+  ...{ TARPIT: { kind: 'take' }, DELUDE: { kind: 'take' }, CHAOS: { kind: 'take' }, STEAL: { kind: 'take' } },
 };
+
+/**
+ * A verdict map as one rule for each of its elements: `ip daddr vmap { 20.0.0.0/8 : drop }` is `ip daddr 20.0.0.0/8 drop`.
+ * @returns `statements` alone without such a map, or with one that has a name: its elements are not looked at
+ */
+export function expandVerdicts(statements: string): string[] {
+  const [, key, elements, rest = ''] = /^(.*?) vmap \{ (.*?) \}(?= |$)(.*)$/.exec(statements) ?? [];
+  if (elements === undefined) return [statements];
+  return [
+    ...elements.matchAll(
+      /((?:"(?:\\.|[^"])*"|[^",])+?) : (accept|drop|continue|return|(?:jump|goto) \S+?)(?:, |$)/g,
+    ),
+  ].map(([, value, verdict]) => `${key} ${value} ${verdict}${rest}`);
+}
 
 export function evaluate(statements: string, packets: Packets): Evaluation {
   let match: Match = 'yes';
@@ -199,12 +226,6 @@ function markOutcome({ marks }: Packets, mask: number, value: number, not: strin
 /** The states of a connection that a rule asks for: packets to and from VIPs are untracked. */
 function ctState([, not, value]: string[]): Outcome {
   return inverted(listed(value!).includes('untracked') ? 'yes' : 'no', not);
-}
-
-function ctVerdict([, elements]: string[]): Outcome {
-  const verdict = /(?:^|[ ,])untracked : (\w+)/.exec(elements!)?.[1];
-  if (verdict === 'accept' || verdict === 'drop') return { kind: verdict };
-  return verdict === undefined ? 'no' : 'may';
 }
 
 /** What a statement `meta mark set EXPRESSION` makes of a mark. */
