@@ -35,6 +35,7 @@ constexpr uint16_t kConfigType = NFNL_SUBSYS_QUEUE << 8 | NFQNL_MSG_CONFIG;
 constexpr uint32_t kDrop = 0;
 /* NF_STOLEN, which the kernel takes from no user: the packet stays in the queue, its verdict comes later. */
 constexpr uint32_t kHold = 2;
+constexpr uint32_t kWholeMark = UINT32_MAX;
 
 /* The kernel takes no more at a time in recvmmsg (UIO_MAXIOV). */
 constexpr uint32_t kMostMessages = 1024;
@@ -87,6 +88,11 @@ struct Fields {
   uint32_t packetId, offset, length, wireLength, verdict, mark;
 };
 
+/* A packet that is held, and its mark when it came. */
+struct HeldMark {
+  uint32_t packetId, mark;
+};
+
 struct Queue {
   int socket = -1;
   uint16_t number;
@@ -101,6 +107,11 @@ struct Queue {
   /* Packets in the queue that were received and have no verdict. While there are any, no verdict may be one about all
    * lower ids (NFQNL_MSG_VERDICT_BATCH): it would be theirs too. */
   uint32_t held = 0;
+  /* Bits of the mark that a verdict sets; a packet keeps the others. The two below are used only where it keeps some. */
+  uint32_t markMask;
+  /* Marks of the packets in the descriptors of the batch. */
+  std::vector<uint32_t> marks;
+  std::vector<HeldMark> heldMarks;
   /* Messages at the front of `verdicts` that drop what could not be read; they leave with the next send. */
   uint32_t refused = 0;
   /* How long to try again and again before it sleeps, where packets come closer together than that; 0: not at all. */
@@ -119,6 +130,7 @@ struct Queue {
     if (socket >= 0) close(socket);
     socket = -1;
   }
+  bool KeepsBits() const { return markMask != kWholeMark; }
   uint8_t* Descriptor(uint32_t index) { return memory + descriptors + static_cast<size_t>(index) * descriptorBytes; }
 };
 
@@ -154,6 +166,8 @@ struct Message {
   const uint8_t* payload = nullptr;
   uint32_t length = 0;
   uint32_t wireLength = 0;
+  /* The kernel gives none of a packet whose mark is 0. */
+  uint32_t mark = 0;
   uint32_t sequence = 0;
   int error = 0;
 };
@@ -196,6 +210,9 @@ Message Read(const uint8_t* bytes, size_t received, bool truncated) {
       case NFQA_CAP_LEN:
         if (length >= sizeof(uint32_t)) message.wireLength = ntohl(LoadWord(value));
         break;
+      case NFQA_MARK:
+        if (length >= sizeof(uint32_t)) message.mark = ntohl(LoadWord(value));
+        break;
       case NFQA_PAYLOAD:
         message.payload = value;
         message.length = static_cast<uint32_t>(length);
@@ -217,20 +234,63 @@ void PutVerdict(VerdictMessage& message, uint32_t packetId, uint32_t verdict, ui
   message.mark = htonl(mark);
 }
 
+std::vector<HeldMark>::iterator HeldMarkOf(Queue& queue, uint32_t packetId) {
+  return std::find_if(queue.heldMarks.begin(), queue.heldMarks.end(),
+                      [packetId](const HeldMark& held) { return held.packetId == packetId; });
+}
+
+void ForgetHeldMark(Queue& queue, uint32_t packetId) {
+  const auto held = HeldMarkOf(queue, packetId);
+  if (held == queue.heldMarks.end()) return;
+  *held = queue.heldMarks.back();
+  queue.heldMarks.pop_back();
+}
+
+/* The mark of the packet of descriptor `index` when it came. */
+uint32_t PacketMark(Queue& queue, uint32_t index, uint32_t packetId) {
+  if (index < queue.batch) return queue.marks[index];
+  const auto held = HeldMarkOf(queue, packetId);
+  return held == queue.heldMarks.end() ? 0 : held->mark;
+}
+
 /* The descriptor's verdict as message `count`; false if it is held, which is no message. */
 bool AddVerdict(Queue& queue, uint32_t count, uint32_t index) {
   const uint8_t* descriptor = queue.Descriptor(index);
+  const uint32_t packetId = LoadWord(descriptor + queue.fields.packetId);
   const uint32_t verdict = LoadWord(descriptor + queue.fields.verdict);
-  if (verdict == kHold) return false;
-  PutVerdict(queue.verdicts[count], LoadWord(descriptor + queue.fields.packetId), verdict,
-             LoadWord(descriptor + queue.fields.mark));
+  if (verdict == kHold) {
+    if (queue.KeepsBits()) queue.heldMarks.push_back({packetId, queue.marks[index]});
+    return false;
+  }
+  uint32_t mark = LoadWord(descriptor + queue.fields.mark);
+  if (queue.KeepsBits()) {
+    mark = (PacketMark(queue, index, packetId) & ~queue.markMask) | (mark & queue.markMask);
+  }
+  PutVerdict(queue.verdicts[count], packetId, verdict, mark);
   return true;
 }
 
+/* One datagram: the kernel works through it before send returns. @returns 0 or -errno */
+int SendMessages(Queue& queue, uint32_t count) {
+  const size_t bytes = count * sizeof(VerdictMessage);
+  for (int tries = 1;; tries++) {
+    queue.counters[kSystemCalls]++;
+    const ssize_t sent = send(queue.socket, queue.verdicts.data(), bytes, 0);
+    if (sent == static_cast<ssize_t>(bytes)) return 0;
+    if (sent >= 0) return -EIO;
+    const int error = errno;
+    queue.counters[kSendRetries]++;
+    if (error != EINTR && error != EAGAIN && error != ENOBUFS && error != ENOMEM) return -error;
+    if (tries == kSendTries) return -error;
+    if (error != EINTR) poll(nullptr, 0, 1);
+  }
+}
+
 /* Sends what was refused, the verdicts of the first `answered` descriptors and those of the first `behind` ones behind the
- * batch as one datagram, in this order: the kernel works through it before send returns. On failure the same call may be
+ * batch as one datagram, in this order. On failure the same call may be
  * repeated; closing the socket makes the kernel drop them. */
 int SendVerdicts(Queue& queue, uint32_t answered, uint32_t behind) {
+  const size_t heldMarks = queue.heldMarks.size();
   uint32_t count = queue.refused;
   for (uint32_t n = 0; n < answered; n++) count += AddVerdict(queue, count, n);
   const uint32_t held = queue.refused + answered - count;
@@ -239,17 +299,15 @@ int SendVerdicts(Queue& queue, uint32_t answered, uint32_t behind) {
     queue.held += held;
     return 0;
   }
-  const size_t bytes = count * sizeof(VerdictMessage);
-  for (int tries = 1;; tries++) {
-    queue.counters[kSystemCalls]++;
-    const ssize_t sent = send(queue.socket, queue.verdicts.data(), bytes, 0);
-    if (sent == static_cast<ssize_t>(bytes)) break;
-    if (sent >= 0) return -EIO;
-    const int error = errno;
-    queue.counters[kSendRetries]++;
-    if (error != EINTR && error != EAGAIN && error != ENOBUFS && error != ENOMEM) return -error;
-    if (tries == kSendTries) return -error;
-    if (error != EINTR) poll(nullptr, 0, 1);
+  const int sent = SendMessages(queue, count);
+  if (sent < 0) {
+    queue.heldMarks.resize(heldMarks);
+    return sent;
+  }
+  if (queue.KeepsBits()) {
+    for (uint32_t n = 0; n < behind; n++) {
+      ForgetHeldMark(queue, LoadWord(queue.Descriptor(queue.batch + n) + queue.fields.packetId));
+    }
   }
   queue.counters[kVerdicts] += count;
   queue.refused = 0;
@@ -273,6 +331,7 @@ int Receive(Queue& queue, uint32_t most, int flags) {
     if (truncated) queue.counters[kTruncated]++;
     switch (message.kind) {
       case Kind::kPacket: {
+        queue.marks[count] = message.mark;
         uint8_t* descriptor = queue.Descriptor(count++);
         const uint8_t* payload = message.payload == nullptr ? buffer : message.payload;
         StoreWord(descriptor + queue.fields.packetId, message.packetId);
@@ -458,6 +517,9 @@ void PrepareMessages(Queue& queue) {
   blank.verdictAttribute = {sizeof(nlattr) + sizeof(nfqnl_msg_verdict_hdr), NFQA_VERDICT_HDR};
   blank.markAttribute = {sizeof(nlattr) + sizeof(uint32_t), NFQA_MARK};
   queue.verdicts.assign(size_t{2} * queue.batch + queue.behind, blank);
+  queue.marks.resize(queue.batch);
+  /* So many are held at most: each is answered by a descriptor of those behind the batch. */
+  queue.heldMarks.reserve(queue.behind);
   queue.vectors.resize(queue.batch);
   queue.messages.resize(queue.batch);
   for (uint32_t n = 0; n < queue.batch; n++) {
@@ -488,6 +550,7 @@ Napi::Value Open(const Napi::CallbackInfo& info) {
   queue->timeoutMs = options.Get("timeoutMs").As<Napi::Number>().Int32Value();
   queue->spinNs = int64_t{Word(options, "spinMicroseconds")} * 1000;
   queue->memory = memory.Data();
+  queue->markMask = Word(options, "markMask");
   queue->descriptors = Word(options, "descriptors");
   queue->descriptorBytes = Word(options, "descriptorBytes");
   queue->batch = Word(options, "batch");

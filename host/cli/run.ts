@@ -118,6 +118,7 @@ export async function run(options: RunOptions): Promise<void> {
       socketPath: socketPath(options.socket),
       journalPath: options.journal ?? namespaceFile('journal'),
       rulesetPath: options.journal === undefined ? namespaceFile('nft') : `${options.journal}.nft`,
+      rulesetFile: process.env.MAGMARK_RULESET_FILE || null,
       frontendDirectory: options.journal === undefined ? namespaceFile('bird') : `${options.journal}.bird`,
       hostNamespace: options.hostNamespace ?? false,
       takeover: options.takeover ?? false,

@@ -21,6 +21,7 @@ import { coveredBy, coversIpv4, heldByAny, parseHost, parsePrefix, prefixText } 
 import { parseByteMatch } from './byte-match.js';
 import { parseDuration } from './duration.js';
 import { parseListenAddress } from './listen.js';
+import { checkMarkMask } from './mark-mask.js';
 import { checkPortNats } from './port-nat.js';
 import { parsePortRange, parseQueues } from './range.js';
 import type { Written } from './schema.js';
@@ -55,6 +56,7 @@ export function resolve(written: Written): Config {
   checkGateways(written, faults);
   const portNats = written.portNats.map(resolvePortNat);
   faults.push(...checkPortNats(portNats, vips));
+  faults.push(...checkMarkMask(written, streams));
   for (const key of ['noFlowFwmark', 'noTargetsFwmark'] as const) {
     if (written[key] === written.queueMark)
       faults.push(`${key}: ${written[key]} is queueMark, which leads packets into the queue`);
@@ -67,6 +69,7 @@ export function resolve(written: Written): Config {
         : accepted(parseQueues(written.queues)),
     queueLength: written.queueLength,
     queueMark: written.queueMark,
+    markMask: written.markMask,
     queueSpinMicroseconds: written.queueSpinMicroseconds,
     interfaces: { external: written.interfaces.external ?? null, internal: written.interfaces.internal },
     vips,

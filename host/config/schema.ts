@@ -3,7 +3,7 @@
  * (`magmark schema`) both come from this one value.
  */
 import { z } from 'zod';
-import { QUEUE_MARK } from '../types/marks.js';
+import { QUEUE_MARK, WHOLE_MARK } from '../types/marks.js';
 import { shown } from '../types/text.js';
 import { parseGateway, parseNextHop, parsePrefix, parseRouterId } from './address.js';
 import { parseByteMatch } from './byte-match.js';
@@ -206,6 +206,14 @@ export const schema = z.strictObject({
     .max(MAX_MARK)
     .default(QUEUE_MARK)
     .describe("mark that leads packets into the queues where the kernel lacks nftables' queue statement"),
+  markMask: z
+    .int()
+    .min(1)
+    .max(MAX_MARK)
+    .default(WHOLE_MARK)
+    .describe(
+      'bits of the packet mark that magmark sets and compares; it keeps the others; default: all bits',
+    ),
   noFlowFwmark: mark.optional().describe('mark of packets without a flow; default: drop'),
   noTargetsFwmark: mark
     .optional()

@@ -54,6 +54,8 @@ export interface DaemonOptions {
   readonly journalPath: string;
   /** The applied ruleset as text is written there. */
   readonly rulesetPath: string;
+  /** A second place for it, where the configuration names none; null: there is no second place. */
+  readonly rulesetFile: string | null;
   /** For the files of BIRD. */
   readonly frontendDirectory: string;
   /** Work in the machine's initial network namespace. */
@@ -618,7 +620,8 @@ export class Daemon {
   /** Write the applied ruleset for people. @returns warnings about it, and about its files */
   private async keepRuleset(config: Config): Promise<string[]> {
     const { kernel, rulesetFile } = this;
-    return [...kernel.rulesetWarnings, ...(await rulesetFile.keep(kernel.rulesetText, config.rulesetFile))];
+    const second = config.rulesetFile ?? this.options.rulesetFile;
+    return [...kernel.rulesetWarnings, ...(await rulesetFile.keep(kernel.rulesetText, second))];
   }
 
   private wanted(config: Config): WantedKernel {

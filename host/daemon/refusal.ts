@@ -5,6 +5,7 @@ import type { InterfaceAddress } from '../frontend/router-id.js';
 import { readQueues } from '../queue/proc.js';
 import type { Config } from '../types/config.js';
 import { ClashError, ConfigError } from '../types/errors.js';
+import { hexadecimal } from '../types/marks.js';
 import { type Bank, banksOf, bankText, freeBank } from './bank.js';
 
 /** @throws ConfigError if a VIP covers an address of this host, of a gateway or of a target: traffic to it would be balanced */
@@ -58,6 +59,11 @@ export function refuseRestartOnly(former: Config, config: Config): void {
   if (former.queueSpinMicroseconds !== config.queueSpinMicroseconds) {
     faults.push(
       `queueSpinMicroseconds: ${config.queueSpinMicroseconds} takes effect at the next start; it is ${former.queueSpinMicroseconds} now`,
+    );
+  }
+  if (former.markMask !== config.markMask) {
+    faults.push(
+      `markMask: ${hexadecimal(config.markMask)} takes effect at the next start; it is ${hexadecimal(former.markMask)} now`,
     );
   }
   if (former.fragmentTimeoutMs !== config.fragmentTimeoutMs) {

@@ -87,6 +87,7 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
       queues,
       queueLength: config.queueLength,
       spinMicroseconds: config.queueSpinMicroseconds,
+      markMask: config.markMask,
       fragments: { timeoutMs: config.fragmentTimeoutMs },
       log,
     });

@@ -9,6 +9,7 @@ export function wantedKernel(config: Config, queues: WantedKernel['queues']): Wa
     vips: config.vips,
     queues,
     queueMark: config.queueMark,
+    markMask: config.markMask,
     interfaces: config.interfaces,
     egress: ([4, 6] as const).filter(family =>
       config.gateways.some(gateway => gateway.ips.some(ip => ip.family === family)),

@@ -1,6 +1,6 @@
 /** The configuration that follows from what was told. Pure. */
 import type { Config, HashMode } from '../types/config.js';
-import { QUEUE_MARK } from '../types/marks.js';
+import { QUEUE_MARK, WHOLE_MARK } from '../types/marks.js';
 import type { State } from './state.js';
 
 /** What the command line of `nfqlb flowlb` settles. */
@@ -24,6 +24,7 @@ export function configOf({ memories, flows }: State, settings: Settings): Config
   return {
     ...settings,
     queueMark: QUEUE_MARK,
+    markMask: WHOLE_MARK,
     fragments: 'track',
     interfaces: { external: null, internal: [] },
     vips: [],

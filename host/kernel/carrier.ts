@@ -9,8 +9,9 @@
 
 import type { Run } from '../programs/command.js';
 import { EnvironmentError } from '../types/errors.js';
-import { FOREIGN_BITS, QUEUE_MARK } from '../types/marks.js';
+import { FOREIGN_BITS, hexadecimal, QUEUE_MARK, WHOLE_MARK } from '../types/marks.js';
 import type { MarkBlock } from './marks.js';
+import { setsMark } from './packet-mark.js';
 
 export interface Queues {
   readonly first: number;
@@ -31,11 +32,11 @@ export interface Carrier {
   /** Priority of the chains nfqlb and nfqlb-local. */
   readonly chainPriority: number;
   /** What the rule of table mangle compares that queues forwarded packets; null: the chains queue themselves. */
-  queueMatch(queueMark: number): MarkBlock | null;
-  /** What ends the rules of these chains. */
-  steer(queues: Queues, queueMark: number): Statement;
+  queueMatch(mark: MarkBlock): MarkBlock | null;
+  /** What ends the rules of these chains. @param mark queueMark under markMask */
+  steer(queues: Queues, mark: MarkBlock): Statement;
   /** Rules for the mangle table of each family. */
-  mangleRules(queues: Queues, queueMark: number): readonly MangleRule[];
+  mangleRules(queues: Queues, mark: MarkBlock): readonly MangleRule[];
 }
 
 export const NFT_CARRIER: Carrier = {
@@ -49,28 +50,30 @@ export const NFT_CARRIER: Carrier = {
 export const XTABLES_CARRIER: Carrier = {
   name: 'xtables',
   chainPriority: -151,
-  queueMatch: queueMark => ({ value: queueMark, mask: comparedBits(queueMark) }),
-  steer: (_, queueMark) => ({ mangle: { key: { meta: { key: 'mark' } }, value: queueMark } }),
-  mangleRules: ({ first, last }, queueMark) => {
+  queueMatch: mark => ({ value: mark.value, mask: comparedBits(mark) }),
+  steer: (_, mark) => setsMark(mark),
+  mangleRules: ({ first, last }, mark) => {
     const queue = first === last ? `--queue-num ${first}` : `--queue-balance ${first}:${last}`;
-    const rule = (mark: string) => `-m mark --mark ${mark} -j NFQUEUE ${queue}`;
+    const rule = (compared: string) => `-m mark --mark ${compared} -j NFQUEUE ${queue}`;
+    const value = hexadecimal(mark.value);
     return [
+      { chain: 'PREROUTING', text: rule(`${value}/${hexadecimal(comparedBits(mark))}`) },
       {
-        chain: 'PREROUTING',
-        text: rule(`${hexadecimal(queueMark)}/${hexadecimal(comparedBits(queueMark))}`),
+        chain: 'OUTPUT',
+        text: rule(mark.mask === WHOLE_MARK ? value : `${value}/${hexadecimal(mark.mask)}`),
       },
-      { chain: 'OUTPUT', text: rule(hexadecimal(queueMark)) },
     ];
   },
 };
 
 /** Others may add the rest of the bits before our rule. */
-function comparedBits(queueMark: number): number {
-  return (~FOREIGN_BITS | queueMark) >>> 0;
+function comparedBits({ value, mask }: MarkBlock): number {
+  return ((~FOREIGN_BITS & mask) | value) >>> 0;
 }
 
 /** Any queues do: the kernel checks the statement, and nothing is committed. */
 const PROBE_QUEUES: Queues = { first: 0, last: 1 };
+const PROBE_MARK: MarkBlock = { value: QUEUE_MARK, mask: WHOLE_MARK };
 
 /**
  * The carrier that this kernel has, the reference's own if it can. Dry runs: nothing changes.
@@ -96,7 +99,7 @@ async function probeNft(run: Run): Promise<string | null> {
   const commands = [
     { add: { table: { family: place.family, name: place.table } } },
     { add: { chain: { ...place, name: 'probe' } } },
-    { add: { rule: { ...place, chain: 'probe', expr: [NFT_CARRIER.steer(PROBE_QUEUES, QUEUE_MARK)] } } },
+    { add: { rule: { ...place, chain: 'probe', expr: [NFT_CARRIER.steer(PROBE_QUEUES, PROBE_MARK)] } } },
   ];
   const input = JSON.stringify({ nftables: commands });
   const result = await run('nft', ['-c', '-j', '-f', '-'], { input, allowFailure: true });
@@ -104,7 +107,7 @@ async function probeNft(run: Run): Promise<string | null> {
 }
 
 async function probeXtables(run: Run): Promise<string | null> {
-  const rules = XTABLES_CARRIER.mangleRules(PROBE_QUEUES, QUEUE_MARK).map(
+  const rules = XTABLES_CARRIER.mangleRules(PROBE_QUEUES, PROBE_MARK).map(
     rule => `-A ${rule.chain} ${rule.text}`,
   );
   const input = `${['*mangle', ...rules, 'COMMIT'].join('\n')}\n`;
@@ -120,10 +123,6 @@ async function probeXtables(run: Run): Promise<string | null> {
     }
     throw error;
   }
-}
-
-function hexadecimal(mark: number): string {
-  return `0x${mark.toString(16)}`;
 }
 
 function firstLine(text: string): string {

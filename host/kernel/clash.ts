@@ -1,5 +1,5 @@
 /** What stands by another hand where our numbers are, as lines for people. Pure. */
-import { EGRESS_TABLE } from '../types/marks.js';
+import { EGRESS_TABLE, WHOLE_MARK } from '../types/marks.js';
 import { type Claims, tableKey } from './claims.js';
 import { GUARD_PRIORITY } from './mark-tree.js';
 import { MARK_END_PRIORITY } from './priority.js';
@@ -13,7 +13,12 @@ import { type Rule, type RuleOutline, ruleKey } from './rule.js';
  * others' packets to the gateways.
  * @returns one line each
  */
-export function clashes(wanted: WantedRouting, listing: RoutingListing, claims: Claims): string[] {
+export function clashes(
+  wanted: WantedRouting,
+  listing: RoutingListing,
+  claims: Claims,
+  markMask = WHOLE_MARK,
+): string[] {
   const routes = foreignRoutes(wanted, listing, claims).map(foreignRouteText);
   const own = new Set([...claims.rules, ...wanted.rules].map(ruleKey));
   const targets = new Set(wanted.routes.filter(route => route.gateway !== null).map(tableKey));
@@ -33,7 +38,7 @@ export function clashes(wanted: WantedRouting, listing: RoutingListing, claims: 
       if (outline.table !== null && targets.has(tableKey({ family: outline.family, table: outline.table }))) {
         return [`${what} looks up a target's table, and this daemon did not make it: remove it`];
       }
-      const meets = ends.some(end => end.family === outline.family && takesMarksOf(outline, end));
+      const meets = ends.some(end => end.family === outline.family && takesMarksOf(outline, end, markMask));
       return meets
         ? [`${what} takes marks of ours before our rules do: remove it, or choose other fwmarks`]
         : [];
@@ -80,9 +85,9 @@ function outlineText({ family, priority, fwmark, table }: RuleOutline): string {
 }
 
 /** @param end the rule behind all others for one block of the streams' marks */
-function takesMarksOf({ priority, fwmark, inverted }: RuleOutline, end: Rule): boolean {
-  // What takes any mark is told of by in-front.ts.
-  if (fwmark === null || fwmark.mask === 0 || inverted || priority > end.priority) {
+function takesMarksOf({ priority, fwmark, inverted }: RuleOutline, end: Rule, markMask: number): boolean {
+  // in-front.ts reports what takes any mark of ours.
+  if (fwmark === null || (fwmark.mask & markMask) === 0 || inverted || priority > end.priority) {
     return false;
   }
   const block = end.fwmark!;

@@ -14,6 +14,7 @@ import { type MarkRange, unitedRanges } from './marks.js';
 import { listCounters, listObjects } from './nft-list.js';
 import { listedMarks } from './nft-listing.js';
 import type { Command, Element, NftSet, NftTable } from './nft-table.js';
+import { markRule, ourBits } from './packet-mark.js';
 import { withinPattern } from './pattern.js';
 import {
   ACCEPT,
@@ -55,7 +56,9 @@ export function ownMarks({ markRanges, unmatchedMarks }: WantedKernel): MarkRang
 
 /** @param admitted marks of a configuration that workers still decide by */
 export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[]): NftTable {
-  const mark = { meta: { key: 'mark' } };
+  const { markMask } = wanted;
+  const ofMark = (name: string, value: unknown, end: readonly Statement[]) =>
+    markRule(markMask, name, [equals(ourBits(markMask), value), ...end]);
   // Where those marks lead is their owner's choice: they may end here.
   const unmatched = wanted.unmatchedMarks.filter(
     each => !admits(wanted.markRanges, [{ first: each, last: each }]),
@@ -89,9 +92,9 @@ export function guardTable(wanted: WantedKernel, admitted: readonly MarkRange[])
         name: TO_VIP,
         hook: null,
         rules: [
-          ...unmatched.map(each => [equals(mark, each), ACCEPT]),
-          ...fewRanges(wanted).map(range => [equals(mark, range), ...left]),
-          [equals(mark, `@${MARKS}`), ...left],
+          ...unmatched.map(each => ofMark('no flow or no target', each, [ACCEPT])),
+          ...fewRanges(wanted).map(range => ofMark('a stream', range, left)),
+          ofMark('a mark of ours', `@${MARKS}`, left),
           ...towardsTargets(wanted).map(name => [equals({ meta: { key: 'oifname' } }, name), ...left]),
           ...FAMILIES.map(family => [
             equals({ meta: { key: 'nfproto' } }, `ipv${family}`),

@@ -15,7 +15,7 @@ import type { WantedKernel } from './wanted.js';
  * @returns one line each
  */
 export function rulesInFront(
-  { vips, interfaces }: WantedKernel,
+  { vips, interfaces, markMask }: WantedKernel,
   wanted: WantedRouting,
   listing: RoutingListing,
   claims: Claims,
@@ -24,7 +24,7 @@ export function rulesInFront(
     const marked = wanted.rules.filter(rule => rule.family === all[0]?.family && leadsAMark(rule));
     const last = marked.reduce((most, { priority }) => Math.max(most, priority), 0);
     return all
-      .filter(outline => outline.priority <= last && takesAnyMark(outline) && !outline.idle)
+      .filter(outline => outline.priority <= last && takesAnyMark(outline, markMask) && !outline.idle)
       .filter(outline => outline.table !== KERNEL_TABLES.last && comesIn(outline, interfaces.external))
       .filter(outline => outline.inverted || (isToSome(outline, vips) && isFromMany(outline, vips)))
       .filter(({ rule }) => rule === null || !isOwn(rule, wanted, claims))
@@ -33,7 +33,7 @@ export function rulesInFront(
         if (behind.length === 0) return [];
         const first = behind.reduce((least, { priority }) => Math.min(least, priority), last);
         return [
-          `${inFrontText(outline)} takes packets to VIPs, whatever their mark, before our rules from priority ${first} on ` +
+          `${inFrontText(outline)} takes packets to VIPs, whatever their ${marksText(outline)}, before our rules from priority ${first} on ` +
             `lead them to their targets: remove it, or give it a priority above ${MARK_END_PRIORITY}`,
         ];
       });
@@ -62,9 +62,9 @@ function leadsAMark({ priority, fwmark }: Rule): boolean {
   return fwmark !== null && fwmark.value !== 0 && priority < MARK_END_PRIORITY;
 }
 
-/** What asks for some marks alone is told of where it meets ours: see clash.ts. */
-function takesAnyMark({ fwmark, inverted }: RuleOutline): boolean {
-  return fwmark === null || fwmark.mask === 0 || inverted;
+/** A rule that compares bits of ours is a clash where it meets our marks, see clash.ts. */
+function takesAnyMark({ fwmark, inverted }: RuleOutline, markMask: number): boolean {
+  return fwmark === null || (fwmark.mask & markMask) === 0 || inverted;
 }
 
 /** Of one priority those come first that were added first; what is not there yet comes last. */
@@ -102,6 +102,10 @@ function isFromMany({ family, from }: RuleOutline, vips: readonly Prefix[]): boo
 function prefixOf(family: Prefix['family'], text: string): Prefix {
   const [address = '', length] = text.split('/');
   return { family, address, length: Number(length) };
+}
+
+function marksText({ fwmark, inverted }: RuleOutline): string {
+  return fwmark === null || fwmark.mask === 0 || inverted ? 'mark' : 'bits of markMask';
 }
 
 function inFrontText({ family, priority, inverted, from, to, iif, fwmark, table }: RuleOutline): string {

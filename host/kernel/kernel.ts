@@ -50,7 +50,7 @@ import { type RulesetOptions, Steering } from './steering.js';
 import { applySysctls, type Ipv6State, ipv6State } from './sysctl.js';
 import { together } from './together.js';
 import { listTrackingRules, trackingWarnings } from './tracking.js';
-import type { NextHop, PendingTarget, WantedKernel } from './wanted.js';
+import { type NextHop, type PendingTarget, queueMarkOf, type WantedKernel } from './wanted.js';
 
 /** The part of the logger that is used. */
 export interface KernelLog {
@@ -200,7 +200,7 @@ export class Kernel {
       const { listing, neighbours: listed, local } = await (ahead?.listed ?? this.list([...inspected]));
       lap('listed');
       const routing = wantedRouting(wanted, listing, before);
-      const clashing = clashes(routing, listing, before);
+      const clashing = clashes(routing, listing, before, wanted.markMask);
       if (clashing.length > 0 && options.clashesAreWarnings !== true) {
         throw new ClashError(clashing.join('\n'));
       }
@@ -321,7 +321,7 @@ export class Kernel {
    */
   reviewForeign(wanted: WantedKernel): Promise<ForeignReport> {
     const { carrier } = this.steering;
-    const mark = carrier.queueMatch(wanted.queueMark);
+    const mark = carrier.queueMatch(queueMarkOf(wanted));
     return this.foreign.review(wanted, { priority: carrier.chainPriority, mark });
   }
 
@@ -375,7 +375,7 @@ export class Kernel {
         ),
         ...steering,
         ...[
-          ...clashes(routing, listing, claims),
+          ...clashes(routing, listing, claims, wanted.markMask),
           ...rulesInFront(wanted, routing, listing, claims),
           ...foreignRules.warnings,
         ].map(what => ({ kind: 'foreign' as const, what })),

@@ -9,7 +9,8 @@
  * The kernel takes two `goto` of one priority and mark for the same rule, wherever they lead. So a block's place follows
  * from its marks alone, and two trees whose marks differ can stand side by side while one becomes the other.
  */
-import { type MarkBlock, type MarkRange, markBlocks, unitedRanges, WHOLE_MARK } from './marks.js';
+import { WHOLE_MARK } from '../types/marks.js';
+import { type MarkBlock, type MarkRange, markBlocks, unitedRanges } from './marks.js';
 
 /** What a rule of the tree does with packets of a mark; see `Rule`. */
 export interface TreeRule {

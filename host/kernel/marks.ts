@@ -6,7 +6,10 @@ export interface MarkBlock {
   readonly mask: number;
 }
 
-export const WHOLE_MARK = 0xffffffff;
+/** What a rule compares of a packet's mark that is to be in `block`, where our marks have the bits of `markMask` alone. */
+export function under({ value, mask }: MarkBlock, markMask: number): MarkBlock {
+  return { value, mask: (mask & markMask) >>> 0 };
+}
 
 /** u32, first <= last */
 export interface MarkRange {

@@ -1,15 +1,17 @@
 /** The nftables tables of a configuration: the reference document's, and those of our own. */
 
 import type { Family } from '../types/config.js';
+import { WHOLE_MARK } from '../types/marks.js';
 import type { Carrier, Statement } from './carrier.js';
 import { GUARD_TABLE, guardTable } from './guard.js';
 import type { MarkRange } from './marks.js';
 import { NAT_TABLE, natTable } from './nat.js';
 import { NAT_ERRORS_TABLE, natErrorsTable } from './nat-errors.js';
 import type { NftTable } from './nft-table.js';
+import { markRule } from './packet-mark.js';
 import { SNAT_LOCAL_TABLE, snatLocalTable } from './snat-local.js';
 import { ACCEPT, addressOf, addressSet, COUNTER, compares, equals, ICMP, NOTRACK } from './statement.js';
-import type { WantedKernel } from './wanted.js';
+import { queueMarkOf, type WantedKernel } from './wanted.js';
 
 export const NFQLB_TABLE = 'meridio-nfqlb';
 export const DEFRAG_TABLE = 'meridio-defrag';
@@ -54,25 +56,33 @@ export function renderTables(wanted: WantedKernel, carrier: Carrier, kept = NOTH
 }
 
 function nfqlbTable(wanted: WantedKernel, carrier: Carrier): NftTable {
-  const steer = carrier.steer(wanted.queues, wanted.queueMark);
+  const mark = queueMarkOf(wanted);
+  const steer = carrier.steer(wanted.queues, mark);
   const toVips = (family: Family): Statement[] => [
     equals(addressOf(family, 'daddr'), `@ipv${family}-vips`),
     COUNTER,
     steer,
   ];
+  // A chain that queues by itself sets no mark, and reads as in the reference.
+  const mask = carrier.queueMatch(mark) === null ? WHOLE_MARK : mark.mask;
+  const rule = (name: string, statements: readonly Statement[]) => markRule(mask, name, statements);
   const protocol = (number: number): Statement => equals({ meta: { key: 'l4proto' } }, number);
   const priority = carrier.chainPriority;
   return {
     name: NFQLB_TABLE,
     sets: [addressSet('ipv4-vips', 4, wanted.vips), addressSet('ipv6-vips', 6, wanted.vips)],
     chains: [
-      { name: 'nfqlb', hook: { type: 'filter', at: 'prerouting', priority }, rules: [toVips(4), toVips(6)] },
+      {
+        name: 'nfqlb',
+        hook: { type: 'filter', at: 'prerouting', priority },
+        rules: [rule('IPv4 to a VIP', toVips(4)), rule('IPv6 to a VIP', toVips(6))],
+      },
       {
         name: 'nfqlb-local',
         hook: { type: 'filter', at: 'output', priority },
         rules: [
-          [protocol(ICMP[4]), ...toVips(4)],
-          [protocol(ICMP[6]), ...toVips(6)],
+          rule('ICMP to a VIP', [protocol(ICMP[4]), ...toVips(4)]),
+          rule('ICMPv6 to a VIP', [protocol(ICMP[6]), ...toVips(6)]),
         ],
       },
     ],

@@ -1,10 +1,10 @@
 /** Policy routing: what is wanted, against what the kernel lists, as lines for batches of `ip`. Pure. */
 import { addressKey, addressNumber, prefixInterval } from '../types/address.js';
 import type { Family, Host, Prefix } from '../types/config.js';
-import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES } from '../types/marks.js';
+import { BLACKHOLE_TABLE, EGRESS_TABLE, KERNEL_TABLES, WHOLE_MARK } from '../types/marks.js';
 import { type Claims, type TableClaim, tableKey } from './claims.js';
 import { foreignRoutes } from './clash.js';
-import { markBlocks, WHOLE_MARK } from './marks.js';
+import { markBlocks, under } from './marks.js';
 import { askText, forgetText, knownHosts, type Neighbours, neighbourKey } from './neighbour.js';
 import { type LinkRoute, OnLink } from './on-link.js';
 import { EGRESS_END_PRIORITY, EGRESS_PRIORITY, HAIRPIN_PRIORITY, MARK_END_PRIORITY } from './priority.js';
@@ -74,7 +74,7 @@ export function wantedRouting(wanted: WantedKernel, listing: RoutingListing, cla
   for (const family of listing.families) {
     const anything = { family, fwmark: null, from: null, to: null, table: null };
     for (const block of wanted.markRanges.flatMap(markBlocks)) {
-      rules.push({ ...anything, priority: MARK_END_PRIORITY, fwmark: block });
+      rules.push({ ...anything, priority: MARK_END_PRIORITY, fwmark: under(block, wanted.markMask) });
     }
     if (wanted.vips.some(vip => vip.family === family)) {
       routes.push({ family, table: BLACKHOLE_TABLE, gateway: null, device: null, label: 'end of egress' });
@@ -85,7 +85,13 @@ export function wantedRouting(wanted: WantedKernel, listing: RoutingListing, cla
     }
     for (const to of targetSubnets(family, wanted, listing.links)) {
       const table = KERNEL_TABLES.main;
-      rules.push({ ...anything, priority: HAIRPIN_PRIORITY, fwmark: UNMARKED, to, table });
+      rules.push({
+        ...anything,
+        priority: HAIRPIN_PRIORITY,
+        fwmark: under(UNMARKED, wanted.markMask),
+        to,
+        table,
+      });
     }
     for (const { fwmark, nextHops, label } of wanted.targets) {
       const hop = nextHops.find(host => host.family === family);

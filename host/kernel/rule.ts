@@ -2,7 +2,8 @@
 
 import { ADDRESS_BITS, addressNumber } from '../types/address.js';
 import type { Family } from '../types/config.js';
-import { type MarkBlock, WHOLE_MARK } from './marks.js';
+import { hexadecimal, WHOLE_MARK } from '../types/marks.js';
+import { type MarkBlock, under } from './marks.js';
 
 export interface Rule {
   readonly family: Family;
@@ -158,7 +159,7 @@ export function ruleText(rule: Rule): string {
     words.push(`to ${rule.to}`);
   }
   if (rule.fwmark !== null) {
-    words.push(`fwmark 0x${rule.fwmark.value.toString(16)}/0x${rule.fwmark.mask.toString(16)}`);
+    words.push(`fwmark ${hexadecimal(rule.fwmark.value)}/${hexadecimal(rule.fwmark.mask)}`);
   }
   words.push(endText(rule));
   return words.join(' ');
@@ -201,29 +202,23 @@ function prefixKey(prefix: string | null): string {
   return `${addressNumber(address).toString(16)}/${length}`;
 }
 
-/** By family, priority and mark: each look wants the same thousands of them, and `ruleKey` knows them again. */
+/** By family, priority, mark and mask: each look wants the same thousands of them, and `ruleKey` knows them again. */
 const markRules = new Map<string, Rule>();
 const MOST_MARK_RULES = 100_000;
 
 /** The rule that sends a target's mark to its table, which has the mark's number. */
-export function markRule(family: Family, priority: number, fwmark: number): Rule {
-  const name = `${family} ${priority} ${fwmark}`;
+export function markRule(family: Family, priority: number, fwmark: number, markMask = WHOLE_MARK): Rule {
+  const name = `${family} ${priority} ${fwmark} ${markMask}`;
   const before = markRules.get(name);
   if (before !== undefined) return before;
-  const mark = { value: fwmark, mask: WHOLE_MARK };
+  const mark = under({ value: fwmark, mask: WHOLE_MARK }, markMask);
   const rule = { family, priority, fwmark: mark, from: null, to: null, table: fwmark };
   if (markRules.size >= MOST_MARK_RULES) markRules.clear();
   markRules.set(name, rule);
   return rule;
 }
 
-/** True if `rule` sends exactly the mark of a target to its table, at whatever priority. */
+/** True if `rule`, one of ours, sends the mark of a target to its table, at whatever priority and under whatever markMask. */
 export function servesMark(rule: Rule, fwmark: number): boolean {
-  return (
-    rule.from === null &&
-    rule.to === null &&
-    rule.table === fwmark &&
-    rule.fwmark?.value === fwmark &&
-    rule.fwmark.mask === WHOLE_MARK
-  );
+  return rule.from === null && rule.to === null && rule.table === fwmark && rule.fwmark?.value === fwmark;
 }

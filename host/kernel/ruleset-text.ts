@@ -125,10 +125,16 @@ const PROTOCOLS: Readonly<Record<number, string>> = { 1: 'icmp', 58: 'ipv6-icmp'
 /** @param key  whose value it is: marks are written in hexadecimal, protocols by their names, interfaces in quotes */
 function valueText(key: unknown, value: unknown): string {
   const of = (key as { meta?: { key: string } }).meta?.key;
-  if (of === 'mark' && typeof value === 'number') return hexText(value);
+  if (isOfMark(key) && typeof value === 'number') return hexText(value);
   if (of === 'l4proto' && typeof value === 'number') return PROTOCOLS[value] ?? String(value);
   if (isInterface(of)) return `"${value}"`;
   return expressionText(value);
+}
+
+/** The mark, or some bits of it. */
+function isOfMark(expression: unknown): boolean {
+  const { meta, '&': and } = expression as { meta?: { key: string }; '&'?: readonly unknown[] };
+  return meta?.key === 'mark' || and?.some(isOfMark) === true;
 }
 
 function isInterface(key: string | undefined): key is string {
@@ -157,7 +163,12 @@ function expressionText(expression: unknown): string {
     case 'range':
       return (body as readonly unknown[]).map(expressionText).join('-');
     case '&':
-      return (body as readonly unknown[]).map(expressionText).join(' & ');
+    case '|':
+      return (body as readonly unknown[])
+        .map((operand, _, all) =>
+          typeof operand === 'number' && all.some(isOfMark) ? hexText(operand) : expressionText(operand),
+        )
+        .join(` ${kind} `);
     default:
       throw new TypeError(`no text for the expression ${JSON.stringify(expression)}`);
   }

@@ -18,6 +18,7 @@ import type { Family } from '../types/config.js';
 import type { Statement } from './carrier.js';
 import { unitedRanges } from './marks.js';
 import type { NftRule, NftTable } from './nft-table.js';
+import { ourBits, setsMark } from './packet-mark.js';
 import {
   addressOf,
   addressSet,
@@ -55,7 +56,7 @@ const PLACES: Readonly<Record<Family, Places>> = {
 };
 const NONE: Readonly<Record<Family, string>> = { 4: '0.0.0.0', 6: '::' };
 
-export function snatLocalTable({ vips, markRanges }: WantedKernel): NftTable {
+export function snatLocalTable({ vips, markRanges, markMask }: WantedKernel): NftTable {
   return {
     name: SNAT_LOCAL_TABLE,
     sets: [
@@ -67,23 +68,22 @@ export function snatLocalTable({ vips, markRanges }: WantedKernel): NftTable {
       {
         name: 'snat-local',
         hook: { type: 'route', at: 'output', priority: -300 },
-        rules: [errorRule(4), errorRule(6)],
+        rules: [errorRule(4, markMask), errorRule(6, markMask)],
       },
     ],
   };
 }
 
 /** A stream's mark says that the packet was to a VIP: nothing else is marked so. */
-function errorRule(family: Family): NftRule {
-  const mark = { meta: { key: 'mark' } };
+function errorRule(family: Family, markMask: number): NftRule {
   return namedRule(`IPv${family} from the VIP`, [
-    equals(mark, '@stream-marks'),
+    equals(ourBits(markMask), '@stream-marks'),
     isError(family),
     // From a target to a VIP: the queue finds the target that the error is for.
     compares('!=', addressOf(family, 'daddr'), `@ipv${family}-vips`),
     COUNTER,
     ...setsSourceToVip(family),
-    sets(mark, 0),
+    setsMark({ value: 0, mask: markMask }),
   ]);
 }
 

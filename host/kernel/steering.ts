@@ -24,7 +24,7 @@ import {
 } from './ruleset.js';
 import { rulesetText } from './ruleset-text.js';
 import { isOwn, listTrackingRules } from './tracking.js';
-import type { WantedKernel } from './wanted.js';
+import { queueMarkOf, type WantedKernel } from './wanted.js';
 
 export interface RulesetOptions {
   /** Leave the kernel unasked if the same was wanted when it was last brought about. */
@@ -119,7 +119,7 @@ export class Steering {
     const changed: string[] = [];
     const former: Family[] = [];
     const { queueMark } = wanted;
-    const mangleRules = this.carrier.mangleRules(wanted.queues, queueMark);
+    const mangleRules = this.carrier.mangleRules(wanted.queues, queueMarkOf(wanted));
     const plain = renderTables(wanted, this.carrier);
     const asked = JSON.stringify([plain, mangleRules, families]);
     if (unlessAsLast && asked === this.last && this.refused.size === 0) return [];
@@ -192,7 +192,7 @@ export class Steering {
 
   /** What `apply` would do, without doing it. @throws KernelError */
   async compare(wanted: WantedKernel, families: readonly Family[], claims: Claims): Promise<Difference[]> {
-    const mangleRules = this.carrier.mangleRules(wanted.queues, wanted.queueMark);
+    const mangleRules = this.carrier.mangleRules(wanted.queues, queueMarkOf(wanted));
     const marks = queueMarks(wanted, claims);
     const reassembly = await this.keepsReassembly(wanted);
     const tables = renderTables(wanted, this.carrier, { reassembly, marks: [] });

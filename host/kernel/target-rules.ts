@@ -1,6 +1,7 @@
 /** The rules that lead targets' marks to their tables: the reference's list while there are few, a tree of them beyond. */
 import type { Family } from '../types/config.js';
 import { HIGHEST_TREE_MARK, markTree } from './mark-tree.js';
+import { under } from './marks.js';
 import { assignPriorities } from './priority.js';
 import { markRule, type Rule, type RuleListing } from './rule.js';
 import type { WantedKernel } from './wanted.js';
@@ -20,11 +21,11 @@ export function targetRules(
   listings: readonly RuleListing[],
   isOurs: (rule: Rule) => boolean,
 ): Rule[] {
-  const { targets, markRanges } = wanted;
+  const { targets, markRanges, markMask } = wanted;
   const marksOf = (family: Family): number[] =>
     targets.filter(target => hasFamily(target, family)).map(({ fwmark }) => fwmark);
   if (targets.length > MOST_LISTED && targets.every(({ fwmark }) => fwmark <= HIGHEST_TREE_MARK)) {
-    return families.flatMap(family => treeRules(family, marksOf(family), markRanges));
+    return families.flatMap(family => treeRules(family, marksOf(family), markRanges, markMask));
   }
   const priorities = assignPriorities(
     targets.map(({ fwmark }) => fwmark),
@@ -32,7 +33,7 @@ export function targetRules(
     isOurs,
   );
   return families.flatMap(family =>
-    marksOf(family).map(fwmark => markRule(family, priorities.get(fwmark)!, fwmark)),
+    marksOf(family).map(fwmark => markRule(family, priorities.get(fwmark)!, fwmark, markMask)),
   );
 }
 
@@ -47,11 +48,15 @@ function treeRules(
   family: Family,
   marks: readonly number[],
   ranges: WantedKernel['markRanges'],
+  markMask: number,
 ): readonly Rule[] {
-  const of = JSON.stringify([marks, ranges]);
+  const of = JSON.stringify([marks, ranges, markMask]);
   const before = trees.get(family);
   if (before?.of === of) return before.rules;
-  const rules = markTree(marks, ranges).map(rule => ({ family, from: null, to: null, ...rule }));
+  const rules = markTree(marks, ranges).map(rule => ({
+    ...{ family, from: null, to: null, ...rule },
+    fwmark: rule.fwmark === null ? null : under(rule.fwmark, markMask),
+  }));
   trees.set(family, { of, rules });
   return rules;
 }

@@ -1,6 +1,6 @@
 /** What the kernel shall hold for a configuration, in plain values: the input of this room. */
 import type { Family, FragmentMode, Host, PortNat, Prefix } from '../types/config.js';
-import type { MarkRange } from './marks.js';
+import type { MarkBlock, MarkRange } from './marks.js';
 
 /** One target's rule and routes: `fwmark == table`. */
 export interface WantedTarget {
@@ -16,6 +16,8 @@ export interface WantedKernel {
   readonly queues: { readonly first: number; readonly last: number };
   /** What leads packets into the queues where nftables cannot. */
   readonly queueMark: number;
+  /** Bits of the packet's mark that are ours; the others belong to other programs. */
+  readonly markMask: number;
   readonly interfaces: { readonly external: string | null; readonly internal: readonly string[] };
   /** Families that have gateways: BIRD fills their table 4096. */
   readonly egress: readonly Family[];
@@ -29,6 +31,11 @@ export interface WantedKernel {
   readonly markRanges: readonly MarkRange[];
   /** Marks of packets without a flow or without a target, where the configuration gives them some. */
   readonly unmatchedMarks: readonly number[];
+}
+
+/** `queueMark`, and the bits that are ours. */
+export function queueMarkOf({ queueMark, markMask }: WantedKernel): MarkBlock {
+  return { value: queueMark, mask: markMask };
 }
 
 /** What keeps a target from being reached: it has no route, its link is down, or its neighbour does not answer. */

@@ -5,6 +5,7 @@
 import { getSystemErrorName } from 'node:util';
 import { nativeShim } from '../native/load.js';
 import { EnvironmentError, KernelError } from '../types/errors.js';
+import { WHOLE_MARK } from '../types/marks.js';
 import { readQueues } from './proc.js';
 
 /** Byte offsets within a descriptor, each a multiple of 4. */
@@ -32,6 +33,8 @@ export interface QueueOptions {
   readonly timeoutMs: number;
   /** How long it tries again and again before it sleeps, while packets come closer together than that; default 0. */
   readonly spinMicroseconds?: number;
+  /** Bits of the mark that a verdict sets, the packet keeps the others; default: all. */
+  readonly markMask?: number;
   /** All of the memory; a view of a SharedArrayBuffer will do. */
   readonly memory: Uint8Array;
   readonly descriptors: number;
@@ -100,7 +103,7 @@ export class NetfilterQueue {
    * @throws EnvironmentError where the right or the kernel's NFQUEUE is missing, KernelError for all other refusals
    */
   constructor(given: QueueOptions) {
-    const options = { behind: 0, spinMicroseconds: 0, ...given };
+    const options = { behind: 0, spinMicroseconds: 0, markMask: WHOLE_MARK, ...given };
     checkOptions(options);
     const opened = this.#shim.open(options);
     if (typeof opened === 'number') throw openFailure(options, opened);
@@ -201,6 +204,7 @@ function checkOptions(options: Required<QueueOptions>): void {
   check('wake', options.wake, -1, 0x7fffffff);
   check('timeoutMs', options.timeoutMs, 0, 0x7fffffff);
   check('spinMicroseconds', options.spinMicroseconds, 0, 1000);
+  check('markMask', options.markMask, 0, WHOLE_MARK);
   check('batch', options.batch, 1, 1024);
   check('behind', options.behind, 0, 1024);
   for (const name of ['descriptors', 'descriptorBytes', 'packets', 'packetBytes', 'clock'] as const) {

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { fragmentCounts, verdictCounts } from '../core/counters.js';
 import { type Core, instantiateCore, workerArea } from '../core/wasm.js';
+import { WHOLE_MARK } from '../types/marks.js';
 import { COUNTERS, type Counter } from './native.js';
 import { type KernelQueue, readQueues } from './proc.js';
 import { type FragmentSettings, type Log, QueueThread, type ThreadSettings } from './thread.js';
@@ -21,6 +22,8 @@ export interface PoolOptions {
   readonly fragments?: Partial<FragmentSettings>;
   /** How long a worker tries again and again before it sleeps, see QueueOptions; default 0. */
   readonly spinMicroseconds?: number;
+  /** Bits of the mark that a verdict sets, the packet keeps the others; default: all. */
+  readonly markMask?: number;
   readonly log?: Log;
   /** Called when a worker died, before it is restarted. */
   readonly onFailure?: (queue: number, cause: Error) => void;
@@ -112,6 +115,7 @@ export class WorkerPool {
           receiveBufferBytes,
           fragments,
           spinMicroseconds: options.spinMicroseconds ?? 0,
+          markMask: options.markMask ?? WHOLE_MARK,
         },
         log: options.log ?? SILENT,
         onFailure: options.onFailure ?? (() => {}),

@@ -22,6 +22,8 @@ export interface WorkerData {
   readonly fragments: FragmentSettings;
   /** See QueueOptions. */
   readonly spinMicroseconds: number;
+  /** See QueueOptions. */
+  readonly markMask: number;
   /** Descriptor of the eventfd that ends its wait. */
   readonly wake: number;
   /** f64[COUNTERS.length], shared */

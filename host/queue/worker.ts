@@ -29,6 +29,7 @@ function open(): NetfilterQueue {
     wake: data.wake,
     timeoutMs: TIMEOUT_MS,
     spinMicroseconds: data.spinMicroseconds,
+    markMask: data.markMask,
     memory: new Uint8Array(data.memory.buffer),
     descriptors: area + Region.WorkerDescriptors,
     descriptorBytes: Region.DescriptorSize,

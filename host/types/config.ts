@@ -160,6 +160,8 @@ export interface Config {
   readonly queueLength: number;
   /** Mark that leads packets into the queues where the kernel lacks nftables' `queue`. */
   readonly queueMark: number;
+  /** Bits of the packet's mark that are ours: all our marks fit it, and the other bits stay as they come. */
+  readonly markMask: number;
   /** How long a worker tries again and again before it sleeps, while packets come closer together than that. */
   readonly queueSpinMicroseconds: number;
   readonly interfaces: {

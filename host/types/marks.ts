@@ -1,5 +1,13 @@
 /** Numbers that are spoken for: no stream's marks and tables may be among them. It imports nothing. */
 
+/** All bits of a mark. */
+export const WHOLE_MARK = 0xffffffff;
+
+/** A mark or a mask as `ip rule` prints it. */
+export function hexadecimal(mark: number): string {
+  return `0x${mark.toString(16)}`;
+}
+
 /**
  * Mark that leads packets into the queue on kernels without nftables' `queue`, unless `queueMark` says another. It never
  * leaves the host. One bit that no well-known software sets, and a number that no target can have.

@@ -103,6 +103,7 @@ export function configOf(shape: Shape, flows: number, random = new Random(SEED))
     queues: { first: 0, last: 0 },
     queueLength: 1024,
     queueMark: 0x1000,
+    markMask: 0xffffffff,
     queueSpinMicroseconds: 0,
     interfaces: { external: null, internal: [] },
     vips: [],

@@ -50,6 +50,7 @@ t.test('absent keys have their defaults, and JSON is YAML too', async t => {
     queues: { first: 0, last: 3 },
     queueLength: 1024,
     queueMark: 0x1000,
+    markMask: 0xffffffff,
     queueSpinMicroseconds: 0,
     interfaces: { external: null, internal: [] },
     hashMode: 'sctp-ports',
@@ -239,6 +240,25 @@ t.test('every fault is named with its path, one a line', async t => {
       'a mark that queues among those of targets',
       `${replaced('maxTargets: 10', 'maxTargets: 10\n    fwmarkOffset: 70')}queueMark: 77\n`,
       ['streams[0].fwmarkOffset: marks 71-80 meet 77-77 of queueMark'],
+    ],
+    [
+      'marks that do not fit markMask',
+      `${base}markMask: 0x3ff\nnoFlowFwmark: 0x400\nnoTargetsFwmark: 0x3ff\n`,
+      [
+        'queueMark: 4096 (0x1000) does not fit markMask 0x3ff',
+        'noFlowFwmark: 1024 (0x400) does not fit markMask 0x3ff',
+        'streams[0].fwmarkOffset: marks 5001-5010 (0x1389-0x1392) do not fit markMask 0x3ff',
+      ],
+    ],
+    [
+      'some marks of a range that does not fit markMask',
+      `${base}markMask: 0x1399\n`,
+      ['streams[0].fwmarkOffset: marks 5001-5010 (0x1389-0x1392) do not fit markMask 0x1399'],
+    ],
+    [
+      'a markMask without a bit',
+      `${base}markMask: 0\n`,
+      ['markMask: Too small: expected number to be >=1 (it is 0)'],
     ],
     ['reversed queues', `${base}queues: "3:0"\n`, ['queues: 3:0 is reversed: write 0:3']],
     [

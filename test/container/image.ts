@@ -98,6 +98,8 @@ t.test('one capability, a read-only root, idle memory, the health check', async 
   t.match(readFileSync(`/proc/${pid}/mounts`, 'utf8'), /^\S+ \/ overlay ro,/m);
   t.strictSame((await daemon.status()).warnings, [], 'every setting is as wanted, the state is kept');
   await podman('healthcheck', 'run', container.name);
+  const ruleset = await podman('exec', container.name, 'cat', '/etc/nftables.nft');
+  t.match(ruleset, /^table inet meridio-nfqlb \{$/m, 'the applied ruleset can be read without nft');
 
   // V8 gives back what the start took some seconds after it finds itself idle.
   let idle = memoryOf(pid);

@@ -58,7 +58,7 @@ const gateway = await PacketCount.start(topology, topology.gateway, {
   ipv4: `ip daddr ${VIP[4]}`,
   ipv6: `ip6 daddr ${VIP[6]}`,
 });
-const daemon = startDaemon(topology, CONFIG);
+let daemon = startDaemon(topology, CONFIG);
 await daemon.ready();
 const { carrier } = await daemon.status();
 t.comment(`carrier ${carrier}`);
@@ -272,4 +272,35 @@ t.test('a reload keeps the counts, and the guard goes with the daemon', async t 
   t.same(await counted(), { dropped: 0, left: ALL });
   await daemon.stop();
   t.notMatch(await inside('nft list tables'), /magmark|meridio/);
+});
+
+t.test('with markMask other programs keep their bits of the mark, whenever they set them', async t => {
+  const kept = 0x41000000;
+  const early = `table inet lab { chain pre { type filter hook prerouting priority -200; meta mark set ${kept}; }; `;
+  const late = `chain post { type filter hook postrouting priority 0; ip daddr ${VIP[4]} meta mark & 0xffff0000 == ${kept} counter comment "kept"; ip6 daddr ${VIP[6]} meta mark & 0xffff0000 == ${kept} counter comment "kept"; }; }`;
+  daemon = startDaemon(topology, `${CONFIG}markMask: 0xffff\n`);
+  await daemon.ready();
+  t.same(await counted(), { dropped: 0, left: ALL }, 'nobody else sets a bit');
+  await inside(`nft '${early}${late}'`);
+  t.same(await counted(), { dropped: 0, left: ALL }, 'bits that were set before the queue');
+  const text = await inside('nft -j list chain inet lab post');
+  const passed = [...text.matchAll(/"packets": (\d+)/g)].reduce(
+    (sum, [, packets]) => sum + Number(packets),
+    0,
+  );
+  t.equal(passed, ALL, 'they are still there when the packets leave');
+  await inside('nft delete table inet lab');
+  await inside(
+    "nft 'table inet other { chain pre { type filter hook prerouting priority dstnat; meta mark set meta mark or 0x40000; }; }'",
+  );
+  t.same(await counted(), { dropped: 0, left: ALL }, 'a bit that is set after the queue');
+  t.equal(await returned(), 0, 'none went back to the gateway');
+  await inside('nft delete table inet other');
+  writeConfig(topology, CONFIG);
+  t.match(await daemon.reload(), {
+    msg: 'reload refused',
+    faults: ['markMask: 0xffffffff takes effect at the next start; it is 0xffff now'],
+  });
+  await daemon.stop();
+  t.notMatch(await inside('nft list tables; ip rule; ip -6 rule'), /magmark|meridio|fwmark/);
 });

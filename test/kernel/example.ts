@@ -18,6 +18,7 @@ export const EXAMPLE: WantedKernel = {
   ],
   queues: { first: 0, last: 3 },
   queueMark: 0x1000,
+  markMask: 0xffffffff,
   interfaces: { external: 'ext-vlan0', internal: ['conduit-a-*'] },
   egress: [4, 6],
   portNats: [],

@@ -391,6 +391,41 @@ if (insideNamespace(import.meta.url)) {
     t.equal(mangle(), former);
   });
 
+  t.test(
+    'with markMask rules and tables compare our bits alone, and are listed as they were made',
+    async t => {
+      const former = state();
+      const mangle = () => shell('iptables-nft -t mangle -S; ip6tables-nft -t mangle -S');
+      const masked: WantedKernel = { ...EXAMPLE, markMask: 0xffff, unmatchedMarks: [77] };
+      const kernel = await open();
+      await applyAll(kernel, masked);
+      for (const family of [4, 6]) {
+        const listed = shell(`ip -${family} rule`);
+        for (const { fwmark } of EXAMPLE.targets)
+          t.match(listed, new RegExp(`from all fwmark 0x${fwmark.toString(16)}/0xffff lookup ${fwmark}\n`));
+        t.match(listed, /^1:\tfrom all to \S+ fwmark 0\/0xffff lookup main$/m);
+        t.match(listed, /^102:\tfrom all fwmark 0x1390\/0xfff0 blackhole$/m);
+        t.notMatch(listed, /fwmark 0x\w+ /, 'none of the former rules is left');
+      }
+      t.same(await kernel.compare(masked), [], 'what nft and ip list is what is wanted');
+      const applied = state();
+      await applyAll(await open(), masked);
+      t.equal(state(), applied, 'a second look repairs nothing');
+      t.match(shell('nft list table inet magmark-guard'), /meta mark & 0x0000ffff (== )?@marks/);
+      if (kernel.carrier === 'xtables') {
+        t.match(mangle(), /PREROUTING -m mark --mark 0x1000\/0x107f -j NFQUEUE/);
+        t.match(mangle(), /OUTPUT -m mark --mark 0x1000\/0xffff -j NFQUEUE/);
+        t.match(
+          shell('nft list chain inet meridio-nfqlb nfqlb'),
+          /meta mark set meta mark & 0xffff\w+ \| 0x00001000/,
+        );
+      }
+      // By a process that knows the masked rules from the journal alone.
+      await applyAll(await open(), EXAMPLE);
+      t.equal(state(), former);
+    },
+  );
+
   t.test('a rule of ours that stands twice is reduced to one', async t => {
     const former = state();
     const journal = JSON.parse(readFileSync(journalPath, 'utf8'));

@@ -4,7 +4,7 @@ import t from 'tap';
 import { NO_CLAIMS, unitedClaims } from '../../host/kernel/claims.js';
 import { clashes } from '../../host/kernel/clash.js';
 import { GUARD_PRIORITY, HIGHEST_TREE_MARK, markTree, TREE_SHAPE } from '../../host/kernel/mark-tree.js';
-import { type MarkRange, WHOLE_MARK } from '../../host/kernel/marks.js';
+import type { MarkRange } from '../../host/kernel/marks.js';
 import {
   additions,
   NO_ROUTING,
@@ -15,6 +15,7 @@ import {
 import { endsWalk, parseRules, type Rule, ruleKey } from '../../host/kernel/rule.js';
 import { MOST_LISTED } from '../../host/kernel/target-rules.js';
 import type { WantedKernel } from '../../host/kernel/wanted.js';
+import { WHOLE_MARK } from '../../host/types/marks.js';
 import { EXAMPLE, target } from './example.js';
 import { RuleWalk } from './rule-walk.js';
 
@@ -209,6 +210,21 @@ t.test(`up to ${MOST_LISTED} targets it is the list of the reference, one more a
     rules.some(({ goto }) => goto !== undefined),
     'marks that have no place in a tree are listed',
   );
+  t.end();
+});
+
+t.test('with markMask the same target is found, whatever the other bits are', t => {
+  const own = Array.from({ length: 300 }, (_, index) => 5001 + 3 * index);
+  const ranges = [{ first: 5001, last: 6000 }];
+  const whole = new RuleWalk();
+  const masked = new RuleWalk();
+  const wanted = wantedOf(own, ranges);
+  for (const rule of routingOf(wanted, kernelWithMain(), []).rules) whole.add(rule);
+  for (const rule of routingOf({ ...wanted, markMask: 0xffff }, kernelWithMain(), []).rules) masked.add(rule);
+  for (const mark of [...Array(1002).keys()].map(index => 5000 + index))
+    for (const others of [0, 0x40000, 0xffff0000])
+      if (masked.walk(mark + others).end !== whole.walk(mark).end) t.fail(`mark ${mark}, others ${others}`);
+  t.equal(masked.walk(5001).end, 5001);
   t.end();
 });
 

@@ -13,10 +13,12 @@ import {
   ruleObjects,
 } from '../../host/kernel/nft-table.js';
 import type { CommandResult, Run } from '../../host/programs/command.js';
+import { WHOLE_MARK } from '../../host/types/marks.js';
 import { EXAMPLE } from './example.js';
 
 type Listed = Record<string, Record<string, unknown>>;
 
+const markOf = (value: number, mask = WHOLE_MARK) => ({ value, mask });
 const inTable = (table: string) => ({ family: 'inet', table });
 const match = (left: unknown, right: string | number, op = '==') => ({ match: { op, left, right } });
 const COUNTER = { counter: { packets: 0, bytes: 0 } };
@@ -75,21 +77,28 @@ t.test('carrier nft renders the reference ruleset', t => {
 });
 
 t.test('one queue is a number, several are a range; xtables has its own words for both', t => {
-  t.same(NFT_CARRIER.steer({ first: 2, last: 2 }, 0x1000), { queue: { num: 2 } });
-  t.same(XTABLES_CARRIER.mangleRules({ first: 2, last: 2 }, 0x1000)[0], {
+  t.same(NFT_CARRIER.steer({ first: 2, last: 2 }, markOf(0x1000)), { queue: { num: 2 } });
+  t.same(XTABLES_CARRIER.mangleRules({ first: 2, last: 2 }, markOf(0x1000))[0], {
     chain: 'PREROUTING',
     text: '-m mark --mark 0x1000/0x107f -j NFQUEUE --queue-num 2',
   });
-  t.same(XTABLES_CARRIER.mangleRules({ first: 0, last: 3 }, 0x1000)[1], {
+  t.same(XTABLES_CARRIER.mangleRules({ first: 0, last: 3 }, markOf(0x1000))[1], {
     chain: 'OUTPUT',
     text: '-m mark --mark 0x1000 -j NFQUEUE --queue-balance 0:3',
   });
   t.same(
-    XTABLES_CARRIER.mangleRules({ first: 2, last: 2 }, 0x20002).map(({ text }) => text.split(' ')[3]),
+    XTABLES_CARRIER.mangleRules({ first: 2, last: 2 }, markOf(0x20002)).map(({ text }) => text.split(' ')[3]),
     ['0x20002/0x2107f', '0x20002'],
     'all bits of a mark that is configured are compared',
   );
-  t.same(NFT_CARRIER.mangleRules({ first: 0, last: 3 }, 0x1000), []);
+  t.same(
+    XTABLES_CARRIER.mangleRules({ first: 2, last: 2 }, markOf(0x1000, 0x1ff0)).map(
+      ({ text }) => text.split(' ')[3],
+    ),
+    ['0x1000/0x1070', '0x1000/0x1ff0'],
+    'bits of markMask alone',
+  );
+  t.same(NFT_CARRIER.mangleRules({ first: 0, last: 3 }, markOf(0x1000)), []);
   t.end();
 });
 
@@ -236,7 +245,7 @@ t.test('what is missing is made before its rules and elements are filled in', t 
 });
 
 t.test('mangle rules: new ones come in before old ones go, doubles are removed', t => {
-  const wanted = XTABLES_CARRIER.mangleRules({ first: 0, last: 3 }, 0x1000);
+  const wanted = XTABLES_CARRIER.mangleRules({ first: 0, last: 3 }, markOf(0x1000));
   const [{ text: incoming }, { text }] = wanted as [MangleRule, MangleRule];
   const saved = [
     '*mangle',

@@ -118,7 +118,7 @@ t.test('listings of iptables', async t => {
   t.equal(parseMangleRules(''), null);
   t.equal(parseMangleRules('*mangle\n:PREROUTING ACCEPT [0:0]\n'), null, 'cut off');
   t.same(parseMangleRules('*mangle\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n'), []);
-  const wanted = XTABLES_CARRIER.mangleRules({ first: 0, last: 3 }, 0x1000);
+  const wanted = XTABLES_CARRIER.mangleRules({ first: 0, last: 3 }, { value: 0x1000, mask: 0xffffffff });
   for (const [what, result] of Object.entries(BROKEN)) {
     const { run, lines } = answering(result);
     await t.rejects(listMangle(run, 4, wanted), KernelError, what);
@@ -139,7 +139,7 @@ t.test('what iptables-nft took and never lists is added once, and is an error', 
     const chain = { family: 'ip', table: 'mangle', name: args.at(-1) };
     return args.includes('list') ? { ...result, stdout: listingOf({ chain }) } : result;
   };
-  const wanted = XTABLES_CARRIER.mangleRules({ first: 0, last: 3 }, 0x1000);
+  const wanted = XTABLES_CARRIER.mangleRules({ first: 0, last: 3 }, { value: 0x1000, mask: 0xffffffff });
   const listed = await listMangle(run, 4, wanted);
   await t.rejects(
     applyMangle(run, 4, wanted, listed),

@@ -4,7 +4,6 @@ import { parseFailures, runBatch } from '../../host/kernel/batch.js';
 import { type Claims, NO_CLAIMS, unitedClaims } from '../../host/kernel/claims.js';
 import { clashes } from '../../host/kernel/clash.js';
 import { rulesInFront } from '../../host/kernel/in-front.js';
-import { WHOLE_MARK } from '../../host/kernel/marks.js';
 import { flushNeighbours, listNeighbours, neighbourKey } from '../../host/kernel/neighbour.js';
 import { assignPriorities } from '../../host/kernel/priority.js';
 import { parseRoutes } from '../../host/kernel/route.js';
@@ -21,6 +20,7 @@ import { parseRules, type Rule } from '../../host/kernel/rule.js';
 import { MOST_LISTED } from '../../host/kernel/target-rules.js';
 import type { WantedKernel } from '../../host/kernel/wanted.js';
 import type { Run } from '../../host/programs/command.js';
+import { WHOLE_MARK } from '../../host/types/marks.js';
 import { prefixOf } from '../fixture/config.js';
 import { EXAMPLE, target } from './example.js';
 
@@ -266,6 +266,56 @@ t.test(
     t.same(outcome({ ...ours, protocol: '4' }).clashing, 1, "in our place, with another's name");
     const narrow = [{ family: 4 as const, table: 5044, destination: '20.0.0.0/24' }];
     t.same(outcome(ours, narrow).clashing, 1, 'more specific than ours');
+    t.end();
+  },
+);
+
+t.test(
+  'with markMask, rules ask for our bits, and those of others outside of it are in front and no clash',
+  t => {
+    const masked: WantedKernel = { ...EXAMPLE, markMask: 0xffff };
+    const wanted = wantedRouting(masked, EMPTY, NO_CLAIMS);
+    const lines = additions(wanted, EMPTY).map(({ line }) => line);
+    t.ok(lines.includes('rule add priority 97 fwmark 0x13b4/0xffff lookup 5044'), lines.join('\n'));
+    t.ok(lines.includes('rule add priority 102 fwmark 0x138a/0xfffe blackhole'));
+    const found = (...entries: object[]) => {
+      const listing = { ...EMPTY, rules: [parseRules(4, entries as never[])] };
+      return {
+        clashes: clashes(wanted, listing, NO_CLAIMS, masked.markMask),
+        inFront: rulesInFront(masked, wanted, listing, NO_CLAIMS),
+      };
+    };
+    const rule = (fwmark: string, fwmask: string) => ({
+      priority: 50,
+      src: 'all',
+      fwmark,
+      fwmask,
+      table: '7',
+    });
+    t.match(found(rule('0x1380', '0xff80')).clashes, [/fwmark 0x1380\/0xff80 lookup 7 takes marks of ours/]);
+    t.match(
+      found(rule('0x41380', '0xfff80')).clashes,
+      [/takes marks of ours/],
+      'also where it asks for more',
+    );
+    t.match(found(rule('0x40000', '0xff0000')), {
+      clashes: [],
+      inFront: [
+        /fwmark 0x40000\/0xff0000 lookup 7 takes packets to VIPs, whatever their bits of markMask, before/,
+      ],
+    });
+    const crashed = removals(
+      wanted,
+      listingOf([ruleFor(5044, 97), ...wanted.rules]),
+      claimsWith({ rules: [ruleFor(5044, 97), ...wanted.rules] }),
+    );
+    t.same(
+      crashed.map(({ line }) => line),
+      ['rule del priority 97 fwmark 0x13b4/0xffffffff lookup 5044'],
+      'the rule without the mask goes, that with it stays',
+    );
+    const kept = assignPriorities([5044, 5062], [listingOf([ruleFor(5044, 60)]).rules[0]!], () => true);
+    t.equal(kept.get(5044), 60, 'a target keeps its priority when the mask changes');
     t.end();
   },
 );

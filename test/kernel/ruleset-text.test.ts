@@ -7,6 +7,7 @@ import { renderTables } from '../../host/kernel/nft.js';
 import { replaceCommands } from '../../host/kernel/nft-table.js';
 import { rulesetText } from '../../host/kernel/ruleset-text.js';
 import type { WantedKernel } from '../../host/kernel/wanted.js';
+import { hexadecimal, WHOLE_MARK } from '../../host/types/marks.js';
 import { EXAMPLE } from './example.js';
 import { insideNamespace, shell } from './namespace.js';
 
@@ -43,9 +44,14 @@ if (insideNamespace(import.meta.url)) {
     })),
   };
 
-  for (const fragments of ['kernel', 'track'] as const) {
-    t.test(`nft -f makes of it what was applied; fragments: ${fragments}`, t => {
-      const tables = renderTables({ ...wanted, fragments }, XTABLES_CARRIER);
+  for (const [fragments, markMask] of [
+    ['kernel', WHOLE_MARK],
+    ['track', WHOLE_MARK],
+    ['kernel', 0xffff],
+  ] as const) {
+    const mask = hexadecimal(markMask);
+    t.test(`nft -f makes of it what was applied; fragments: ${fragments}, markMask: ${mask}`, t => {
+      const tables = renderTables({ ...wanted, fragments, markMask }, XTABLES_CARRIER);
       // What the kernel was sent, since a listing does not tell raw writes from others.
       const sent = (command: string) =>
         shell(`nft --debug=netlink ${command}; nft flush ruleset`).replaceAll('nat-80', '80');

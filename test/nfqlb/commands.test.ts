@@ -5,7 +5,7 @@ import { Session } from './session.js';
 
 await insideNamespace(import.meta.url);
 const { default: t } = await import('tap');
-t.setTimeout(300_000);
+t.setTimeout(900_000);
 
 const session = new Session();
 t.teardown(() => session.end());

@@ -4,7 +4,7 @@ import t from 'tap';
 import { Topology } from '../../scripts/lab/topology.js';
 import { startDaemon } from '../end-to-end/lab.js';
 
-t.setTimeout(300_000);
+t.setTimeout(600_000);
 const topology = Topology.reserve();
 t.teardown(() => topology.destroy());
 try {

@@ -7,7 +7,7 @@ import { activate, EMPTY_STATE, init, type State, setFlow } from '../../host/flo
 import { hashOf } from '../../host/nfqlb/hash.js';
 import { primeBelow } from '../../host/nfqlb/prime.js';
 import { Simulator } from '../../host/simulator/simulator.js';
-import { MOVED, type VectorFlow, type VectorFlowSet, vectors } from '../fixture/vectors.js';
+import { EXCEPTIONS, MOVED, type VectorFlow, type VectorFlowSet, vectors } from '../fixture/vectors.js';
 import { insideNamespace } from '../queue/namespace.js';
 import { Session } from './session.js';
 
@@ -109,6 +109,7 @@ t.test('the flow and the mark of every packet, by what the commands leave', asyn
     queues: { first: 0, last: 0 },
     queueLength: 1024,
     queueMark: 0x1000,
+    markMask: 0xffffffff,
     queueSpinMicroseconds: 0,
     fragmentTimeoutMs: 200,
     mostHeld: 100,
@@ -126,7 +127,10 @@ t.test('the flow and the mark of every packet, by what the commands leave', asyn
     for (const [index, packet] of set.packets.entries()) {
       const { flow, fwmark } = simulator.decide(Buffer.from(packet.hex, 'hex'));
       const chosen = { flow: packet.flow, fwmark: packet.fwmark };
-      t.strictSame({ flow, fwmark: fwmark ?? -1 }, chosen, `flowSets[${number}].packets[${index}]`);
+      const name = `flowSets[${number}].packets[${index}]`;
+      const exception = EXCEPTIONS.find(each => each[0] === number && each[1] === index);
+      if (exception === undefined) t.strictSame({ flow, fwmark: fwmark ?? -1 }, chosen, name);
+      else t.notSame({ flow, fwmark: fwmark ?? -1 }, chosen, `${name}: ${exception[2]}`);
     }
   }
 });

@@ -38,7 +38,15 @@ class Bench {
     options: Partial<
       Pick<
         QueueOptions,
-        'queueLength' | 'copyRange' | 'packetBytes' | 'wake' | 'timeoutMs' | 'clock' | 'spinMicroseconds'
+        | 'queueLength'
+        | 'copyRange'
+        | 'packetBytes'
+        | 'wake'
+        | 'timeoutMs'
+        | 'clock'
+        | 'spinMicroseconds'
+        | 'markMask'
+        | 'behind'
       >
     > = {},
   ) {
@@ -50,6 +58,8 @@ class Bench {
       wake: options.wake ?? -1,
       timeoutMs: options.timeoutMs ?? 10,
       spinMicroseconds: options.spinMicroseconds ?? 0,
+      ...(options.markMask === undefined ? {} : { markMask: options.markMask }),
+      behind: options.behind ?? 0,
       memory: this.memory,
       descriptors: 0,
       descriptorBytes: DESCRIPTOR_BYTES,
@@ -161,6 +171,108 @@ t.test('a packet comes with its bytes and lengths, and leaves with its verdict a
   bench.queue.close();
   t.throws(() => bench.queue.exchange(0), /queue 0: answer 0 packets and receive: EBADF/);
   socket.close();
+});
+
+/** What goes to `port` has `mark` when it is queued. */
+const marked = (port: number, mark: number) =>
+  run(
+    'iptables-nft',
+    '-t',
+    'mangle',
+    '-A',
+    'OUTPUT',
+    '-p',
+    'udp',
+    '--dport',
+    `${port}`,
+    '-j',
+    'MARK',
+    '--set-mark',
+    `${mark}`,
+  );
+
+t.test('with a markMask a packet keeps the other bits of its mark', async t => {
+  const rows: [claim: string, port: number, before: number, decided: number, after: number][] = [
+    ['bits of ours and of others', 7030, 0x84071234, 0x13b4, 0x840713b4],
+    ['no mark before', 7031, 0, 0x13b4, 0x13b4],
+    ['a decision with other bits', 7032, 0x70000, 0xff0013b4, 0x713b4],
+    ['a decision without a bit', 7033, 0x70001, 0, 0x70000],
+  ];
+  const bench = new Bench(30, { markMask: 0xffff });
+  for (const [claim, port, before, decided, after] of rows) {
+    marked(port, before);
+    queueUdp(`${port}`, 30, after);
+    const { socket, received } = await receiver(port);
+    await sendAll(port, [Buffer.from(claim)]);
+    await until(
+      `${claim}: it arrives with mark ${after}`,
+      () => received.length === 1,
+      () => bench.turn(1, decided),
+    );
+    socket.close();
+  }
+  t.match(bench.counters(), { packets: rows.length, verdicts: rows.length, verdictErrors: 0 });
+  bench.queue.close();
+
+  const whole = new Bench(31);
+  marked(7034, 0x71234);
+  queueUdp('7034', 31, 0x13b4);
+  const { socket, received } = await receiver(7034);
+  await sendAll(7034, [Buffer.from('whole')]);
+  await until(
+    'without a markMask the decision is the mark',
+    () => received.length === 1,
+    () => whole.turn(1, 0x13b4),
+  );
+  socket.close();
+  whole.queue.close();
+});
+
+t.test('with a markMask a packet that is held keeps the other bits of its own mark', async t => {
+  const ports = [7040, 7041, 7042, 7043];
+  const [held, accepted] = [ports.slice(0, 3), ports[3]!];
+  const receivers: Awaited<ReturnType<typeof receiver>>[] = [];
+  for (const [index, port] of ports.entries()) {
+    marked(port, (index + 1) * 0x10000 + 7);
+    queueUdp(`${port}`, 32, (index + 1) * 0x10000 + MARK);
+    receivers.push(await receiver(port));
+  }
+  const bench = new Bench(32, { markMask: 0xffff, behind: 4 });
+  const ids = new Map<number, number>();
+  for (const port of ports) await sendAll(port, [Buffer.from('x')]);
+  await until(
+    'all are received',
+    () => ids.size === ports.length,
+    () => {
+      bench.turn();
+      for (let n = 0; n < bench.count; n++) {
+        const port = bench.bytes(n).readUInt16BE(22);
+        ids.set(port, bench.get(n, 'packetId'));
+        if (held.includes(port)) bench.set(n, 'verdict', 2);
+      }
+      bench.queue.answer(bench.count);
+      bench.count = 0;
+    },
+  );
+  const arrived = () => receivers.map(({ received }) => received.length);
+  await until('the other one arrives', () => arrived()[3] === 1);
+  t.same(arrived(), [0, 0, 0, 1]);
+  const release = (...released: number[]) => {
+    for (const [n, port] of released.entries()) {
+      bench.set(BATCH + n, 'packetId', ids.get(port)!);
+      bench.set(BATCH + n, 'verdict', 1);
+      bench.set(BATCH + n, 'mark', MARK);
+    }
+    bench.queue.answer(0, released.length);
+  };
+  release(held[1]!);
+  await until('the second arrives', () => arrived()[1] === 1);
+  release(held[2]!, held[0]!);
+  await until('the others arrive', () => arrived().every(count => count === 1));
+  t.match(bench.counters(), { packets: 4, verdicts: 4, verdictErrors: 0 });
+  t.ok(ids.has(accepted));
+  for (const { socket } of receivers) socket.close();
+  bench.queue.close();
 });
 
 t.test('more packets than a batch holds come in full batches, two system calls each', async t => {

@@ -195,7 +195,7 @@ export class Review {
         if (stage !== 'out') this.tell(walk, 'rewrite', chain, rule, certainty);
         return 'no';
       case 'mark':
-        if (changesMark(effect, walk)) this.tell(walk, 'mark', chain, rule, certainty);
+        if (changesMark(effect, walk, this.wanted.markMask)) this.tell(walk, 'mark', chain, rule, certainty);
         return 'no';
       case 'return':
         return 'return';
@@ -266,11 +266,12 @@ function isQueueRule({ statements }: ForeignRule, { mark }: Steered): boolean {
 function changesMark(
   { result }: Extract<Effect, { kind: 'mark' }>,
   { stage, packets, steered }: Walk,
+  markMask: number,
 ): boolean {
   if (stage === 'early' || stage === 'out') return false;
   const { marks } = packets;
   if (marks === null) return true;
-  const mask = stage === 'queue' ? steered.mark!.mask : 0xffffffff;
+  const mask = stage === 'queue' ? steered.mark!.mask : markMask;
   return marks.some(mark => {
     const after = result(mark);
     return after === null || ((after ^ mark) & mask) !== 0;

@@ -43,9 +43,17 @@ export class ForeignRules {
     const legacy = (await Promise.all(([4, 6] as const).map(family => listLegacy(this.run, family)))).filter(
       listed => listed !== null,
     );
-    const { vips, interfaces, targets } = wanted;
+    const { vips, interfaces, targets, markMask } = wanted;
     const marks = targets.map(({ fwmark }) => fwmark);
-    const key = JSON.stringify([ruleset, legacy.map(withoutCounts), vips, interfaces, marks, steered]);
+    const key = JSON.stringify([
+      ruleset,
+      legacy.map(withoutCounts),
+      vips,
+      interfaces,
+      marks,
+      markMask,
+      steered,
+    ]);
     if (this.former?.key === key) return this.former.report;
     const chains: ForeignChain[] = [
       ...(await readRuleset(ruleset, nextTurn)),

@@ -1,6 +1,7 @@
 /** Kinds of packets that magmark forwards, as far as rules of others can tell them apart. */
 import { type Interval, prefixInterval } from '../../types/address.js';
 import type { Family, Prefix } from '../../types/config.js';
+import { WHOLE_MARK } from '../../types/marks.js';
 import type { WantedKernel } from '../wanted.js';
 
 export interface Packets {
@@ -14,6 +15,8 @@ export interface Packets {
   readonly outputs: readonly string[] | null;
   /** Marks that they can have; null: any. */
   readonly marks: readonly number[] | null;
+  /** Bits of the mark that `marks` says; the others can be any. */
+  readonly knownBits: number;
 }
 
 /** Marks of more targets than this are taken for any. */
@@ -29,6 +32,7 @@ export function requests(wanted: WantedKernel, family: Family, marks: Packets['m
     inputs: external === null ? null : [external],
     outputs: internal.length === 0 ? null : internal,
     marks,
+    knownBits: wanted.markMask,
   };
 }
 
@@ -43,6 +47,7 @@ export function answers(wanted: WantedKernel, family: Family): Packets {
     outputs: external === null ? null : [external],
     // What targets send has no mark.
     marks: [0],
+    knownBits: WHOLE_MARK,
   };
 }
 

@@ -217,10 +217,18 @@ function device([, key, not, value]: string[], packets: Packets): Outcome {
 }
 
 /** `meta mark & MASK == VALUE`, of the marks that the packets can have. */
-function markOutcome({ marks }: Packets, mask: number, value: number, not: string | undefined): Outcome {
+function markOutcome(
+  { marks, knownBits }: Packets,
+  mask: number,
+  value: number,
+  not: string | undefined,
+): Outcome {
   if (marks === null || Number.isNaN(mask) || Number.isNaN(value)) return 'may';
-  const count = marks.filter(mark => (mark & mask) >>> 0 === value).length;
-  return inverted(count === marks.length ? 'yes' : count > 0 ? 'may' : 'no', not);
+  const known = mask & knownBits;
+  const canMatch = (value & ~mask) === 0;
+  const count = canMatch ? marks.filter(mark => ((mark ^ value) & known) === 0).length : 0;
+  const asksUnknown = (mask & ~knownBits) !== 0;
+  return inverted(count === marks.length && !asksUnknown ? 'yes' : count > 0 ? 'may' : 'no', not);
 }
 
 /** The states of a connection that a rule asks for: packets to and from VIPs are untracked. */

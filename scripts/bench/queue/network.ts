@@ -14,8 +14,9 @@ import { applyMangle, listMangle } from '../../../host/kernel/mangle.js';
 import { renderTables } from '../../../host/kernel/nft.js';
 import { listTables } from '../../../host/kernel/nft-list.js';
 import { applyTables } from '../../../host/kernel/ruleset.js';
+import { queueMarkOf } from '../../../host/kernel/wanted.js';
 import { type Run, run as runHere } from '../../../host/programs/command.js';
-import { QUEUE_MARK } from '../../../host/types/marks.js';
+import { QUEUE_MARK, WHOLE_MARK } from '../../../host/types/marks.js';
 import { Processes } from '../../lab/processes.js';
 import { removeRun } from '../../lab/removal.js';
 import { type RunState, STATE_DIRECTORY, saveState, thisProcess } from '../../lab/run-state.js';
@@ -180,6 +181,7 @@ export class QueueNetwork {
       vips: [{ family: 4 as const, address: VIP, length: 32 }],
       queues,
       queueMark: QUEUE_MARK,
+      markMask: WHOLE_MARK,
       interfaces: { external: 'ext-vlan0', internal: ['conduit'] },
       egress: [],
       portNats: [],
@@ -190,7 +192,7 @@ export class QueueNetwork {
       fragments: 'kernel' as const,
     };
     await applyTables(run, renderTables(wanted, this.carrier), await listTables(run), true);
-    const rules = this.carrier.mangleRules(queues, QUEUE_MARK);
+    const rules = this.carrier.mangleRules(queues, queueMarkOf(wanted));
     await applyMangle(run, 4, rules, await listMangle(run, 4, rules));
     this.steered = queue;
   }
