@@ -14,6 +14,12 @@ const PIECE_BOUND_MS = 60_000;
 
 const FAILED_LINE = /^Command failed -:(\d+)$/;
 
+/** ip's exit code where the kernel refuses a line about a neighbour: ip ends there, also with `-force`. */
+const ENDED = 2;
+/** Each line at which ip ends costs some ten processes of it. */
+const MOST_ENDS = 8;
+const isNeighbour = (line: string): boolean => line.startsWith('neigh ');
+
 export interface Answered {
   /** Index of each line that failed, with what the kernel answered. */
   readonly failures: ReadonlyMap<number, string>;
@@ -24,6 +30,7 @@ export interface Answered {
 /**
  * Run `lines` in their order through `ip -batch`, some hundreds at a time; a line that fails does not stop those behind
  * it.
+ * @param lines those about neighbours come last: ip ends at one that the kernel refuses, and the others are run again
  * @returns index of each line that failed, with what the kernel answered
  * @throws KernelError if ip gave up on the batch: it ends at a line that it cannot read
  */
@@ -55,28 +62,85 @@ export async function runBatchAndAsk(
   return { failures, answers: asked ?? (await listAll(run, family, questions)) };
 }
 
+interface PieceAnswered {
+  readonly failed: Map<number, string>;
+  readonly answers: (readonly unknown[])[] | null;
+}
+
 async function runPiece(
   run: Run,
   family: Family,
   lines: readonly string[],
   questions: readonly string[],
-): Promise<{ failed: Map<number, string>; answers: (readonly unknown[])[] | null }> {
+): Promise<PieceAnswered> {
+  const failed = new Map<number, string>();
+  let left = [...lines.keys()];
+  for (let ends = 1; ; ends++) {
+    const part = await runPart(
+      run,
+      family,
+      left.map(index => lines[index]!),
+      questions,
+    );
+    for (const [index, answer] of part.failed) failed.set(left[index]!, answer);
+    if (part.ended === null) return { failed, answers: part.answers };
+    left = left.filter(index => isNeighbour(lines[index]!) && !failed.has(index));
+    const given = ends < MOST_ENDS ? [await endsAt(run, family, lines, left)] : left;
+    for (const index of given) failed.set(index, part.ended);
+    left = left.filter(index => index > given.at(-1)!);
+  }
+}
+
+/** Which of `left`, indexes of lines that may be run again, is the first that ends ip: the last, if the others do not. */
+async function endsAt(
+  run: Run,
+  family: Family,
+  lines: readonly string[],
+  left: readonly number[],
+): Promise<number> {
+  if (left.length === 1) return left[0]!;
+  const half = left.slice(0, Math.ceil(left.length / 2));
+  const { ended } = await runPart(
+    run,
+    family,
+    half.map(index => lines[index]!),
+    [],
+  );
+  return endsAt(run, family, lines, ended === null ? left.slice(half.length) : half);
+}
+
+interface PartAnswered extends PieceAnswered {
+  /** What the kernel answered to the line at which ip ended; null: it ran all. */
+  readonly ended: string | null;
+}
+
+/** One process. */
+async function runPart(
+  run: Run,
+  family: Family,
+  lines: readonly string[],
+  questions: readonly string[],
+): Promise<PartAnswered> {
   const options = questions.length > 0 ? JSON_OPTIONS : [];
-  const result = await run('ip', [...options, `-${family}`, '-force', '-batch', '-'], {
+  const { exitCode, stderr, stdout } = await run('ip', [...options, `-${family}`, '-force', '-batch', '-'], {
     input: [...lines, ...questions].map(line => `${line}\n`).join(''),
     allowFailure: true,
     boundMs: PIECE_BOUND_MS,
   });
-  const failed = parseFailures(result.stderr);
+  const failed = parseFailures(stderr);
   const questionFailed = [...failed.keys()].some(index => index >= lines.length);
-  if (questionFailed || (result.exitCode !== 0 && (result.exitCode !== 1 || failed.size === 0))) {
+  if (
+    exitCode === ENDED &&
+    !questionFailed &&
+    lines.some((line, index) => isNeighbour(line) && !failed.has(index))
+  )
+    return { failed, answers: null, ended: stderr.trim().split('\n').at(-1)! };
+  if (questionFailed || (exitCode !== 0 && (exitCode !== 1 || failed.size === 0))) {
     const shown = lines.length === 1 ? ` (${lines[0]})` : '';
-    throw new KernelError(
-      `ip -${family} -batch${shown}: exit code ${result.exitCode}: ${result.stderr.trim()}`,
-    );
+    throw new KernelError(`ip -${family} -batch${shown}: exit code ${exitCode}: ${stderr.trim()}`);
   }
-  const isWhole = questions.length > 0 && !isPartial(result.stderr);
-  return { failed, answers: isWhole ? readAnswers(result.stdout, questions.length) : null };
+  const isWhole = questions.length > 0 && !isPartial(stderr);
+  return { failed, answers: isWhole ? readAnswers(stdout, questions.length) : null, ended: null };
 }
 
 /** ip prints what is wrong, then `Command failed -:LINE`, lines from 1. */

@@ -3,8 +3,7 @@
 import { listJson, type Run } from '../programs/command.js';
 import { addressNumber } from '../types/address.js';
 import type { Family, Host } from '../types/config.js';
-import { KernelError } from '../types/errors.js';
-import { parseFailures, runBatch } from './batch.js';
+import { runBatch } from './batch.js';
 import { JSON_OPTIONS, listAll, NEIGHBOURS } from './listing.js';
 import { together } from './together.js';
 import type { NextHop } from './wanted.js';
@@ -119,21 +118,14 @@ export async function probeNeighbours(
     ]),
   );
   const entryOf = (hop: NextHop) => listed.get(neighbourKey(hop));
-  const lines = hops.flatMap(hop => {
+  const probed = hops.flatMap(hop => {
     const entry = entryOf(hop);
     if (entry === undefined || 'extern_learn' in entry || 'managed' in entry) return [];
-    return entry.state?.some(state => VERIFIABLE.includes(state)) ? [probeText(hop, entry)] : [];
+    if (!entry.state?.some(state => VERIFIABLE.includes(state))) return [];
+    return [{ ...hop, line: probeText(hop, entry) }];
   });
-  if (lines.length > 0) {
-    const { exitCode, stderr } = await run('ip', ['-force', '-batch', '-'], {
-      input: lines.map(line => `${line}\n`).join(''),
-      allowFailure: true,
-    });
-    // A line fails if its entry has gone, or lost its address, since it was listed.
-    const isKnown = exitCode === 0 || (exitCode === 1 && parseFailures(stderr).size > 0);
-    if (!isKnown)
-      throw new KernelError(`ip -batch (${lines[0]} ...): exit code ${exitCode}: ${stderr.trim()}`);
-  }
+  // A line fails if its entry has gone, or lost its address, since it was listed.
+  await refusals(run, probed, ({ line }) => line);
   return before.filter(hop => entryOf(hop)?.state?.includes('PROBE'));
 }
 
