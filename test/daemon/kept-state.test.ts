@@ -100,7 +100,7 @@ t.test('what cannot be kept is a fault, the former stays, and once it can it is'
   renameSync(directory, `${directory}-away`);
   writeFileSync(directory, '');
   await state.keep(other);
-  t.match(state.fault, /write state .*state\.json\.[0-9a-f]+\.new: ENOTDIR/);
+  t.match(state.fault, /replace state .*state\.json: ENOTDIR/);
   t.match(state.warnings, [/^what is in force is not kept for a start without a file: /]);
   t.equal(state.keptAt, KEPT.at);
   rmSync(directory);
