@@ -3,7 +3,7 @@ import { type Condition, type Judgement, judgementOf } from '../types/health.js'
 
 export interface Facts {
   readonly queues: readonly { readonly queue: number; readonly bound: boolean; readonly unboundMs: number }[];
-  /** Why the last look at the kernel failed; null: it found all as it is wanted, or mended it. */
+  /** Why the last look at the kernel failed; null: it found all as it is wanted, or repaired it. */
   readonly kernelFault: string | null;
   /** Things that differ still after their repair. */
   readonly vainRepairs?: readonly string[];

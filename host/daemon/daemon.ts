@@ -655,7 +655,7 @@ export class Daemon {
         await turn.step('announce', () => this.service.announceServed());
       })
       .catch((error: Error) => {
-        this.options.log.error({ err: error }, 'a change of health could not be brought about');
+        this.options.log.error({ err: error }, 'a change of health could not be applied');
         this.mender.look();
       });
   }

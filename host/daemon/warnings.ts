@@ -88,7 +88,7 @@ export class Warnings {
       local,
       watch,
     } = this.parts;
-    const told = new Set([...this.held, ...refused]);
+    const logged = new Set([...this.held, ...refused]);
     this.held = [
       ...refused,
       ...local,
@@ -105,6 +105,6 @@ export class Warnings {
       ...watch,
       ...kept,
     ];
-    for (const line of this.held) if (!told.has(line)) this.log.warn(line);
+    for (const line of this.held) if (!logged.has(line)) this.log.warn(line);
   }
 }

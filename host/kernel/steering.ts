@@ -27,7 +27,7 @@ import { isOwn, listTrackingRules } from './tracking.js';
 import { queueMarkOf, type WantedKernel } from './wanted.js';
 
 export interface RulesetOptions {
-  /** Leave the kernel unasked if the same was wanted when it was last brought about. */
+  /** Leave the kernel unasked if the same was wanted when it was last applied. */
   readonly unlessAsLast?: boolean;
   /** Workers may still give marks of a former configuration: the guard goes on to let them pass until `settle`. */
   readonly keepsMarks?: boolean;
@@ -36,7 +36,7 @@ export interface RulesetOptions {
 }
 
 export class Steering {
-  /** What was wanted when it was last brought about; null: that failed, or it was removed. */
+  /** What was wanted when it was last applied; null: that failed, or it was removed. */
   private last: string | null = null;
   /** Marks that the guard lets pass, as last written; null: not known. */
   private admitted: readonly MarkRange[] | null = null;
@@ -106,7 +106,7 @@ export class Steering {
   /**
    * The nftables tables, in one transaction, behind the rules that queue.
    * An optional table that nft refuses is left out, with a warning; a check does not try it again, a change does.
-   * @param unlessAsLast  a change: leave the kernel unasked if the same was wanted when it was last brought about
+   * @param unlessAsLast  a change: leave the kernel unasked if the same was wanted when it was last applied
    * @returns names of the tables that were changed
    * @throws ClashError, with nothing changed, if a table of our name stands that is not ours; KernelError
    */

@@ -165,7 +165,7 @@ function endOf(
   const { code, shortMessage, signal } = result;
   if (code === 'ENOENT') return new EnvironmentError(`${program} is not installed (looked in ${PATH})`);
   if (code === 'EACCES') {
-    return new EnvironmentError(`${program} stands in ${PATH}, but it may not be executed (EACCES)`);
+    return new EnvironmentError(`${program} is in ${PATH}, but it may not be executed (EACCES)`);
   }
   return new KernelError(`${line}: ${shortMessage ?? `ended by ${signal}`}`);
 }

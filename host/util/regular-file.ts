@@ -119,7 +119,7 @@ function kindOf(found: BigIntStats): string {
   return 'of an unknown kind';
 }
 
-/** Standard input, whatever it is, until its end. @throws Error as `readRegularFile` does of one that is too long */
+/** Standard input of any kind, until its end. @throws Error as `readRegularFile` does of one that is too long */
 export async function readStandardInput(mostBytes: number): Promise<string> {
   const pieces: Buffer[] = [];
   let bytes = 0;

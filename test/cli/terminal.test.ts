@@ -1,4 +1,4 @@
-/** Names and arguments from outside do not steer the terminal of whoever runs a command. */
+/** Names and arguments from outside do not steer the terminal of a person who runs a command. */
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -30,7 +30,7 @@ t.test('a command waits for a daemon that starts, until it listens and is ready'
   t.equal(asked, 30);
 });
 
-t.test('where no daemon starts it fails at once, or after the time for one that nobody has seen', async t => {
+t.test('where no daemon starts it fails at once, or after the time for one that is not yet visible', async t => {
   const socket = join(directory, 'never');
   for (const unseenMs of [0, 300]) {
     const began = performance.now();

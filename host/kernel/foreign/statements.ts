@@ -150,7 +150,7 @@ function readAt(statements: string, at: number, packets: Packets): [Outcome, num
     const end = pattern.lastIndex;
     // A pattern ends with a word.
     if (groups !== null && end > at && (end === statements.length || statements[end] === ' '))
-      return [read(groups as unknown as string[], packets), end];
+      return [read([...groups], packets), end];
   }
   return null;
 }
