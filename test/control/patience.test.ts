@@ -30,20 +30,26 @@ t.test('a command waits for a daemon that starts, until it listens and is ready'
   t.equal(asked, 30);
 });
 
-t.test('where no daemon starts it fails at once, or after the time for one that is not yet visible', async t => {
-  const socket = join(directory, 'never');
-  for (const unseenMs of [0, 300]) {
-    const began = performance.now();
-    let asked = 0;
-    const isStarting = () => {
-      asked++;
-      return false;
-    };
-    await t.rejects(askPatiently(socket, '/v1/x', undefined, { unseenMs, isStarting }), /no magmark answers/);
-    t.equal(asked, 1, 'the lock is looked at once');
-    t.ok(performance.now() - began >= unseenMs);
-  }
-});
+t.test(
+  'where no daemon starts it fails at once, or after the time for one that is not yet visible',
+  async t => {
+    const socket = join(directory, 'never');
+    for (const unseenMs of [0, 300]) {
+      const began = performance.now();
+      let asked = 0;
+      const isStarting = () => {
+        asked++;
+        return false;
+      };
+      await t.rejects(
+        askPatiently(socket, '/v1/x', undefined, { unseenMs, isStarting }),
+        /no magmark answers/,
+      );
+      t.equal(asked, 1, 'the lock is looked at once');
+      t.ok(performance.now() - began >= unseenMs);
+    }
+  },
+);
 
 t.test('a refusal is not waited for', async t => {
   const socket = join(directory, 'refuses');
